@@ -1,0 +1,37 @@
+# podwire: everything a contributor needs, from a fresh Debian 12 (or newer), as root.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+SHIM := src/podwire/native/podwire
+
+# What must be there, by target. `apt-stamp` installs only what is missing, so a prepared machine needs no network.
+APT_BUILD := python3-venv gcc libc6-dev
+APT_RUN := iproute2 libnftables1 nftables iputils-ping
+APT_TEST := strace containerd runc podman mmdebstrap busybox-static qemu-system-x86 cpio kmod conntrack iptables jq
+
+define apt-install
+@missing=""; for package in $(1); do \
+  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+if [ -n "$$missing" ]; then echo "installing:$$missing"; apt-get update -qq; \
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+.PHONY: help build tools lab test bench lint clean
+
+help: ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: $(VENV)/.build-stamp $(SHIM) ## make .venv/bin/podwire and the native shim
+
+$(VENV)/.build-stamp: pyproject.toml hatch_build.py
+	$(call apt-install,$(APT_BUILD) $(APT_RUN))
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(SHIM): shim/podwire.c hatch_build.py $(VENV)/.build-stamp
+	$(VENV)/bin/python -c 'import hatch_build' 2>/dev/null || $(VENV)/bin/python -m pip install --quiet hatchling
+	$(VENV)/bin/python hatch_build.py

@@ -1,0 +1,1 @@
+"""The agent: a socket, and threads that serve CNI requests on it."""

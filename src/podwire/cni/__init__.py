@@ -1,0 +1,1 @@
+"""The CNI protocol, pure: requests, configurations, results, errors."""

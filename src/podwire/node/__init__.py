@@ -1,0 +1,1 @@
+"""One node, pure: what the host itself must have so that pods can talk."""

@@ -1,0 +1,1 @@
+"""Operations on the kernel as plain data, each with the command it equals."""

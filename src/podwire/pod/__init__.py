@@ -1,0 +1,1 @@
+"""One attachment of a pod, pure: its names, its lease, its wiring."""

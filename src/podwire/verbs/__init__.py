@@ -1,0 +1,1 @@
+"""What each CNI verb does: read the kernel, plan, apply, answer."""
