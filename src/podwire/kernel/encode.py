@@ -1,0 +1,215 @@
+"""Operations as rtnetlink messages: over each, the `ip` command that it equals stands in `plan/operations.py`."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any
+
+from podwire.kernel import netlink as nl
+from podwire.plan import operations as op
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+RTM_NEWLINKPROP = 108
+
+IFF_UP, IFF_PROMISC = 0x1, 0x100
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
+IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 18, 20, 26, 27, 28
+IFLA_EXT_MASK, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 29, 52, 53
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+VETH_INFO_PEER = 1
+IFLA_BRPORT_MODE = 4
+IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_MODE_NONE = 8, 1
+
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
+IFA_F_PERMANENT, IFA_F_NODAD = 0x80, 0x02
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 8, 15
+RTAX_MTU, RTAX_ADVMSS = 2, 8
+RTN_UNICAST, RT_TABLE_MAIN = 1, 254
+NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
+
+IFINFOMSG = struct.Struct("=BxHiII")
+IFADDRMSG = struct.Struct("=BBBBI")
+RTMSG = struct.Struct("=BBBBBBBBI")
+NDMSG = struct.Struct("=BxxxiHBB")
+
+CREATE = nl.NLM_F_CREATE | nl.NLM_F_EXCL
+VETH = nl.text(IFLA_INFO_KIND, "veth")
+BRIDGE = nl.text(IFLA_INFO_KIND, "bridge")
+QUIET6 = nl.nested(
+    IFLA_AF_SPEC,
+    nl.nested(socket.AF_INET6, nl.attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([ADDR_GEN_MODE_NONE]))),
+)
+HAIRPIN = nl.nested(
+    IFLA_LINKINFO,
+    nl.text(IFLA_INFO_SLAVE_KIND, "bridge"),
+    nl.nested(IFLA_INFO_SLAVE_DATA, nl.attribute(IFLA_BRPORT_MODE, b"\1")),
+)
+
+IndexOf = Callable[[str], int]
+"""Tells a device's index by its name, or raises NetlinkError(ENODEV)."""
+
+
+def family(version: int) -> int:
+    """The address family (AF_INET, AF_INET6) of an IP version."""
+    return socket.AF_INET if version == 4 else socket.AF_INET6
+
+
+def mac_bytes(mac: str) -> bytes:
+    """`02:00:00:00:00:01` as six bytes."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def link_body(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
+    """`struct ifinfomsg`: an index, the flags to set and the mask of those that may change."""
+    return IFINFOMSG.pack(socket.AF_UNSPEC, 0, index, flags, change)
+
+
+@singledispatch
+def encode(operation: Any, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    """The netlink message of an operation. `pod_netns` is the descriptor that `AddVeth` puts its peer into."""
+    raise TypeError(f"not an operation: {operation!r}")
+
+
+@encode.register
+def _(veth: op.AddVeth, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    mtu = nl.u32(IFLA_MTU, veth.mtu) if veth.mtu else b""
+    peer = nl.attribute(
+        VETH_INFO_PEER,
+        link_body()
+        + nl.text(IFLA_IFNAME, veth.peer)
+        + nl.attribute(IFLA_ADDRESS, mac_bytes(veth.peer_mac))
+        + nl.u32(IFLA_NET_NS_FD, pod_netns)
+        + mtu,
+    )
+    return nl.message(
+        RTM_NEWLINK,
+        CREATE,
+        link_body(),
+        nl.text(IFLA_IFNAME, veth.name),
+        nl.attribute(IFLA_ADDRESS, mac_bytes(veth.mac)),
+        mtu,
+        nl.u32(IFLA_MASTER, index_of(veth.master)) if veth.master else b"",
+        nl.nested(IFLA_LINKINFO, VETH, nl.nested(IFLA_INFO_DATA, peer)),
+    )
+
+
+@encode.register
+def _(bridge: op.AddBridge, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    return nl.message(
+        RTM_NEWLINK,
+        CREATE,
+        link_body(),
+        nl.text(IFLA_IFNAME, bridge.name),
+        nl.attribute(IFLA_ADDRESS, mac_bytes(bridge.mac)),
+        nl.u32(IFLA_MTU, bridge.mtu) if bridge.mtu else b"",
+        nl.nested(IFLA_LINKINFO, BRIDGE),
+    )
+
+
+@encode.register
+def _(gone: op.DeleteLink, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    return nl.message(RTM_DELLINK, 0, link_body(), nl.text(IFLA_IFNAME, gone.device))
+
+
+@encode.register
+def _(owner: op.SetAlias, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    return nl.message(
+        RTM_NEWLINK,
+        0,
+        link_body(index_of(owner.device)),
+        nl.text(IFLA_IFALIAS, owner.alias),
+        QUIET6 if owner.quiet6 else b"",
+    )
+
+
+@encode.register
+def _(lease: op.AddAltname, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    return nl.message(
+        RTM_NEWLINKPROP,
+        nl.NLM_F_CREATE | nl.NLM_F_EXCL,
+        link_body(index_of(lease.device)),
+        nl.nested(IFLA_PROP_LIST, nl.text(IFLA_ALT_IFNAME, lease.altname)),
+    )
+
+
+@encode.register
+def _(up: op.SetUp, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    return nl.message(RTM_NEWLINK, 0, link_body(index_of(up.device), IFF_UP, IFF_UP))
+
+
+@encode.register
+def _(mac: op.SetMac, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    new = nl.attribute(IFLA_ADDRESS, mac_bytes(mac.mac))
+    return nl.message(RTM_NEWLINK, 0, link_body(index_of(mac.device)), new)
+
+
+@encode.register
+def _(device: op.SetPromiscuous, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    return nl.message(RTM_NEWLINK, 0, link_body(index_of(device.device), IFF_PROMISC, IFF_PROMISC))
+
+
+@encode.register
+def _(port: op.SetHairpin, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    return nl.message(RTM_NEWLINK, 0, link_body(index_of(port.device)), HAIRPIN)
+
+
+@encode.register
+def _(one: op.AddAddress, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    address, version = one.address.ip.packed, one.address.version
+    network = one.address.network
+    flags = IFA_F_PERMANENT | (IFA_F_NODAD if version == 6 else 0)
+    broadcast = b""
+    if version == 4 and network.prefixlen < 31:
+        broadcast = nl.attribute(IFA_BROADCAST, network.broadcast_address.packed)
+    return nl.message(
+        RTM_NEWADDR,
+        CREATE,
+        IFADDRMSG.pack(family(version), network.prefixlen, flags, op.SCOPE_UNIVERSE, index_of(one.device)),
+        nl.attribute(IFA_LOCAL, address),
+        nl.attribute(IFA_ADDRESS, address),
+        broadcast,
+        nl.u32(IFA_FLAGS, flags),
+    )
+
+
+@encode.register
+def _(route: op.AddRoute, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    destination = route.destination
+    scope = route.scope
+    if scope is None:
+        scope = op.SCOPE_LINK if route.link_scope and destination.version == 4 else op.SCOPE_UNIVERSE
+    table = RT_TABLE_MAIN if route.table is None else route.table
+    metrics = [
+        nl.u32(kind, value) for kind, value in ((RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)) if value
+    ]
+    return nl.message(
+        RTM_NEWROUTE,
+        CREATE,
+        RTMSG.pack(
+            *(family(destination.version), destination.prefixlen, 0, 0, min(table, 255) if table < 256 else 0),
+            *(route.protocol, scope, RTN_UNICAST, 0),
+        ),
+        nl.attribute(RTA_DST, destination.network_address.packed) if destination.prefixlen else b"",
+        nl.attribute(RTA_GATEWAY, route.via.packed) if route.via else b"",
+        nl.u32(RTA_OIF, index_of(route.device)),
+        nl.u32(RTA_PRIORITY, route.metric) if route.metric else b"",
+        nl.u32(RTA_TABLE, table) if table > 255 else b"",
+        nl.nested(RTA_METRICS, *metrics) if metrics else b"",
+    )
+
+
+@encode.register
+def _(entry: op.AddNeighbour, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    return nl.message(
+        RTM_NEWNEIGH,
+        nl.NLM_F_CREATE | nl.NLM_F_REPLACE,
+        NDMSG.pack(family(entry.address.version), index_of(entry.device), NUD_PERMANENT, 0, 0),
+        nl.attribute(NDA_DST, entry.address.packed),
+        nl.attribute(NDA_LLADDR, mac_bytes(entry.mac)),
+    )
