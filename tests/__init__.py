@@ -1,0 +1,1 @@
+"""The tests; a package, so that every layer can import `tests.support`."""
