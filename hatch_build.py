@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,18 +19,27 @@ FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s"]
 
 
 def compiler() -> list[str]:
-    """The C compiler: `CC`, else `cc`, else PyPI's ziglang (which brings musl with it)."""
-    named = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-    if named:
-        return [named]
-    return [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-musl"]
+    """The C compiler: `CC`, else musl's, else `cc`, else PyPI's ziglang (which brings musl with it).
+
+    musl before glibc because the program is executed for every pod: glibc's static start-up costs 0.2 ms more
+    (it asks the CPU for its features, which traps in virtual machines, and touches 27 pages against 8).
+    """
+    machine = platform.machine()
+    if named := os.environ.get("CC"):
+        return named.split()
+    if musl := shutil.which("musl-gcc"):
+        # musl brings no kernel headers: take the distribution's, after musl's own.
+        return [musl, "-idirafter", "/usr/include", "-idirafter", f"/usr/include/{machine}-linux-gnu"]
+    if found := shutil.which("cc") or shutil.which("gcc"):
+        return [found]
+    return [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-musl"]
 
 
-def compile_shim(target: Path = TARGET) -> None:
-    """Compile `shim/podwire.c` into `target`, written beside and renamed so that a running shim is not disturbed."""
+def compile_static(source: Path, target: Path) -> None:
+    """Compile `source` into `target`, beside it first, so that a running program is not disturbed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_suffix(".new")
-    subprocess.run([*compiler(), *FLAGS, "-o", str(beside), str(SOURCE)], check=True)
+    subprocess.run([*compiler(), *FLAGS, "-o", str(beside), str(source)], check=True)
     beside.replace(target)
 
 
@@ -41,10 +51,10 @@ class ShimBuildHook(BuildHookInterface):  # type: ignore[type-arg, misc, unused-
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile the shim; the wheel is then bound to this platform."""
         if SOURCE.exists():
-            compile_shim()
+            compile_static(SOURCE, TARGET)
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 
 
 if __name__ == "__main__":
-    compile_shim()
+    compile_static(SOURCE, TARGET)
