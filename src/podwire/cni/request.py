@@ -1,0 +1,100 @@
+"""One call of the plug-in: its environment, checked before anything else is looked at (section 2: Parameters)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from podwire.cni.errors import INVALID_ENVIRONMENT, CniError, shown
+from podwire.cni.versions import REQUIRED_VARIABLES, VERBS
+
+IDENTIFIER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+IFNAME_BYTES = 15
+
+
+class Request(Struct, frozen=True):
+    """The environment of a call; `args` are the pairs of CNI_ARGS."""
+
+    verb: str
+    container_id: str
+    netns: str
+    ifname: str
+    args: Mapping[str, str]
+    path: str
+    environment: Mapping[str, str]
+
+    @property
+    def pod(self) -> str:
+        """`namespace/name` of the Kubernetes pod, or ""."""
+        namespace, name = self.args.get("K8S_POD_NAMESPACE", ""), self.args.get("K8S_POD_NAME", "")
+        return f"{namespace}/{name}" if namespace and name else ""
+
+    @property
+    def namespace_override(self) -> bool:
+        """May CNI_NETNS be the plug-in's own namespace (as libcni's plug-ins allow)?"""
+        return self.environment.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true")
+
+
+def parse_request(environment: Mapping[str, str]) -> Request:
+    """The call that `environment` describes; raises CniError 4 that names every variable that is missing."""
+    verb = environment.get("CNI_COMMAND", "")
+    if verb not in VERBS:
+        raise CniError(
+            INVALID_ENVIRONMENT, f"CNI_COMMAND={shown(verb)} is not a CNI verb: use one of {', '.join(VERBS)}"
+        )
+    missing = [name for name in REQUIRED_VARIABLES[verb] if not environment.get(name)]
+    if missing:
+        raise CniError(
+            INVALID_ENVIRONMENT, f"{verb} needs {', '.join(missing)}: the runtime must set what is missing"
+        )
+    request = Request(
+        verb=verb,
+        container_id=environment.get("CNI_CONTAINERID", ""),
+        netns=environment.get("CNI_NETNS", ""),
+        ifname=environment.get("CNI_IFNAME", ""),
+        args=parse_args(environment.get("CNI_ARGS", "")),
+        path=environment.get("CNI_PATH", ""),
+        environment=environment,
+    )
+    if REQUIRED_VARIABLES[verb]:
+        _check_names(request)
+    return request
+
+
+def _check_names(request: Request) -> None:
+    if not IDENTIFIER.fullmatch(request.container_id):
+        raise CniError(
+            INVALID_ENVIRONMENT,
+            f"CNI_CONTAINERID={shown(request.container_id)} is not valid: it must begin with a letter or digit "
+            "and go on with letters, digits, '_', '.' or '-'",
+        )
+    if reason := why_not_an_interface_name(request.ifname):
+        raise CniError(INVALID_ENVIRONMENT, f"CNI_IFNAME={shown(request.ifname)} is not valid: it {reason}")
+
+
+def why_not_an_interface_name(name: str) -> str:
+    """What is wrong with an interface name (dev_valid_name in the kernel), or "" if nothing is."""
+    if not name or len(name.encode(errors="surrogateescape")) > IFNAME_BYTES:
+        return f"must have 1 to {IFNAME_BYTES} bytes"
+    if name in (".", ".."):
+        return "must not be '.' or '..'"
+    if any(char in "/:" or char.isspace() or not char.isprintable() for char in name):
+        return "must not hold '/', ':' or white space"
+    return ""
+
+
+def parse_args(text: str) -> dict[str, str]:
+    """CNI_ARGS, `KEY=VALUE;KEY=VALUE`: the last of equal keys wins, a part without `=` raises CniError 4."""
+    pairs = {}
+    for part in text.split(";"):
+        if not part:
+            continue
+        key, equals, value = part.partition("=")
+        if not equals or not key:
+            raise CniError(
+                INVALID_ENVIRONMENT, f"CNI_ARGS holds {shown(part)}, which is no KEY=VALUE: separate pairs by ';'"
+            )
+        pairs[key] = value
+    return pairs

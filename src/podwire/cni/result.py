@@ -1,0 +1,233 @@
+"""What a successful ADD answers, in the shape of every version (section 5: Success), and prevResult read back."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
+
+from msgspec import Struct, field
+
+from podwire.cni.document import folded
+from podwire.cni.errors import INVALID_CONFIGURATION, UNDECODABLE, CniError, shown
+from podwire.cni.versions import at_least
+from podwire.plan.operations import Address, Interface, Network
+
+ROUTE_NUMBERS = ("mtu", "advmss", "priority", "table", "scope")
+
+
+class ResultInterface(Struct, frozen=True):
+    """A device; `sandbox` is CNI_NETNS to the letter, "" on the host."""
+
+    name: str
+    mac: str = ""
+    sandbox: str = ""
+    mtu: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class ResultAddress(Struct, frozen=True):
+    """An address with its prefix; `interface` counts into the result's interfaces."""
+
+    address: Interface
+    gateway: Address | None = None
+    interface: int | None = None
+
+
+class ResultRoute(Struct, frozen=True):
+    """A route in the sandbox; `numbers` holds what 1.1.0 adds (mtu, advmss, priority, table, scope)."""
+
+    destination: Network
+    gateway: Address | None = None
+    numbers: dict[str, int] = field(default_factory=dict)
+
+
+class Result(Struct, frozen=True):
+    """Interfaces, addresses, routes and DNS of an attachment."""
+
+    interfaces: list[ResultInterface] = field(default_factory=list)
+    addresses: list[ResultAddress] = field(default_factory=list)
+    routes: list[ResultRoute] = field(default_factory=list)
+    dns: dict[str, Any] = field(default_factory=dict)
+
+    def joined(self, other: Result) -> Result:
+        """This result with `other` behind it (chaining: a previous result is extended, never dropped)."""
+        shift = len(self.interfaces)
+        moved = [
+            ResultAddress(one.address, one.gateway, None if one.interface is None else one.interface + shift)
+            for one in other.addresses
+        ]
+        known = {(one.destination, one.gateway) for one in self.routes}
+        fresh = [one for one in other.routes if (one.destination, one.gateway) not in known]
+        return Result(
+            self.interfaces + other.interfaces,
+            self.addresses + moved,
+            self.routes + fresh,
+            other.dns or self.dns,
+        )
+
+
+def encode_result(result: Result, version: str) -> dict[str, Any]:
+    """`result` as the JSON object of `version`."""
+    if not at_least(version, "0.3.0"):
+        return _encode_oldest(result, version)
+    answer: dict[str, Any] = {"cniVersion": version}
+    if result.interfaces:
+        answer["interfaces"] = [_encode_interface(one, version) for one in result.interfaces]
+    if result.addresses:
+        answer["ips"] = [_encode_address(one, version) for one in result.addresses]
+    if result.routes:
+        answer["routes"] = [_encode_route(one, version) for one in result.routes]
+    answer["dns"] = result.dns
+    return answer
+
+
+def _encode_oldest(result: Result, version: str) -> dict[str, Any]:
+    """0.1.0 and 0.2.0: the first address of each family, and no interfaces."""
+    answer: dict[str, Any] = {"cniVersion": version}
+    for family, key in ((4, "ip4"), (6, "ip6")):
+        for one in result.addresses:
+            if one.address.version == family and key not in answer:
+                answer[key] = {"ip": str(one.address)} | ({"gateway": str(one.gateway)} if one.gateway else {})
+                routes = [_encode_route(r, version) for r in result.routes if r.destination.version == family]
+                if routes:
+                    answer[key]["routes"] = routes
+    answer["dns"] = result.dns
+    return answer
+
+
+def _encode_interface(one: ResultInterface, version: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {"name": one.name}
+    if one.mac:
+        answer["mac"] = one.mac
+    if one.mtu and at_least(version, "1.1.0"):
+        answer["mtu"] = one.mtu
+    if one.sandbox:
+        answer["sandbox"] = one.sandbox
+    return answer | (one.extra if at_least(version, "1.1.0") else {})
+
+
+def _encode_address(one: ResultAddress, version: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {} if at_least(version, "1.0.0") else {"version": str(one.address.version)}
+    answer["address"] = str(one.address)
+    if one.interface is not None:
+        answer["interface"] = one.interface
+    if one.gateway:
+        answer["gateway"] = str(one.gateway)
+    return answer
+
+
+def _encode_route(one: ResultRoute, version: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {"dst": str(one.destination)}
+    if one.gateway:
+        answer["gw"] = str(one.gateway)
+    return answer | (one.numbers if at_least(version, "1.1.0") else {})
+
+
+def parse_result(raw: Any, where: str = "prevResult") -> Result:
+    """A result of any version; raises CniError 6 for a wrong shape, 7 for a wrong value."""
+    if not isinstance(raw, dict):
+        raise CniError(UNDECODABLE, f"{where} is {shown(raw)}, not an object: pass on the result as it came")
+    values = folded(raw)
+    if not isinstance(values.get("cniversion", ""), str):
+        raise CniError(UNDECODABLE, f"{where}.cniVersion={shown(values['cniversion'])} is not a string")
+    addresses = [_parse_address(one, where) for one in _objects(values, "ips", where)]
+    routes = [_parse_route(one, where) for one in _objects(values, "routes", where)]
+    for key in ("ip4", "ip6"):
+        if isinstance(values.get(key), dict):
+            oldest = folded(values[key])
+            addresses.append(_parse_address({"address": oldest.get("ip"), **oldest}, where))
+            routes += [_parse_route(one, where) for one in _objects(oldest, "routes", f"{where}.{key}")]
+    dns = values.get("dns") or {}
+    if not isinstance(dns, dict):
+        raise CniError(UNDECODABLE, f"{where}.dns={shown(dns)} is not an object")
+    interfaces = [_parse_interface(one, where) for one in _objects(values, "interfaces", where)]
+    return Result(interfaces, addresses, routes, dns)
+
+
+def _objects(values: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    found = values.get(key) or []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise CniError(UNDECODABLE, f"{where}.{key}={shown(found)} is not a list of objects")
+    return [folded(one) for one in found]
+
+
+def _parse_interface(values: dict[str, Any], where: str) -> ResultInterface:
+    name, mac, sandbox = (values.get(key) or "" for key in ("name", "mac", "sandbox"))
+    mtu = values.get("mtu")
+    if not all(isinstance(one, str) for one in (name, mac, sandbox)) or not isinstance(mtu, int | None):
+        raise CniError(UNDECODABLE, f"{where}.interfaces holds {shown(values)}: wrong types")
+    extra = {
+        {"socketpath": "socketPath", "pciid": "pciID"}[key]: values[key]
+        for key in ("socketpath", "pciid")
+        if isinstance(values.get(key), str)
+    }
+    return ResultInterface(name, mac, sandbox, mtu, extra)
+
+
+def _parse_address(values: dict[str, Any], where: str) -> ResultAddress:
+    index = values.get("interface")
+    if isinstance(index, bool) or not isinstance(index, int | None):
+        raise CniError(UNDECODABLE, f"{where}.ips: interface={shown(index)} is not a number")
+    gateway = values.get("gateway")
+    return ResultAddress(
+        parse_interface_address(values.get("address"), f"{where}.ips"),
+        parse_address(gateway, f"{where}.ips gateway") if gateway else None,
+        index,
+    )
+
+
+def _parse_route(values: dict[str, Any], where: str) -> ResultRoute:
+    gateway = values.get("gw")
+    numbers = {
+        key: value
+        for key in ROUTE_NUMBERS
+        if isinstance(value := values.get(key), int) and not isinstance(value, bool)
+    }
+    return ResultRoute(
+        parse_network(values.get("dst"), f"{where}.routes dst"),
+        parse_address(gateway, f"{where}.routes gw") if gateway else None,
+        numbers,
+    )
+
+
+def _prefixed(value: Any, where: str) -> str:
+    """An address with `/prefix`, as Go's net.ParseCIDR takes it: no mask in dots, no zone, no bare address."""
+    if not isinstance(value, str):
+        raise CniError(UNDECODABLE, f"{where}={shown(value)} is not a string: write an address such as 10.244.1.5/24")
+    _, slash, prefix = value.partition("/")
+    if not slash or not prefix.isascii() or not prefix.isdigit() or "%" in value:
+        raise CniError(
+            INVALID_CONFIGURATION, f"{where}={shown(value)} has no prefix length: write it like 10.244.1.0/24"
+        )
+    return value
+
+
+def parse_address(value: Any, where: str) -> Address:
+    """An address without prefix; raises CniError naming `where`."""
+    try:
+        if not isinstance(value, str) or "%" in value:
+            raise ValueError
+        return ip_address(value)
+    except ValueError:
+        code = INVALID_CONFIGURATION if isinstance(value, str) else UNDECODABLE
+        raise CniError(code, f"{where}={shown(value)} is not an IP address: write it like 10.244.1.1") from None
+
+
+def parse_interface_address(value: Any, where: str) -> Interface:
+    """An address with its prefix; raises CniError naming `where`."""
+    try:
+        return ip_interface(_prefixed(value, where))
+    except ValueError:
+        raise CniError(
+            INVALID_CONFIGURATION, f"{where}={shown(value)} is not an address: write it like 10.244.1.5/24"
+        ) from None
+
+
+def parse_network(value: Any, where: str) -> Network:
+    """A range such as 10.244.0.0/16 (host bits are dropped, as Go does); raises CniError naming `where`."""
+    try:
+        return ip_network(_prefixed(value, where), strict=False)
+    except ValueError:
+        raise CniError(
+            INVALID_CONFIGURATION, f"{where}={shown(value)} is not an address range: write it like 10.244.0.0/16"
+        ) from None

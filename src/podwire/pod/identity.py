@@ -1,0 +1,100 @@
+"""An attachment's names: its device on the host, the alias that says whose it is, its MACs.
+
+All are functions of (network, container ID, interface name): whoever knows these three finds the attachment
+without a state file, and nobody can make a second one.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+
+from msgspec import Struct
+
+from podwire.plan.operations import Address
+
+PREFIX = "pw"
+ALIAS_MARK = "podwire"
+ALIAS_BYTES = 255
+FIELD_BYTES = 100
+NETWORK_LETTERS = 4
+ATTACHMENT_LETTERS = 9
+LETTERS = "0123456789abcdefghijklmnopqrstuv"
+POD = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+class Attachment(Struct, frozen=True):
+    """What identifies an attachment (section 2: Operations), and the pod's `namespace/name` for people."""
+
+    network: str
+    container_id: str
+    ifname: str
+    pod: str = ""
+
+    @property
+    def device(self) -> str:
+        """The host's device: `pw`, 20 bits of the network's name, 45 bits of the whole identity."""
+        whole = f"{self.network}\0{self.container_id}\0{self.ifname}"
+        return network_prefix(self.network) + _letters(whole, ATTACHMENT_LETTERS)
+
+    @property
+    def host_mac(self) -> str:
+        """The MAC of the host's end: locally administered, from the identity."""
+        raw = bytearray(blake2b(self.device.encode(), digest_size=6).digest())
+        raw[0] = raw[0] & 0xFC | 0x02
+        return raw.hex(":")
+
+    @property
+    def alias(self) -> str:
+        """`podwire <network> <container ID> <ifname> [<namespace>/<pod>]`, at most 255 bytes.
+
+        A field that is too long is shortened to a hash behind `~`; the pod's name is cut.
+        """
+        fields = [ALIAS_MARK, _short(self.network), _short(self.container_id), _spelled(self.ifname)]
+        if POD.fullmatch(self.pod):
+            fields.append(self.pod)
+        return " ".join(fields)[:ALIAS_BYTES]
+
+
+def network_prefix(network: str) -> str:
+    """What the devices of all attachments of a network begin with: GC knows them by it even without alias."""
+    return PREFIX + _letters(network, NETWORK_LETTERS)
+
+
+def parse_alias(alias: str) -> Attachment | None:
+    """The attachment that an alias describes, or None if it describes none."""
+    words = alias.split(" ")
+    if len(words) not in (4, 5) or words[0] != ALIAS_MARK:
+        return None
+    return Attachment(*words[1:])
+
+
+def alias_network(network: str) -> str:
+    """A network's name as aliases spell it."""
+    return _short(network)
+
+
+def pod_mac(address: Address | None, device: str) -> str:
+    """The MAC of the pod's end: `0a:58` and the IPv4 address, so an address that returns has its old MAC.
+
+    Neighbour caches that remember it stay right. Without IPv4 it is made from the IPv6 address or the device.
+    """
+    if address is not None and address.version == 4:
+        return (b"\x0a\x58" + address.packed).hex(":")
+    seed = address.packed if address is not None else f"pod {device}".encode()
+    return (b"\x0a\x58" + blake2b(seed, digest_size=4).digest()).hex(":")
+
+
+def _letters(text: str, count: int) -> str:
+    number = int.from_bytes(blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest(), "big")
+    return "".join(LETTERS[number >> shift & 31] for shift in range(0, 5 * count, 5))
+
+
+def _short(text: str) -> str:
+    if len(text) <= FIELD_BYTES:
+        return text
+    return "~" + blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _spelled(ifname: str) -> str:
+    return ifname.encode(errors="surrogateescape").decode(errors="replace")
