@@ -1,8 +1,8 @@
 """Builds the programs written elsewhere that tests and benchmarks use, from the Go modules beside this file.
 
-`.venv/bin/python -m tests.tools.build [names]` builds the named programs' modules (all of them without a name).
-Each module's programs go to `${PODWIRE_CACHE:-~/.cache/podwire}/tools/<module>-<hash>/bin/`, where the hash covers
-the module's go.mod and go.sum and the build flags: a changed version is built anew, everything else only once.
+`.venv/bin/python -m tests.tools.build [names]` builds the named programs' modules (without a name: all).
+Each module's programs go to `${PODWIRE_CACHE:-~/.cache/podwire}/tools/<module>-<hash>/bin/`. The hash covers its
+go.mod, its go.sum and the build flags, so a changed version is built anew and everything else only once.
 Only the standard library is used here.
 """
 
@@ -32,8 +32,8 @@ class Module:
 
     name: str
     packages: tuple[str, ...]
-    version_variable: str = ""
-    version_of: str = ""
+    version_variable: str
+    version_of: str
 
     @property
     def folder(self) -> Path:
@@ -47,8 +47,7 @@ class Module:
 
     def ldflags(self) -> str:
         """Stripped, and with the upstream's version in the variable where upstream's own build puts it."""
-        stamp = f" -X {self.version_variable}={pinned(self, self.version_of)}" if self.version_variable else ""
-        return f"-s -w{stamp}"
+        return f"-s -w -X {self.version_variable}={pinned(self, self.version_of)}"
 
     def oldest_go(self) -> Version:
         """The oldest Go that its go.mod accepts."""
@@ -168,7 +167,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def _only_one(module: Module) -> Iterator[None]:
-    """Two builds of one module wait for each other instead of working twice (two test runs may start at once)."""
+    """Two test runs that start at once wait for each other's build instead of doing it twice."""
     root = cache_root()
     root.mkdir(parents=True, exist_ok=True)
     with (root / f".{module.name}.lock").open("w") as lock:
@@ -179,8 +178,8 @@ def _only_one(module: Module) -> Iterator[None]:
 def build(module: Module) -> Path:
     """Build the module's programs unless they are there; the folder of them.
 
-    They are built into a folder beside and renamed as the last step, so a build that was interrupted leaves nothing
-    that looks finished. Raises CalledProcessError with the compiler's words on stderr.
+    They are built into a folder beside and renamed as the last step, so an interrupted build leaves nothing that
+    looks finished. Raises CalledProcessError with the compiler's words on stderr.
     """
     target = bin_dir(module)
     with _only_one(module):
