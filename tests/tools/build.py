@@ -1,8 +1,8 @@
 """Builds the programs written elsewhere that tests and benchmarks use, from the Go modules beside this file.
 
 `.venv/bin/python -m tests.tools.build [names]` builds the named programs' modules (without a name: all).
-Each module's programs go to `${PODWIRE_CACHE:-~/.cache/podwire}/tools/<module>-<hash>/bin/`. The hash covers its
-go.mod, its go.sum and the build flags, so a changed version is built anew and everything else only once.
+Each module's programs go to `${PODWIRE_CACHE:-~/.cache/podwire}/tools/<module>-<hash>/bin/`. The hash covers
+its go.mod, its go.sum and the build flags, so a changed version is built anew, everything else only once.
 Only the standard library is used here.
 """
 
@@ -178,8 +178,8 @@ def _only_one(module: Module) -> Iterator[None]:
 def build(module: Module) -> Path:
     """Build the module's programs unless they are there; the folder of them.
 
-    They are built into a folder beside and renamed as the last step, so an interrupted build leaves nothing that
-    looks finished. Raises CalledProcessError with the compiler's words on stderr.
+    They are built into a folder beside and renamed as the last step, so an interrupted build leaves nothing
+    that looks finished. Raises CalledProcessError with the compiler's words on stderr.
     """
     target = bin_dir(module)
     with _only_one(module):
