@@ -1,0 +1,1 @@
+"""Runs the namespace tests on other kernels than the machine's own, under qemu without KVM."""

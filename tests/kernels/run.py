@@ -1,0 +1,25 @@
+"""Runs tests on another kernel by hand: `.venv/bin/python -m tests.kernels.run 6.1 [pytest's arguments]`."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.kernels.debian import KERNELS
+from tests.kernels.guest import boot
+
+CHOSEN = ("tests/namespaces", "-m", "not slow")
+
+
+def main() -> int:
+    """Boot, show the console as it runs, and say what came of it."""
+    series, *arguments = sys.argv[1:] or [""]
+    if series not in KERNELS:
+        sys.stderr.write(f"usage: python -m tests.kernels.run {'|'.join(KERNELS)} [pytest's arguments]\n")
+        return 2
+    outcome = boot(series, arguments or CHOSEN, echo=True)
+    sys.stdout.write(outcome.summary() + "\n")
+    return 0 if outcome.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
