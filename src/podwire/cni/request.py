@@ -80,8 +80,10 @@ def why_not_an_interface_name(name: str) -> str:
         return f"must have 1 to {IFNAME_BYTES} bytes"
     if name in (".", ".."):
         return "must not be '.' or '..'"
-    if any(char in "/:" or char.isspace() or not char.isprintable() for char in name):
+    if any(char in "/:" or char.isspace() for char in name):
         return "must not hold '/', ':' or white space"
+    if any("\ud800" <= char <= "\udfff" for char in name):
+        return "must be UTF-8"
     return ""
 
 

@@ -35,6 +35,10 @@ class Link(Struct, frozen=True):
     def up(self) -> bool:
         return bool(self.flags & rt.IFF_UP)
 
+    @property
+    def promiscuous(self) -> bool:
+        return bool(self.flags & rt.IFF_PROMISC)
+
 
 class Route(Struct, frozen=True):
     """A route of the main table, as far as podwire compares it."""

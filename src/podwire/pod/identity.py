@@ -50,7 +50,7 @@ class Attachment(Struct, frozen=True):
 
         A field that is too long is shortened to a hash behind `~`; the pod's name is cut.
         """
-        fields = [ALIAS_MARK, _short(self.network), _short(self.container_id), _spelled(self.ifname)]
+        fields = [ALIAS_MARK, _short(self.network), _short(self.container_id), self.ifname]
         if POD.fullmatch(self.pod):
             fields.append(self.pod)
         return " ".join(fields)[:ALIAS_BYTES]
@@ -95,6 +95,3 @@ def _short(text: str) -> str:
         return text
     return "~" + blake2b(text.encode(), digest_size=16).hexdigest()
 
-
-def _spelled(ifname: str) -> str:
-    return ifname.encode(errors="surrogateescape").decode(errors="replace")

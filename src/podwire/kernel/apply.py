@@ -1,0 +1,90 @@
+"""Carries out operations, batch by batch, and says which command the kernel refused."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+from podwire.kernel.encode import encode
+from podwire.kernel.netlink import Netlink, NetlinkError
+from podwire.plan.operations import (
+    AddAddress,
+    AddAltname,
+    AddBridge,
+    AddNeighbour,
+    AddRoute,
+    Operation,
+    describe,
+)
+
+
+class KernelRefused(Exception):
+    """The kernel refused an operation: `operation`, `number` (errno) and one line for people."""
+
+    def __init__(self, operation: Operation, refused: NetlinkError, *, pod: bool = False) -> None:
+        command = describe(operation, pod=pod)
+        super().__init__(f"the kernel refused `{command}`: {refused.strerror}")
+        self.operation = operation
+        self.number = refused.errno
+
+
+class Indexes:
+    """Device indexes by name, each asked for once."""
+
+    def __init__(self, socket: Netlink) -> None:
+        self._socket = socket
+        self._known: dict[str, int] = {}
+
+    def __call__(self, name: str) -> int:
+        index = self._known.get(name)
+        if index is None:
+            index = self._known[name] = self._socket.index(name)
+        return index
+
+
+def apply(
+    socket: Netlink,
+    operations: Sequence[Operation],
+    index_of: Indexes | None = None,
+    *,
+    pod_netns: int = -1,
+    pod: bool = False,
+) -> list[Operation]:
+    """Send operations as one batch; raises KernelRefused for the first refusal that matters.
+
+    What is there already (EEXIST) does not matter for routes that may exist, and for altnames: those altnames
+    are returned, since a taken name is an answer. Operations in one batch may not refer to a device that the
+    same batch creates.
+    """
+    if not operations:
+        return []
+    indexes = index_of or Indexes(socket)
+    requests = []
+    for operation in operations:
+        try:
+            requests.append(encode(operation, indexes, pod_netns))
+        except NetlinkError as refused:
+            raise KernelRefused(operation, refused, pod=pod) from None
+    taken: list[Operation] = []
+    for refused in socket.batch(requests):
+        operation = operations[refused.place]
+        exists = refused.errno == errno.EEXIST
+        if exists and isinstance(operation, AddAltname):
+            taken.append(operation)
+        elif not (exists and isinstance(operation, AddRoute) and operation.may_exist):
+            raise KernelRefused(operation, refused, pod=pod)
+    return taken
+
+
+def apply_each(socket: Netlink, operations: Sequence[Operation]) -> None:
+    """Carry out operations one after the other; those whose object exists meanwhile are done.
+
+    For objects that several processes may be making at once, such as the host's bridge.
+    """
+    for operation in operations:
+        try:
+            apply(socket, [operation])
+        except KernelRefused as refused:
+            made_elsewhere = isinstance(operation, AddBridge | AddAddress | AddRoute | AddNeighbour)
+            if refused.number != errno.EEXIST or not made_elsewhere:
+                raise

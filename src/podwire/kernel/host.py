@@ -1,0 +1,89 @@
+"""The host as the verbs see it: sockets in its network namespace, and what all threads share."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from podwire.kernel import namespace, read, sysctl
+from podwire.kernel.apply import apply_each
+from podwire.kernel.departure import Departures
+from podwire.kernel.firewall import Firewall
+from podwire.kernel.netlink import Netlink
+from podwire.node.hostpart import FORWARDING, ActualPart, HostPart, missing
+from podwire.plan.operations import Address, Operation, describe
+from podwire.pod.lease import RangeSet, read_last
+
+
+class Shared:
+    """What the threads of one process share. None of it is truth: a new process begins without."""
+
+    def __init__(self) -> None:
+        self.home = namespace.open_own()
+        self.departures = Departures()
+        self.firewall = Firewall()
+        self.ipv6 = Path("/proc/sys/net/ipv6").exists()
+        self._last: dict[RangeSet, Address] = {}
+        self._lock = threading.Lock()
+
+    def claim(self, wanted: RangeSet, alias: str) -> Address:
+        """The address to try first: the one behind the last that this process tried, or that `alias` tells."""
+        with self._lock:
+            last = self._last.get(wanted) or read_last(alias, wanted)
+            first = next(iter(wanted.after(last)))
+            self._last[wanted] = first
+            return first
+
+    def claimed(self, wanted: RangeSet, address: Address) -> None:
+        """The address that was leased in the end, further on than the claim."""
+        with self._lock:
+            self._last[wanted] = address
+
+
+class Host:
+    """One thread's view of the host: `socket` is a netlink socket in the host's namespace."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.socket = Netlink()
+        self.home = shared.home
+        self.pod_seconds = 0.0
+
+    def close(self) -> None:
+        """Close this thread's socket."""
+        self.socket.close()
+
+    def is_own_namespace(self, descriptor: int) -> bool:
+        """Is it the namespace that the host itself lives in?"""
+        return namespace.identity(descriptor) == namespace.identity(self.home)
+
+    def open_pod(self, descriptor: int) -> Netlink:
+        """A netlink socket inside a pod's namespace."""
+        return namespace.netlink_inside(descriptor, self.home)
+
+    def delete(self, device: str) -> bool:
+        """Delete a device of the host; False if there is none. Raises NetlinkError."""
+        return self.shared.departures.delete(device)
+
+    def ensure(self, part: HostPart) -> tuple[read.Link, list[str]]:
+        """Bring the host part about; its device, and what was mended. Raises KernelRefused, OSError."""
+        link, actual = self._read(part)
+        operations: list[Operation] = missing(part, actual)
+        if operations or link is None:
+            apply_each(self.socket, operations)
+            link = read.link(self.socket, part.device)
+            if link is None:
+                raise OSError(f"device {part.device} vanished while it was set up: try again")
+        mended = [describe(one) for one in operations]
+        for family in part.families:
+            if sysctl.ensure(FORWARDING[family], "1"):
+                mended.append(f"sysctl -w {FORWARDING[family]}=1")
+        return link, mended
+
+    def _read(self, part: HostPart) -> tuple[read.Link | None, ActualPart]:
+        link = read.link(self.socket, part.device)
+        if link is None:
+            return None, ActualPart()
+        found = [one for family in part.families for one in read.addresses(self.socket, link.index, family)]
+        return link, ActualPart(True, link.up, link.promiscuous, tuple(found))
+

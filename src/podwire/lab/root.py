@@ -1,0 +1,82 @@
+"""The file tree of a node: the machine's own tree below, everything the node writes in memory above it. Pure.
+
+An overlay of the machine's root makes each node a whole Debian with the programs installed here, and nothing that a
+runtime, a plug-in or a kubelet writes ever reaches the machine. The upper layer is a tmpfs that only the node's mount
+namespace holds: it goes when the node's first process goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+# What a node has for itself, empty at its start, and outside the overlay: a snapshotter's layers cannot lie on one.
+OWN_FOLDERS = (
+    "etc/cni/net.d",
+    "etc/containerd",
+    "etc/kubernetes",
+    "opt/cni/bin",
+    "tmp",
+    "var/lib/cni",
+    "var/lib/containerd",
+    "var/lib/containers",
+    "var/lib/etcd",
+    "var/lib/kubelet",
+    "var/log",
+)
+NODE_FOLDER = Path("/run/podwire-lab")  # inside a node: its own folder of the machine's FOLDER
+_NOT_TAKEN = ("/proc", "/sys", "/dev", "/run", "/etc", "/tmp", "/var/lib", "/var/log")
+
+
+def carried_mounts(mountinfo: str) -> list[str]:
+    """The machine's mounts that an overlay of its root would miss (/home on its own disk, say), outermost only."""
+    taken: list[str] = []
+    for line in sorted(mountinfo.splitlines(), key=lambda line: line.split()[4]):
+        mountpoint = line.split()[4].replace("\\040", " ")
+        outside = any(f"{mountpoint}/".startswith(f"{top}/") for top in (*_NOT_TAKEN, *taken))
+        if mountpoint != "/" and not outside:
+            taken.append(mountpoint)
+    return taken
+
+
+def tree(stage: Path, carried: Iterable[str], size_bytes: int) -> list[list[str]]:
+    """The commands that build the node's tree at `stage`/root, given inside its mount namespace.
+
+    `stage` is an empty folder of the machine; only this namespace ever sees what is mounted on it.
+    """
+    root, own, node = stage / "root", stage / "own", stage.parent
+    overlay = f"lowerdir=/,upperdir={stage}/upper,workdir={stage}/work"
+    return [
+        ["mount", "-t", "tmpfs", "-o", f"mode=755,size={size_bytes}", "podwire-lab", f"{stage}"],
+        ["mkdir", "-p", *(f"{stage}/{name}" for name in ("root", "upper", "work"))],
+        ["mount", "-t", "overlay", "-o", overlay, "overlay", f"{root}"],
+        ["mkdir", "-p", *(f"{where}/{folder}" for folder in OWN_FOLDERS for where in (own, root))],
+        *(["mount", "--bind", f"{own}/{folder}", f"{root}/{folder}"] for folder in OWN_FOLDERS),
+        ["chmod", "1777", f"{root}/tmp"],
+        *(["mount", "--rbind", mountpoint, f"{root}{mountpoint}"] for mountpoint in carried),
+        ["mount", "-t", "proc", "proc", f"{root}/proc"],
+        ["mount", "-t", "sysfs", "sysfs", f"{root}/sys"],
+        ["mount", "--rbind", "/dev", f"{root}/dev"],
+        ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", f"{root}/run"],
+        ["mkdir", "-p", f"{root}{NODE_FOLDER}", f"{root}/run/netns", f"{root}/run/lock"],
+        ["mount", "--bind", f"{node}", f"{root}{NODE_FOLDER}"],
+    ]
+
+
+def enter(stage: Path) -> list[list[str]]:
+    """The commands that make the tree the root and let the machine's go; kubelet needs the mounts shared."""
+    old = "mnt"
+    return [
+        ["pivot_root", f"{stage}/root", f"{stage}/root/{old}"],
+        ["umount", "-l", f"/{old}"],
+        ["mount", "--make-rshared", "/"],
+    ]
+
+
+def files(node: str) -> dict[str, str]:
+    """The node's own names, by path."""
+    return {
+        "/etc/hostname": f"{node}\n",
+        "/etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {node}\n",
+        "/etc/resolv.conf": "# no resolver: the lab has no names but those of its nodes\n",
+    }

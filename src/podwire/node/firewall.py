@@ -1,0 +1,145 @@
+"""The host's firewall as podwire wants it: masquerade out of the cluster, and no dropping of pods' traffic.
+
+Pure: nft(8) texts are made here and listings compared; `kernel/firewall.py` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from ipaddress import collapse_addresses, ip_network
+from typing import Any
+
+from msgspec import Struct
+
+from podwire.plan.operations import Network
+
+TABLE_PREFIX = "podwire-"
+NAME_LETTERS = 60
+PROTOCOL = {4: "ip", 6: "ip6"}
+NEVER_MASQUERADED: dict[int, Network] = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
+
+
+class Masquerade(Struct, frozen=True):
+    """Traffic from `pods` to anywhere outside `inside` leaves with the node's own address."""
+
+    table: str
+    pods: tuple[Network, ...]
+    inside: tuple[Network, ...]
+
+
+class Chain(Struct, frozen=True):
+    """A base chain of somebody else that drops forwarded packets by default."""
+
+    family: str
+    table: str
+    name: str
+
+
+def short_name(network: str) -> str:
+    """A network's name fit for an nft identifier and comment."""
+    if len(network) <= NAME_LETTERS:
+        return network
+    return blake2b(network.encode(), digest_size=16).hexdigest()
+
+
+def masquerade(network: str, pods: Iterable[Network], cluster: Sequence[Network], *, own_ranges: bool) -> Masquerade:
+    """What to masquerade for a network. Ranges of a delegated IPAM plug-in get tables of their own by range."""
+    sources = tuple(_sorted(pods))
+    name = short_name(network)
+    if not own_ranges:
+        name += "-" + blake2b(repr(sources).encode(), digest_size=4).hexdigest()
+    return Masquerade(TABLE_PREFIX + name, sources, tuple(_sorted(cluster or sources)))
+
+
+def _sorted(networks: Iterable[Network]) -> list[Network]:
+    unique = set(networks)
+    return [
+        *collapse_addresses(one for one in unique if one.version == 4),
+        *collapse_addresses(one for one in unique if one.version == 6),
+    ]
+
+
+def masquerade_rules(wanted: Masquerade) -> list[str]:
+    """The rules of the postrouting chain, one a family, each with a comment that tells its content."""
+    rules = []
+    for version, word in PROTOCOL.items():
+        pods = [one for one in wanted.pods if one.version == version]
+        if not pods:
+            continue
+        inside = [one for one in wanted.inside if one.version == version] + [NEVER_MASQUERADED[version]]
+        rule = f"{word} saddr {_set(pods)} {word} daddr != {_set(inside)} masquerade fully-random"
+        rules.append(f'{rule} comment "{_comment(rule)}"')
+    return rules
+
+
+def _set(networks: Sequence[Network]) -> str:
+    return "{ " + ", ".join(str(one) for one in networks) + " }"
+
+
+def _comment(rule: str) -> str:
+    return "podwire " + blake2b(rule.encode(), digest_size=8).hexdigest()
+
+
+def masquerade_text(wanted: Masquerade) -> str:
+    """One transaction that replaces the table, whatever it held.
+
+    nft add table inet podwire-NAME; nft add chain … { type nat hook postrouting priority srcnat; }; nft add rule …
+    """
+    rules = "".join(f"    {rule}\n" for rule in masquerade_rules(wanted))
+    return (
+        f"table inet {wanted.table}\n"
+        f"delete table inet {wanted.table}\n"
+        f"table inet {wanted.table} {{\n"
+        "  chain postrouting {\n"
+        "    type nat hook postrouting priority srcnat; policy accept;\n"
+        f"{rules}  }}\n}}\n"
+    )
+
+
+def is_in_place(wanted: Masquerade, listing: Sequence[dict[str, Any]]) -> bool:
+    """Does the listing of the table (`nft -j list table`) hold its chain and exactly its rules?"""
+    chains = [one["chain"] for one in listing if "chain" in one]
+    rules = [one["rule"].get("comment", "") for one in listing if "rule" in one]
+    hooked = len(chains) == 1 and chains[0].get("hook") == "postrouting"
+    return hooked and rules == [rule.rsplit('"', 2)[1] for rule in masquerade_rules(wanted)]
+
+
+def dropping_chains(chains: Sequence[dict[str, Any]]) -> list[Chain]:
+    """Foreign base chains on the forward hook whose policy is drop, as Docker's is (`nft -j list chains`)."""
+    found = []
+    for one in chains:
+        chain = one.get("chain", {})
+        foreign = not str(chain.get("table", "")).startswith(TABLE_PREFIX)
+        drops = chain.get("hook") == "forward" and chain.get("policy") == "drop"
+        if foreign and drops and chain.get("family") in ("ip", "ip6", "inet"):
+            found.append(Chain(chain["family"], chain["table"], chain["name"]))
+    return found
+
+
+def accept_tag(network: str) -> str:
+    """The comment of a network's accept rules in other people's chains."""
+    return f"podwire {short_name(network)}"
+
+
+def accept_rules(chain: Chain, network: str, ranges: Iterable[Network]) -> list[str]:
+    """Rules at the chain's head that let the ranges' packets pass, both ways.
+
+    An accept in a table of ours would not help: a drop in any other base chain of the hook is final.
+    nft insert rule ip filter FORWARD ip saddr 10.244.0.0/16 counter accept comment "podwire mynet"
+    """
+    rules = []
+    for one in _sorted(ranges):
+        word = PROTOCOL[one.version]
+        if chain.family in (word, "inet"):
+            for side in ("saddr", "daddr"):
+                rules.append(
+                    f'insert rule {chain.family} "{chain.table}" "{chain.name}" '
+                    f'{word} {side} {one} counter accept comment "{accept_tag(network)}"'
+                )
+    return rules
+
+
+def count_accepted(network: str, listing: Sequence[dict[str, Any]]) -> int:
+    """How many of a network's accept rules a chain's listing holds."""
+    return sum(one["rule"].get("comment") == accept_tag(network) for one in listing if "rule" in one)

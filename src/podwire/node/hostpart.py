@@ -1,0 +1,83 @@
+"""What the host itself must have before a network's pods can talk: a device with the gateways, and forwarding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from ipaddress import ip_interface
+
+from msgspec import Struct
+
+from podwire.cni.config import Configuration
+from podwire.plan import operations as op
+from podwire.plan.operations import Interface, Operation
+from podwire.pod.wiring import PodAddress
+
+FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+CREATED = "podwire"
+
+
+class HostPart(Struct, frozen=True):
+    """The desired part of a host: `device` up, carrying `gateways`; `families` forwarded."""
+
+    device: str
+    gateways: tuple[Interface, ...]
+    families: tuple[int, ...]
+    mtu: int | None = None
+    promiscuous: bool = False
+
+
+class ActualPart(Struct, frozen=True):
+    """What the host has of it; `exists` and `up` are the device's."""
+
+    exists: bool = False
+    up: bool = False
+    promiscuous: bool = False
+    addresses: tuple[Interface, ...] = ()
+
+
+def desired_part(config: Configuration, delegated: Iterable[PodAddress] = ()) -> HostPart:
+    """The host part of a network. `delegated` are the addresses that an IPAM plug-in gave, if one did.
+
+    A bridge carries the gateway with its range's prefix, so the range is on-link. In routed mode every pod has
+    its own host route, so the gateway stands alone (/32, /128) on a device without ports.
+    """
+    routed = config.mode == "routed"
+    found: dict[Interface, None] = {}
+    for group in config.range_sets:
+        for one in group.ranges:
+            length = one.gateway.max_prefixlen if routed else one.subnet.prefixlen
+            found[ip_interface(f"{one.gateway}/{length}")] = None
+    for address in delegated:
+        if address.gateway is not None:
+            length = address.gateway.max_prefixlen if routed else address.interface.network.prefixlen
+            found[ip_interface(f"{address.gateway}/{length}")] = None
+    wanted = tuple(found) if config.is_gateway or routed else ()
+    return HostPart(
+        device=config.gateway_device,
+        gateways=wanted,
+        families=tuple(sorted({one.version for one in wanted})),
+        mtu=None if routed else config.mtu,
+        promiscuous=config.promiscuous and not routed,
+    )
+
+
+def missing(part: HostPart, actual: ActualPart) -> list[Operation]:
+    """The operations that turn `actual` into `part`; none when it is so already. A bridge is never shrunk."""
+    operations: list[Operation] = []
+    if not actual.exists:
+        operations.append(op.AddBridge(part.device, device_mac(part.device), part.mtu))
+        operations.append(op.SetAlias(part.device, CREATED))
+    if not actual.up:
+        operations.append(op.SetUp(part.device))
+    if part.promiscuous and not actual.promiscuous:
+        operations.append(op.SetPromiscuous(part.device))
+    operations += [op.AddAddress(part.device, one) for one in part.gateways if one not in actual.addresses]
+    return operations
+
+
+def device_mac(device: str) -> str:
+    """A fixed MAC for a device of ours: locally administered, from its name."""
+    raw = bytearray(blake2b(f"podwire {device}".encode(errors="surrogateescape"), digest_size=6).digest())
+    raw[0] = raw[0] & 0xFC | 0x02
+    return raw.hex(":")

@@ -1,0 +1,171 @@
+"""The wiring of one attachment: its addresses and its mode in, operations for the host and for the pod out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_interface, ip_network
+
+from msgspec import Struct
+
+from podwire.cni.config import Configuration
+from podwire.cni.result import Result, ResultAddress, ResultInterface, ResultRoute
+from podwire.plan import operations as op
+from podwire.plan.operations import Address, Interface, Network, Operation
+from podwire.pod.identity import Attachment
+
+ANYWHERE: dict[int, Network] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+LOOPBACK = "lo"
+
+
+class PodAddress(Struct, frozen=True):
+    """An address of a pod: `interface` as the range gives it (10.244.1.5/24), and the gateway of its family."""
+
+    interface: Interface
+    gateway: Address | None
+
+
+class Wiring(Struct, frozen=True):
+    """One attachment with all that was decided about it."""
+
+    attachment: Attachment
+    config: Configuration
+    pod_mac: str
+    sandbox: str
+    addresses: Sequence[PodAddress] = ()
+    routes: Sequence[ResultRoute] = ()
+
+    @property
+    def device(self) -> str:
+        return self.attachment.device
+
+    @property
+    def ifname(self) -> str:
+        return self.attachment.ifname
+
+    @property
+    def routed(self) -> bool:
+        return self.config.mode == "routed"
+
+
+def veth(wiring: Wiring) -> op.AddVeth:
+    """The veth, born with one end on the host and the other in the pod; in bridge mode as a port of the bridge."""
+    return op.AddVeth(
+        name=wiring.device,
+        mac=wiring.attachment.host_mac,
+        peer=wiring.ifname,
+        peer_mac=wiring.pod_mac,
+        mtu=wiring.config.mtu,
+        master=None if wiring.routed else wiring.config.bridge,
+    )
+
+
+def host_operations(wiring: Wiring) -> list[Operation]:
+    """What the host's end gets once its leases are held.
+
+    Routed: a host route and a permanent neighbour for every address. They vanish with the device.
+    """
+    device = wiring.device
+    operations: list[Operation] = [op.SetUp(device)]
+    if not wiring.routed:
+        return [op.SetHairpin(device), *operations] if wiring.config.hairpin else operations
+    for one in wiring.addresses:
+        operations.append(op.AddRoute(device, single(one.interface.ip), link_scope=True))
+        operations.append(op.AddNeighbour(device, one.interface.ip, wiring.pod_mac))
+    return operations
+
+
+def pod_operations(wiring: Wiring, born_with_mac: str) -> list[Operation]:
+    """What the pod's end gets: the loopback up, the interface up, addresses and routes."""
+    ifname = wiring.ifname
+    operations: list[Operation] = [op.SetUp(LOOPBACK)]
+    if wiring.pod_mac != born_with_mac:
+        operations.append(op.SetMac(ifname, wiring.pod_mac))
+    operations.append(op.SetUp(ifname))
+    for one in wiring.addresses:
+        operations.append(op.AddAddress(ifname, in_pod(wiring, one)))
+    if wiring.routed:
+        for gateway in gateways(wiring.addresses).values():
+            operations.append(op.AddRoute(ifname, single(gateway), link_scope=True, may_exist=True))
+            operations.append(op.AddNeighbour(ifname, gateway, wiring.attachment.host_mac))
+    for route in wiring.routes:
+        operations.append(_pod_route(wiring, route))
+    return operations
+
+
+def _pod_route(wiring: Wiring, route: ResultRoute) -> op.AddRoute:
+    family = route.destination.version
+    numbers = route.numbers
+    return op.AddRoute(
+        device=wiring.ifname,
+        destination=route.destination,
+        via=route.gateway or gateways(wiring.addresses).get(family),
+        may_exist=True,
+        mtu=numbers.get("mtu"),
+        advmss=numbers.get("advmss"),
+        metric=numbers.get("priority"),
+        table=numbers.get("table"),
+        scope=numbers.get("scope"),
+    )
+
+
+def single(address: Address) -> Network:
+    """An address as a network of one: /32 or /128."""
+    return ip_network(address)
+
+
+def in_pod(wiring: Wiring, one: PodAddress) -> Interface:
+    """The address as the pod's interface has it: with its range's prefix on a bridge, alone when routed."""
+    return ip_interface(one.interface.ip) if wiring.routed else one.interface
+
+
+def gateways(addresses: Sequence[PodAddress]) -> dict[int, Address]:
+    """The gateway of each family."""
+    found: dict[int, Address] = {}
+    for one in addresses:
+        if one.gateway is not None:
+            found.setdefault(one.interface.version, one.gateway)
+    return found
+
+
+def chosen_routes(config: Configuration, addresses: Sequence[PodAddress]) -> list[ResultRoute]:
+    """The pod's routes: the configuration's, else (or with isDefaultGateway, as well) a default route."""
+    routes = list(config.routes or ())
+    if config.routes is not None and not config.is_default_gateway:
+        return routes
+    present = {route.destination for route in routes}
+    return routes + default_routes(addresses, present)
+
+
+def given_routes(
+    config: Configuration, given: Sequence[ResultRoute], addresses: Sequence[PodAddress]
+) -> list[ResultRoute]:
+    """The routes of another IPAM plug-in; a default route as well where the mode or the configuration wants one."""
+    routes = list(given)
+    if config.is_default_gateway or config.mode == "routed":
+        routes += default_routes(addresses, {one.destination for one in routes})
+    return routes
+
+
+def after_interface_up(operations: Sequence[Operation]) -> list[Operation]:
+    """The pod's operations without those that are done once its interface is up; addresses may be there."""
+    ups = [place for place, one in enumerate(operations) if isinstance(one, op.SetUp)]
+    return list(operations[ups[-1] + 1 :])
+
+
+def default_routes(addresses: Sequence[PodAddress], present: set[Network]) -> list[ResultRoute]:
+    """A default route for every family that has a gateway and none yet."""
+    return [
+        ResultRoute(ANYWHERE[family], gateway)
+        for family, gateway in sorted(gateways(addresses).items())
+        if ANYWHERE[family] not in present
+    ]
+
+
+def result(wiring: Wiring, bridge_mac: str = "", mtu: int | None = None) -> Result:
+    """What ADD answers: the bridge if there is one, the host's end, the pod's end with the addresses."""
+    interfaces = [ResultInterface(wiring.config.bridge, bridge_mac)] if not wiring.routed else []
+    interfaces.append(ResultInterface(wiring.device, wiring.attachment.host_mac, mtu=mtu))
+    interfaces.append(ResultInterface(wiring.ifname, wiring.pod_mac, wiring.sandbox, mtu))
+    place = len(interfaces) - 1
+    addresses = [ResultAddress(in_pod(wiring, one), one.gateway, place) for one in wiring.addresses]
+    return Result(interfaces, addresses, list(wiring.routes), wiring.config.dns)

@@ -1,0 +1,157 @@
+"""ADD: wire a pod. The host part first, then the veth, its leases, the host's end, the pod's end.
+
+Everything hangs on the veth: whatever fails, deleting it undoes all.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from podwire.cni import values as take
+from podwire.cni.config import Configuration
+from podwire.cni.errors import EXISTS, FIREWALL, IO_FAILURE, KERNEL_REFUSED, CniError
+from podwire.cni.result import Result
+from podwire.kernel import namespace, read
+from podwire.kernel.apply import KernelRefused, apply
+from podwire.kernel.host import Host
+from podwire.kernel.netlink import NetlinkError
+from podwire.kernel.nftables import NftablesError
+from podwire.node.firewall import masquerade
+from podwire.node.hostpart import desired_part
+from podwire.plan.operations import AddAddress, Address, Network, SetAlias
+from podwire.pod import wiring as wire
+from podwire.pod.identity import pod_mac
+from podwire.pod.lease import write_last
+from podwire.pod.wiring import PodAddress, Wiring
+from podwire.verbs import delegate, leasing
+from podwire.verbs.call import Call, check_namespace
+
+SMALLEST_IPV6_MTU = 1280
+DEFAULT_MTU = 1500
+
+
+def add(call: Call, host: Host) -> Result:
+    """Wire the pod; the whole result, chained results included. Raises CniError with nothing left behind."""
+    check_namespace(call, host)
+    requested = leasing.requested_addresses(call.request, call.config)
+    given = delegate.addresses(call) if call.config.ipam_type else None
+    try:
+        own = _attach(call, host, requested, given)
+    except BaseException:
+        if given is not None:
+            delegate.give_back(call)
+        raise
+    previous = call.config.prev_result
+    return previous.joined(own) if previous else own
+
+
+def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | None) -> Result:
+    """`_build` with every refusal as the CniError that people read."""
+    network = call.config.name
+    try:
+        return _build(call, host, requested, given)
+    except KernelRefused as refused:
+        raise CniError(KERNEL_REFUSED, f"network {network}: {refused}") from None
+    except NetlinkError as refused:
+        raise CniError(KERNEL_REFUSED, f"network {network}: the kernel refused: {refused.strerror}") from None
+    except NftablesError as refused:
+        raise CniError(FIREWALL, f"network {network}: the firewall cannot be set: {refused}") from None
+    except OSError as refused:
+        raise CniError(IO_FAILURE, f"network {network}: the host cannot be prepared: {refused}") from None
+
+
+def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | None) -> Result:
+    config, attachment = call.config, call.attachment
+    addresses = _delegated(given) if given else []
+    gateway_device, _ = host.ensure(desired_part(config, addresses))
+    ensure_firewall(host, config, addresses)
+    claims = leasing.claim(host, config, requested, gateway_device.alias)
+    first = [*claims.values(), *(one.interface.ip for one in addresses)]
+    wiring = Wiring(attachment, config, _mac(call, first), call.request.netns)
+    veth = wire.veth(wiring)
+    try:
+        apply(host.socket, [veth], pod_netns=call.netns)
+    except KernelRefused as refused:
+        raise _why_no_veth(call, host, refused) from None
+    try:
+        quiet6 = host.shared.ipv6 and (config.mtu or DEFAULT_MTU) >= SMALLEST_IPV6_MTU
+        owner = SetAlias(veth.name, attachment.alias, quiet6)
+        if given:
+            leasing.name_after(host, veth.name, owner, addresses)
+            routes = wire.given_routes(config, given.routes, addresses)
+        else:
+            claims = leasing.hold(host, veth.name, owner, claims, requested)
+            addresses = leasing.as_pod_addresses(claims)
+            routes = wire.chosen_routes(config, addresses)
+        mac = _mac(call, [one.interface.ip for one in addresses])
+        whole = Wiring(attachment, config, mac, call.request.netns, addresses, routes)
+        _wire(call, host, whole, veth.peer_mac, claims, gateway_device)
+        return wire.result(whole, gateway_device.mac, config.mtu or DEFAULT_MTU)
+    except BaseException:
+        host.delete(veth.name)
+        raise
+
+
+def _wire(
+    call: Call, host: Host, wiring: Wiring, born_with: str, claims: leasing.Claims, gateway_device: read.Link
+) -> None:
+    """The host's end, then the pod's end."""
+    operations = wire.host_operations(wiring)
+    alias = write_last(gateway_device.alias, claims.items()) if claims else None
+    if alias:
+        operations.append(SetAlias(gateway_device.name, alias))
+    apply(host.socket, operations)
+    operations = wire.pod_operations(wiring, born_with)
+    with host.open_pod(call.netns) as pod:
+        try:
+            apply(pod, operations, pod=True)
+        except KernelRefused as refused:
+            if not (isinstance(refused.operation, AddAddress) and refused.number == errno.EACCES):
+                raise
+            # The namespace was born with IPv6 switched off; the configuration wants it on this interface.
+            setting = f"net/ipv6/conf/{wiring.ifname}/disable_ipv6"
+            namespace.write_sysctl_inside(call.netns, host.home, setting, "0")
+            apply(pod, wire.after_interface_up(operations), pod=True)
+        host.pod_seconds += pod.busy_seconds
+
+
+def _delegated(given: Result) -> list[PodAddress]:
+    return [PodAddress(one.address, one.gateway or _first_of(one.address.network)) for one in given.addresses]
+
+
+def _first_of(network: Network) -> Address:
+    return network[1] if network.num_addresses > 2 else network[0]
+
+
+def ensure_firewall(host: Host, config: Configuration, delegated: list[PodAddress]) -> list[str]:
+    """The network's masquerade, and passage through chains that drop; what was mended. Raises NftablesError."""
+    pods = [one.subnet for group in config.range_sets for one in group.ranges]
+    pods += [one.interface.network for one in delegated]
+    if not pods or not (config.is_gateway or config.masquerade):
+        return []
+    outbound = None
+    if config.masquerade:
+        outbound = masquerade(config.name, pods, config.cluster, own_ranges=not config.ipam_type)
+    return host.shared.firewall.ensure(config.name, outbound, config.cluster or tuple(pods))
+
+
+def _mac(call: Call, addresses: list[Address]) -> str:
+    """The pod's MAC: asked for by runtimeConfig, args or CNI_ARGS, else the configuration's, else by address."""
+    config = call.config
+    asked = take.checked_mac(call.request.args.get("MAC", ""), "CNI_ARGS MAC")
+    lowest = min(addresses, key=lambda one: one.version, default=None)
+    return config.requested_mac or asked or config.mac or pod_mac(lowest, call.attachment.device)
+
+
+def _why_no_veth(call: Call, host: Host, refused: KernelRefused) -> Exception:
+    """A name is taken: on the host by this very attachment, or in the pod by another interface."""
+    if refused.number != errno.EEXIST:
+        return refused
+    attachment = call.attachment
+    if read.link(host.socket, attachment.device):
+        return CniError(
+            EXISTS,
+            f"{attachment.ifname} of container {attachment.container_id[:64]} is attached to network "
+            f"{call.config.name} already ({attachment.device}): DEL it first",
+        )
+    return CniError(EXISTS, f"the container has an interface {attachment.ifname} already: choose another CNI_IFNAME")

@@ -1,0 +1,25 @@
+"""DEL: unwire a pod. There is one thing to remove, the host's veth; all else goes with it."""
+
+from __future__ import annotations
+
+from podwire.cni.errors import KERNEL_REFUSED, CniError
+from podwire.kernel.host import Host
+from podwire.kernel.netlink import NetlinkError
+from podwire.verbs import delegate
+from podwire.verbs.call import Call
+
+
+def delete(call: Call, host: Host) -> None:
+    """Remove the attachment; one that never was, or is gone, is a success. Raises CniError.
+
+    The device is known by (network, container ID, interface name), so neither the namespace nor a previous
+    result is needed.
+    """
+    device = call.attachment.device
+    try:
+        host.delete(device)
+    except NetlinkError as refused:
+        raise CniError(KERNEL_REFUSED, f"the kernel refused `ip link delete {device}`: {refused.strerror}") from None
+    finally:
+        if call.config.ipam_type:
+            delegate.run(call, "DEL")

@@ -1,0 +1,105 @@
+"""From a call's bytes to its answer's bytes: parse, check versions, run the verb, answer (section 2 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from msgspec import Struct
+
+from podwire.cni import document
+from podwire.cni.config import Configuration, parse_configuration, version_of
+from podwire.cni.errors import INCOMPATIBLE_VERSION, KERNEL_REFUSED, CniError
+from podwire.cni.request import Request, parse_request
+from podwire.cni.result import encode_result
+from podwire.cni.versions import NEWEST, SUPPORTED, knows_verb
+from podwire.kernel.host import Host
+from podwire.verbs import add, check, collect, delegate, delete, loopback
+from podwire.verbs.call import Call
+
+CACHED_BYTES = 16 * 1024
+ABOUT = (
+    "podwire: a CNI plug-in that wires pods by bridge or by route.\n"
+    "It is run by a container runtime, with CNI_COMMAND in its environment; see `podwire --help`.\n"
+    f"CNI protocol versions supported: {', '.join(SUPPORTED)}\n"
+)
+
+
+class Answer(Struct, frozen=True):
+    """What the plug-in prints and exits with; `to_stderr` for the about text alone."""
+
+    status: int
+    body: bytes
+    to_stderr: bool = False
+
+
+def serve(environment: Mapping[str, str], stdin: bytes, netns: int, host: Host) -> Answer:
+    """Answer one call. Never raises: what nobody foresaw becomes an error object as well."""
+    if not environment.get("CNI_COMMAND"):
+        return Answer(0, ABOUT.encode(), to_stderr=True)
+    try:
+        request = parse_request(environment)
+        if request.verb == "VERSION":
+            return Answer(0, document.dump(versions(stdin)))
+        return _run(request, stdin, netns, host)
+    except CniError as refused:
+        return refusal(refused, stdin)
+    except Exception as unforeseen:  # noqa: BLE001  a traceback must never reach a runtime
+        words = f"podwire failed in a way nobody foresaw ({type(unforeseen).__name__}: {unforeseen}): please report it"
+        return refusal(CniError(KERNEL_REFUSED, words), stdin)
+
+
+def versions(stdin: bytes) -> dict[str, Any]:
+    """The answer to VERSION; rubbish on standard input is no error."""
+    asked = version_of(stdin) if stdin.strip() else NEWEST
+    return {"cniVersion": asked, "supportedVersions": list(SUPPORTED)}
+
+
+def refusal(refused: CniError, stdin: bytes) -> Answer:
+    """An error as section 5 wants it."""
+    body: dict[str, Any] = {
+        "cniVersion": version_of(stdin),
+        "code": refused.code,
+        "msg": refused.message,
+    }
+    if refused.details:
+        body["details"] = refused.details
+    return Answer(1, document.dump(body))
+
+
+def _run(request: Request, stdin: bytes, netns: int, host: Host) -> Answer:
+    config = _cached(stdin) if len(stdin) <= CACHED_BYTES else parse_configuration(stdin)
+    if not knows_verb(config.version, request.verb):
+        raise CniError(
+            INCOMPATIBLE_VERSION,
+            f"{request.verb} does not exist in cniVersion={config.version}: raise the configuration's cniVersion",
+            f"supported versions: {', '.join(SUPPORTED)}",
+        )
+    call = Call(request, config, stdin, netns)
+    if request.verb == "ADD":
+        run = loopback.add if config.type == "loopback" else add.add
+        return Answer(0, document.dump(encode_result(run(call, host), config.version)))
+    silent: dict[str, Callable[[Call, Host], None]] = _LOOPBACK if config.type == "loopback" else _PODWIRE
+    silent[request.verb](call, host)
+    return Answer(0, b"")
+
+
+@lru_cache(maxsize=16)
+def _cached(stdin: bytes) -> Configuration:
+    """The same configuration comes with every pod of a network."""
+    return parse_configuration(stdin)
+
+
+def _status(call: Call, host: Host) -> None:
+    """STATUS: whoever can answer can serve; an IPAM plug-in is asked as well."""
+    if call.config.ipam_type:
+        delegate.run(call, "STATUS")
+
+
+def _nothing(call: Call, host: Host) -> None:
+    """The loopback goes with the container."""
+
+
+_PODWIRE = {"DEL": delete.delete, "CHECK": check.check, "GC": collect.collect, "STATUS": _status}
+_LOOPBACK = {"DEL": _nothing, "CHECK": loopback.check, "GC": _nothing, "STATUS": _nothing}
