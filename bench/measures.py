@@ -1,0 +1,158 @@
+"""What is measured: calls one at a time, bursts, a full node, memory, and where podwire's own time goes."""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import spawn, stage
+from bench.plugins import Plugin
+from bench.spawn import Call
+
+ROUNDS_A_CHUNK = 20  # namespaces made at once, and given back together
+SETTLE_SECONDS = 0.03  # a deletion's RCU work goes on for about 25 ms after its answer
+SETTLE_CHUNK_SECONDS = 1.0
+AT_A_TIME = 8
+KIBIBYTE = 1024
+
+
+@dataclass
+class Samples:
+    """Every sample of one plug-in, in seconds: single calls, and walls of bursts."""
+
+    add: list[float] = field(default_factory=list)
+    delete: list[float] = field(default_factory=list)
+    add_burst_wall: list[float] = field(default_factory=list)
+    add_burst_each: list[float] = field(default_factory=list)
+    del_burst_wall: list[float] = field(default_factory=list)
+
+
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """The nearest-rank percentile; raises IndexError for no samples."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _rotated(plugins: Sequence[Plugin], by: int) -> list[Plugin]:
+    """Another order in every round, so that none always follows the same other one."""
+    at = by % len(plugins)
+    return [*plugins[at:], *plugins[:at]]
+
+
+def single_calls(plugins: Sequence[Plugin], rounds: int, samples: Mapping[str, Samples]) -> None:
+    """`rounds` times, alternating: an ADD of each into a fresh namespace, then a DEL of each."""
+    for first in range(0, rounds, ROUNDS_A_CHUNK):
+        numbers = range(first, min(first + ROUNDS_A_CHUNK, rounds))
+        with stage.pods(len(numbers) * len(plugins)) as pods, _no_collection():
+            waiting = iter(pods)
+            for number in numbers:
+                played = [(plugin, next(waiting)) for plugin in _rotated(plugins, number)]
+                for plugin, pod in played:
+                    samples[plugin.name].add.append(spawn.run(plugin.call("ADD", pod)))
+                for plugin, pod in played:
+                    samples[plugin.name].delete.append(spawn.run(plugin.call("DEL", pod)))
+                    time.sleep(SETTLE_SECONDS)
+        time.sleep(SETTLE_CHUNK_SECONDS)
+
+
+def bursts(plugins: Sequence[Plugin], rounds: int, count: int, samples: Mapping[str, Samples]) -> None:
+    """`rounds` times, alternating: `count` ADDs of each, 8 at a time, then as many DELs."""
+    for number in range(rounds):
+        for plugin in _rotated(plugins, number):
+            mine = samples[plugin.name]
+            with stage.pods(count) as pods, _no_collection():
+                added = spawn.run_burst([plugin.call("ADD", pod) for pod in pods], AT_A_TIME)
+                time.sleep(SETTLE_SECONDS)
+                deleted = spawn.run_burst([plugin.call("DEL", pod) for pod in pods], AT_A_TIME)
+            mine.add_burst_wall.append(added.wall_seconds)
+            mine.add_burst_each.extend(added.each_seconds)
+            mine.del_burst_wall.append(deleted.wall_seconds)
+            time.sleep(SETTLE_CHUNK_SECONDS)
+
+
+@dataclass(frozen=True)
+class FullNode:
+    """ADD with none and with many pods present (p50, seconds), and the agent's memory then (MiB)."""
+
+    pods: int
+    add_empty: float
+    add_full: float
+    resident_mib_empty: float
+    resident_mib_full: float
+
+
+def resident_mib(pid: int) -> float:
+    """VmRSS of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / KIBIBYTE
+    raise LookupError(f"process {pid} has no VmRSS")
+
+
+def full_node(plugin: Plugin, agent_pid: int, count: int, rounds: int) -> FullNode:
+    """ADDs one at a time on an empty node, then with `count` pods of the same plug-in on it."""
+    empty, full = {plugin.name: Samples()}, {plugin.name: Samples()}
+    resident_empty = resident_mib(agent_pid)
+    single_calls([plugin], rounds, empty)
+    with stage.pods(count) as present:
+        spawn.run_burst([plugin.call("ADD", pod) for pod in present], AT_A_TIME)
+        time.sleep(SETTLE_CHUNK_SECONDS)
+        resident_full = resident_mib(agent_pid)
+        single_calls([plugin], rounds, full)
+        spawn.run_burst([plugin.call("DEL", pod) for pod in present], AT_A_TIME)
+    time.sleep(SETTLE_CHUNK_SECONDS)
+    add_empty, add_full = (statistics.median(samples[plugin.name].add) for samples in (empty, full))
+    return FullNode(count, add_empty, add_full, resident_empty, resident_full)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Where one routed ADD's time goes, p50 in seconds; `kernel` is None where the agent does not tell."""
+
+    whole: float
+    exec: float
+    socket: float
+    kernel: float | None
+
+
+def shares(plugin: Plugin, whole: float, rounds: int, trace: Path) -> Shares:
+    """exec: the shim that only says what it is. socket: a VERSION through the agent, less that."""
+    about, version = [], []
+    with stage.pods(1) as (pod,), _no_collection():
+        ask = plugin.call("VERSION", pod)
+        say = Call(ask.program, {**ask.environment, "CNI_COMMAND": ""}, ask.stdin)
+        for _ in range(rounds):
+            about.append(spawn.run(say))
+            version.append(spawn.run(ask))
+    exec_seconds = statistics.median(about)
+    return Shares(
+        whole, exec_seconds, statistics.median(version) - exec_seconds, traced_kernel_seconds(trace)
+    )
+
+
+def traced_kernel_seconds(trace: Path) -> float | None:
+    """The median of what the agent wrote for ADDs to the file named by PODWIRE_TRACE; None without any.
+
+    A line a request: {"verb": "ADD", "kernel_us": time inside netlink calls, …}.
+    """
+    if not trace.exists():
+        return None
+    lines = [json.loads(line) for line in trace.read_text().splitlines()]
+    kernel = [line["kernel_us"] / 1e6 for line in lines if line.get("verb") == "ADD"]
+    return statistics.median(kernel) if kernel else None

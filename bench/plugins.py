@@ -1,0 +1,147 @@
+"""The plug-ins that are measured: each wires eth0 from a /16 of its own, without masquerade."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hatch_build
+from bench.spawn import Call
+from bench.stage import Pod, die_with_parent
+
+PODWIRE = Path(sys.executable).parent / "podwire"
+FLOOR_SOURCE = Path(__file__).parent / "floor.c"
+AGENT_START_SECONDS = 30.0
+GLIBC = "gcc"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One contestant: its binary, its network configuration, and what its environment holds besides CNI's."""
+
+    name: str
+    program: Path
+    config: Mapping[str, Any]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    answers_del: bool = True
+
+    def call(self, verb: str, pod: Pod) -> Call:
+        """The execution of one verb for one pod, as libcni would do it."""
+        environment = {
+            "CNI_COMMAND": verb,
+            "CNI_CONTAINERID": pod.container_id,
+            "CNI_NETNS": pod.path,
+            "CNI_IFNAME": "eth0",
+            "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME=pod-{pod.serial}",
+            "CNI_PATH": str(self.program.parent),
+            "FLOOR_IP": f"10.193.{pod.serial >> 8 & 255}.{pod.serial & 255}",
+            "FLOOR_GATEWAY": "10.193.255.254",
+        }
+        stdin = json.dumps({"cniVersion": "1.0.0", "name": self.name, **self.config}).encode()
+        return Call(str(self.program), {**environment, **self.environment}, stdin)
+
+
+def floors(folder: Path) -> list[Plugin]:
+    """The floor, compiled as the shim is (musl where it is there), and the same with glibc's start-up."""
+    made = []
+    for name, compiler in (("floor", None), ("floor-glibc", GLIBC)):
+        previous = os.environ.get("CC")
+        if compiler:
+            os.environ["CC"] = compiler
+        try:
+            hatch_build.compile_static(FLOOR_SOURCE, folder / name)
+        finally:
+            os.environ.pop("CC", None)
+            if previous is not None:
+                os.environ["CC"] = previous
+        made.append(Plugin(name, folder / name, {"type": "floor"}, answers_del=False))
+    return made
+
+
+def references(folder: Path, state: Path) -> list[Plugin]:
+    """The reference plug-ins `bridge` and `ptp`, each with `host-local`, from `folder`."""
+    made = []
+    for name, second_byte, extra in (
+        ("bridge", 190, {"bridge": "cni-ref0", "isGateway": True}),
+        ("ptp", 191, {}),
+    ):
+        ipam = {
+            "type": "host-local",
+            "ranges": [[{"subnet": f"10.{second_byte}.0.0/16"}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+            "dataDir": str(state),
+        }
+        made.append(Plugin(name, folder / name, {"type": name, "ipMasq": False, "ipam": ipam, **extra}))
+    return made
+
+
+def podwires(bin_dir: Path, agent_socket: Path) -> list[Plugin]:
+    """podwire in both modes with the agent, and routed without it."""
+    nowhere = agent_socket.with_name("no-agent.sock")
+    routed = {"type": "podwire", "mode": "routed", "ipMasq": False}
+    bridge = {"type": "podwire", "mode": "bridge", "bridge": "cni-pw0", "isGateway": True, "ipMasq": False}
+    program = bin_dir / "podwire"
+    return [
+        Plugin(
+            "podwire", program, routed | {"subnet": "10.194.0.0/16"}, {"PODWIRE_SOCKET": str(agent_socket)}
+        ),
+        Plugin(
+            "podwire-bridge",
+            program,
+            bridge | {"subnet": "10.195.0.0/16"},
+            {"PODWIRE_SOCKET": str(agent_socket)},
+        ),
+        Plugin(
+            "podwire-oneshot", program, routed | {"subnet": "10.196.0.0/16"}, {"PODWIRE_SOCKET": str(nowhere)}
+        ),
+    ]
+
+
+def install(folder: Path) -> Path:
+    """`podwire install` into fresh folders; the bin directory."""
+    bin_dir = folder / "bin"
+    argv = [str(PODWIRE), "install", "--bin-dir", str(bin_dir), "--conf-dir", str(folder / "conf")]
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    return bin_dir
+
+
+@contextmanager
+def agent(folder: Path, agent_socket: Path, trace: Path) -> Iterator[int]:
+    """`podwire agent` serving in this process' network namespace; its process id."""
+    with (folder / "agent.log").open("ab") as log:
+        process = subprocess.Popen(
+            [str(PODWIRE), "agent", "--socket", str(agent_socket)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PODWIRE_TRACE": str(trace)},
+            preexec_fn=die_with_parent,  # noqa: PLW1509  this process has one thread
+        )
+    try:
+        until = time.monotonic() + AGENT_START_SECONDS
+        while not _answers(agent_socket):
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"the agent does not serve: {(folder / 'agent.log').read_text()[-2000:]}")
+            time.sleep(0.01)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(AGENT_START_SECONDS)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+        return True
