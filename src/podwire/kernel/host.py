@@ -49,6 +49,11 @@ class Host:
         self.home = shared.home
         self.pod_seconds = 0.0
 
+    @property
+    def kernel_seconds(self) -> float:
+        """How long this thread has been inside the kernel so far, for netlink work."""
+        return self.socket.busy_seconds + self.pod_seconds
+
     def close(self) -> None:
         """Close this thread's socket."""
         self.socket.close()

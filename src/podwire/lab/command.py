@@ -24,7 +24,7 @@ class Done:
         return self.status == 0
 
 
-class CommandFailed(RuntimeError):
+class CommandError(RuntimeError):
     """A command that had to succeed did not."""
 
     def __init__(self, done: Done) -> None:
@@ -38,7 +38,7 @@ def run(
 ) -> Done:
     """Run a command to its end and return what it said.
 
-    Raises CommandFailed if `check` and it ended with another status than 0, FileNotFoundError if there is no such
+    Raises CommandError if `check` and it ended with another status than 0, FileNotFoundError if there is no such
     program, subprocess.TimeoutExpired (the command is then killed) if it takes too long.
     """
     ended = subprocess.run(
@@ -46,5 +46,5 @@ def run(
     )
     done = Done(tuple(argv), ended.returncode, ended.stdout, ended.stderr)
     if check and not done.ok:
-        raise CommandFailed(done)
+        raise CommandError(done)
     return done

@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from podwire.lab import cgroup, root, service
+from podwire.lab import cgroup, programs, root, service
 from podwire.lab.command import run
 from podwire.lab.place import Place
 
@@ -26,7 +26,7 @@ CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x00020000, 0x02000000, 0x04000000
 CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x20000000, 0x40000000
 RESTART_DELAY_SECONDS = 0.2
 WAIT_FOR_PATH_SECONDS = 0.1
-STOP_TIMEOUT_SECONDS = 5.0
+START_RETRY_SECONDS = 2.0
 _SIGNALS = {signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM}
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C"}
 
@@ -49,15 +49,16 @@ def leave_the_machine(place: Place) -> None:
 
 
 def furnish(place: Place, size_bytes: int) -> None:
-    """Build the node's file tree and move into it; raises CommandFailed, OSError."""
+    """Build the node's file tree and move into it; raises CommandError, OSError."""
     stage = place.folder / "stage"
     stage.mkdir(exist_ok=True)
     trees = cgroup.read_hierarchies()
     mountinfo = Path("/proc/self/mountinfo").read_text()
     groups = stage / "root" / cgroup.ROOT.relative_to("/")
     run(["mount", "--make-rprivate", "/"])
+    carried = root.carried_mounts(mountinfo, programs.needed_paths())
     for argv in (
-        *root.tree(stage, root.carried_mounts(mountinfo), size_bytes),
+        *root.tree(stage, carried, size_bytes),
         *cgroup.mounts(trees, groups),
         *root.enter(stage),
     ):
@@ -98,28 +99,33 @@ class Supervisor:
                 continue
             if all(Path(path).exists() for path in self.wanted[name].after):
                 del self.due[name]
-                self.running[self._start(self.wanted[name])] = name
+                self._start(self.wanted[name])
             else:
                 self.due[name] = now + WAIT_FOR_PATH_SECONDS
         return max(0.0, min(self.due.values(), default=now + 3600) - now)
 
-    def _start(self, wanted: service.Service) -> int:
+    def _start(self, wanted: service.Service) -> None:
         log = service.log_file(self.folder, wanted.name)
-        pid = os.posix_spawnp(
-            wanted.argv[0],
-            wanted.argv,
-            {**_ENVIRONMENT, **wanted.environment},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=list(_SIGNALS),
-        )
+        try:
+            pid = os.posix_spawnp(
+                wanted.argv[0],
+                wanted.argv,
+                {**_ENVIRONMENT, **wanted.environment},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+                setsigmask=[],
+                setsigdef=list(_SIGNALS),
+            )
+        except OSError as refused:
+            print(f"{wanted.name} cannot start: {refused}", file=sys.stderr, flush=True)  # noqa: T201 (its log)
+            self.due[wanted.name] = time.monotonic() + START_RETRY_SECONDS
+            return
+        self.running[pid] = wanted.name
         (self.folder / f"{wanted.name}.pid").write_text(f"{pid}\n")
-        return pid
 
     def reap(self) -> None:
         """Take leave of every process that ended, orphans too; a service that should run is due again soon."""
@@ -129,8 +135,7 @@ class Supervisor:
                 if name is None:
                     continue
                 (self.folder / f"{name}.pid").unlink(missing_ok=True)
-                wanted = self.wanted.get(name)
-                if wanted and wanted.restart:
+                if name in self.wanted:
                     self.due[name] = time.monotonic() + RESTART_DELAY_SECONDS
 
     def run(self) -> None:

@@ -16,7 +16,6 @@ OWN_FOLDERS = (
     "etc/containerd",
     "etc/kubernetes",
     "opt/cni/bin",
-    "tmp",
     "var/lib/cni",
     "var/lib/containerd",
     "var/lib/containers",
@@ -25,18 +24,17 @@ OWN_FOLDERS = (
     "var/log",
 )
 NODE_FOLDER = Path("/run/podwire-lab")  # inside a node: its own folder of the machine's FOLDER
-_NOT_TAKEN = ("/proc", "/sys", "/dev", "/run", "/etc", "/tmp", "/var/lib", "/var/log")
 
 
-def carried_mounts(mountinfo: str) -> list[str]:
-    """The machine's mounts that an overlay of its root would miss (/home on its own disk, say), outermost only."""
-    taken: list[str] = []
-    for line in sorted(mountinfo.splitlines(), key=lambda line: line.split()[4]):
-        mountpoint = line.split()[4].replace("\\040", " ")
-        outside = any(f"{mountpoint}/".startswith(f"{top}/") for top in (*_NOT_TAKEN, *taken))
-        if mountpoint != "/" and not outside:
-            taken.append(mountpoint)
-    return taken
+def carried_mounts(mountinfo: str, needed: Iterable[Path]) -> list[str]:
+    """The machine's mounts, other than its root, that hold a path the node needs (a checkout under /home, say)."""
+    mountpoints = {line.split()[4].replace("\\040", " ") for line in mountinfo.splitlines()}
+    carried: set[str] = set()
+    for path in needed:
+        holding = next(str(each) for each in (path, *path.parents) if str(each) in mountpoints)
+        if holding != "/":
+            carried.add(holding)
+    return sorted(carried)
 
 
 def tree(stage: Path, carried: Iterable[str], size_bytes: int) -> list[list[str]]:
@@ -52,7 +50,6 @@ def tree(stage: Path, carried: Iterable[str], size_bytes: int) -> list[list[str]
         ["mount", "-t", "overlay", "-o", overlay, "overlay", f"{root}"],
         ["mkdir", "-p", *(f"{where}/{folder}" for folder in OWN_FOLDERS for where in (own, root))],
         *(["mount", "--bind", f"{own}/{folder}", f"{root}/{folder}"] for folder in OWN_FOLDERS),
-        ["chmod", "1777", f"{root}/tmp"],
         *(["mount", "--rbind", mountpoint, f"{root}{mountpoint}"] for mountpoint in carried),
         ["mount", "-t", "proc", "proc", f"{root}/proc"],
         ["mount", "-t", "sysfs", "sysfs", f"{root}/sys"],
@@ -65,10 +62,12 @@ def tree(stage: Path, carried: Iterable[str], size_bytes: int) -> list[list[str]
 
 def enter(stage: Path) -> list[list[str]]:
     """The commands that make the tree the root and let the machine's go; kubelet needs the mounts shared."""
-    old = "mnt"
+    old = ".machine"
     return [
+        ["mkdir", f"{stage}/root/{old}"],
         ["pivot_root", f"{stage}/root", f"{stage}/root/{old}"],
         ["umount", "-l", f"/{old}"],
+        ["rmdir", f"/{old}"],
         ["mount", "--make-rshared", "/"],
     ]
 

@@ -16,7 +16,6 @@ class Service:
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, ...] = ()
-    restart: bool = True
 
     def to_json(self) -> str:
         """As the file's text."""
@@ -38,9 +37,8 @@ def read_services(folder: Path) -> dict[str, Service]:
     found = {}
     for file in sorted(services_folder(folder).glob("*.json")):
         value = json.loads(file.read_text())
-        found[file.stem] = Service(
-            file.stem, tuple(value["argv"]), value["environment"], tuple(value["after"]), value["restart"]
-        )
+        argv, environment, after = value["argv"], value["environment"], value["after"]
+        found[file.stem] = Service(file.stem, tuple(argv), environment, tuple(after))
     return found
 
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from podwire.plan.operations import Network
 
 TABLE_PREFIX = "podwire-"
+ACCEPT_MARK = "podwire "
 NAME_LETTERS = 60
 PROTOCOL = {4: "ip", 6: "ip6"}
 NEVER_MASQUERADED: dict[int, Network] = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
@@ -119,7 +120,7 @@ def dropping_chains(chains: Sequence[dict[str, Any]]) -> list[Chain]:
 
 def accept_tag(network: str) -> str:
     """The comment of a network's accept rules in other people's chains."""
-    return f"podwire {short_name(network)}"
+    return ACCEPT_MARK + short_name(network)
 
 
 def accept_rules(chain: Chain, network: str, ranges: Iterable[Network]) -> list[str]:

@@ -14,7 +14,7 @@ from podwire.plan.operations import Interface, Operation
 from podwire.pod.wiring import PodAddress
 
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
-CREATED = "podwire"
+CREATED = "podwire made"
 
 
 class HostPart(Struct, frozen=True):

@@ -44,13 +44,13 @@ class Attachment(Struct, frozen=True):
         raw[0] = raw[0] & 0xFC | 0x02
         return raw.hex(":")
 
-    @property
-    def alias(self) -> str:
-        """`podwire <network> <container ID> <ifname> [<namespace>/<pod>]`, at most 255 bytes.
+    def alias(self, since: str) -> str:
+        """`podwire <network> <container ID> <ifname> <since> [<namespace>/<pod>]`, at most 255 bytes.
 
-        A field that is too long is shortened to a hash behind `~`; the pod's name is cut.
+        `since` is the time of ADD, UTC in ISO 8601. A field that is too long is shortened to a hash behind `~`;
+        the pod's name is cut.
         """
-        fields = [ALIAS_MARK, _short(self.network), _short(self.container_id), self.ifname]
+        fields = [ALIAS_MARK, _short(self.network), _short(self.container_id), self.ifname, since]
         if POD.fullmatch(self.pod):
             fields.append(self.pod)
         return " ".join(fields)[:ALIAS_BYTES]
@@ -61,12 +61,22 @@ def network_prefix(network: str) -> str:
     return PREFIX + _letters(network, NETWORK_LETTERS)
 
 
-def parse_alias(alias: str) -> Attachment | None:
-    """The attachment that an alias describes, or None if it describes none."""
+class Owner(Struct, frozen=True):
+    """What an alias tells: the identity (long names as hashes), since when, and the pod if it has one."""
+
+    network: str
+    container_id: str
+    ifname: str
+    since: str
+    pod: str = ""
+
+
+def parse_alias(alias: str) -> Owner | None:
+    """Whose a device is by its alias, or None if it is no attachment's."""
     words = alias.split(" ")
-    if len(words) not in (4, 5) or words[0] != ALIAS_MARK:
+    if len(words) not in (5, 6) or words[0] != ALIAS_MARK:
         return None
-    return Attachment(*words[1:])
+    return Owner(*words[1:])
 
 
 def alias_network(network: str) -> str:

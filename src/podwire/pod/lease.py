@@ -120,3 +120,12 @@ def _within(word: str, wanted: RangeSet) -> bool:
         return wanted.range_of(ip_address(word)) is not None
     except ValueError:
         return True
+
+
+def is_address(name: str) -> bool:
+    """Is an altname an address, that is, a lease?"""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

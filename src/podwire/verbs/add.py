@@ -6,6 +6,7 @@ Everything hangs on the veth: whatever fails, deleting it undoes all.
 from __future__ import annotations
 
 import errno
+import time
 
 from podwire.cni import values as take
 from podwire.cni.config import Configuration
@@ -75,7 +76,7 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
         raise _why_no_veth(call, host, refused) from None
     try:
         quiet6 = host.shared.ipv6 and (config.mtu or DEFAULT_MTU) >= SMALLEST_IPV6_MTU
-        owner = SetAlias(veth.name, attachment.alias, quiet6)
+        owner = SetAlias(veth.name, attachment.alias(_now()), quiet6)
         if given:
             leasing.name_after(host, veth.name, owner, addresses)
             routes = wire.given_routes(config, given.routes, addresses)
@@ -113,6 +114,10 @@ def _wire(
             namespace.write_sysctl_inside(call.netns, host.home, setting, "0")
             apply(pod, wire.after_interface_up(operations), pod=True)
         host.pod_seconds += pod.busy_seconds
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _delegated(given: Result) -> list[PodAddress]:

@@ -1,0 +1,151 @@
+"""The files on the host: the plug-in under its three names, and the network configuration, written last."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from ipaddress import ip_network
+from pathlib import Path
+
+import msgspec
+
+from podwire import oneshot
+from podwire.cni.config import parse_configuration
+from podwire.cni.errors import CniError
+from podwire.cni.versions import SUPPORTED
+
+NAMES = ("podwire", "bash-cni", "loopback")
+CONFIGURATION = "10-podwire.conflist"
+SHIM = Path(__file__).parent.parent / "native" / "podwire"
+MARK = b"PODWIRE-ONESHOT-ARGV-v1\n"
+STAMP_BYTES = 1024
+DEFAULT_CLUSTER = "10.244.0.0/16"
+OLDEST_READERS = "1.0.0"
+"""podman 4 and containerd 1.6 refuse results of 1.1.0; newer readers take the newest of `cniVersions`."""
+
+
+class InstallationError(Exception):
+    """What could not be installed or removed, and what to do: one line."""
+
+
+def configuration(name: str, mode: str, subnet: str, network: str | None) -> bytes:
+    """The conflist. Raises InstallationError for values that the plug-in itself would refuse."""
+    plugin = {"type": "podwire", "mode": mode, "subnet": subnet, "ipMasq": True}
+    cluster = network or _default_cluster(subnet)
+    if cluster:
+        plugin["network"] = cluster
+    try:
+        parse_configuration(msgspec.json.encode({"cniVersion": OLDEST_READERS, "name": name, **plugin}))
+    except CniError as wrong:
+        raise InstallationError(f"{wrong}: nothing was installed") from None
+    whole = {
+        "cniVersion": OLDEST_READERS,
+        "cniVersions": list(SUPPORTED),
+        "name": name,
+        "plugins": [plugin],
+    }
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
+
+
+def _default_cluster(subnet: str) -> str:
+    """The cluster's range where nobody gave one: the customary one, if it holds all of the subnet."""
+    try:
+        ranges = [ip_network(one.strip(), strict=False) for one in subnet.split(",")]
+    except ValueError:
+        return ""
+    cluster = ip_network(DEFAULT_CLUSTER)
+    inside = all(one.version == 4 and one.subnet_of(cluster) for one in ranges)  # type: ignore[arg-type]
+    return DEFAULT_CLUSTER if inside else ""
+
+
+def install(bin_dir: Path, conf_dir: Path, text: bytes) -> list[str]:
+    """Put everything in place, the configuration last; what was done, a line each. Raises InstallationError.
+
+    A file is written beside, flushed and renamed: a runtime finds the old one or the new one, and a plug-in
+    that is running just now is not disturbed ("text file busy").
+    """
+    if not SHIM.is_file():
+        raise InstallationError(f"{SHIM} is missing: build it with `make build`")
+    binary = stamped(SHIM.read_bytes(), oneshot_argv())
+    done = []
+    try:
+        for folder in (bin_dir, conf_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_whole(bin_dir / NAMES[0], binary, 0o755)
+        for name in NAMES[1:]:
+            beside = bin_dir / f".{name}.{os.getpid()}"
+            beside.unlink(missing_ok=True)
+            beside.hardlink_to(bin_dir / NAMES[0])
+            beside.replace(bin_dir / name)
+        done.append(f"{bin_dir}: {', '.join(NAMES)}")
+        others = sorted(one.name for one in conf_dir.iterdir() if one.suffix in (".conf", ".conflist", ".json"))
+        write_whole(conf_dir / CONFIGURATION, text, 0o644)
+        done.append(f"{conf_dir / CONFIGURATION}: written")
+    except OSError as refused:
+        raise InstallationError(
+            f"{refused.filename}: {refused.strerror}: choose other folders with --bin-dir and --conf-dir"
+        ) from None
+    if before := [name for name in others if name < CONFIGURATION]:
+        done.append(f"warning: {', '.join(before)} sorts before {CONFIGURATION}, so runtimes will use that instead")
+    return done
+
+
+def write_whole(path: Path, content: bytes, mode: int) -> None:
+    """Write a file beside, flush it to the disk and rename it over `path`. Raises OSError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def oneshot_argv() -> list[str]:
+    """How a call is answered without an agent: this Python, without its `site`, and where the libraries are."""
+    library = importlib.util.find_spec("msgspec")
+    if library is None or library.origin is None:
+        raise InstallationError("msgspec is missing: install podwire with its dependencies")
+    return [sys.executable, "-I", "-S", str(Path(oneshot.__file__)), str(Path(library.origin).parent.parent)]
+
+
+def stamped(binary: bytes, argv: list[str]) -> bytes:
+    """The shim with the one-shot command in it. Raises InstallationError."""
+    at = binary.find(MARK)
+    if at < 0 or binary.find(MARK, at + 1) >= 0:
+        raise InstallationError(f"{SHIM} has no place for the one-shot command: build it anew with `make build`")
+    words = b"".join(os.fsencode(one) + b"\0" for one in argv) + b"\0"
+    room = STAMP_BYTES - len(MARK)
+    if len(words) > room:
+        raise InstallationError(f"the paths of the one-shot command are too long ({len(words)} bytes of {room})")
+    start = at + len(MARK)
+    return binary[:start] + words.ljust(room, b"\0") + binary[start + room :]
+
+
+def uninstall(bin_dir: Path, conf_dir: Path) -> list[str]:
+    """Remove the files that `install` makes, the configuration first; other people's stay. Raises InstallationError."""
+    done = []
+    try:
+        ours = bin_dir / NAMES[0]
+        for path in (conf_dir / CONFIGURATION, *(bin_dir / name for name in NAMES[1:])):
+            if path.suffix or (path.exists() and _holds_mark(path)):
+                done += _remove(path)
+        if ours.exists() and _holds_mark(ours):
+            done += _remove(ours)
+    except OSError as refused:
+        raise InstallationError(f"{refused.filename}: {refused.strerror}: remove it by hand") from None
+    return done
+
+
+def _holds_mark(path: Path) -> bool:
+    return path.is_file() and MARK in path.read_bytes()
+
+
+def _remove(path: Path) -> list[str]:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return []
+    return [f"{path}: removed"]

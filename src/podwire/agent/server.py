@@ -1,0 +1,148 @@
+"""The agent's socket: blocking threads accept, answer one call, and accept again.
+
+Threads rather than an event loop: a call is some milliseconds of system calls that block anyway, and a hop
+through a loop costs 0.45 ms. A thread is added whenever none is left to accept, so a slow call (an IPAM
+plug-in that hangs) never keeps STATUS waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import socket
+import stat
+import struct
+import threading
+import time
+from pathlib import Path
+
+from podwire.agent import protocol
+from podwire.agent.log import CallLog
+from podwire.kernel.host import Host, Shared
+from podwire.verbs.dispatch import Answer, serve
+from podwire.verbs.undo import undo
+
+BACKLOG = 512
+MOST_THREADS = 64
+SPARE_THREADS = 4
+RECEIVE_SECONDS = 5
+STACK_BYTES = 512 * 1024
+PEER_CREDENTIALS = struct.Struct("=iII")
+
+
+class SocketInUse(Exception):
+    """Another agent serves this socket; the message says what to do."""
+
+
+def listen(path: Path) -> socket.socket:
+    """Bind the socket, mode 0600, in the place of one that nobody serves any more. Raises SocketInUse, OSError.
+
+    It is bound beside and renamed, so that at no moment a connection finds a socket without an owner's mode.
+    """
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if path.exists() or path.is_symlink():
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise SocketInUse(f"{path} exists and is no socket: remove it or choose another --socket")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe, contextlib.suppress(OSError):
+            probe.connect(str(path))
+            raise SocketInUse(f"an agent serves {path} already: stop it or choose another --socket")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        beside.unlink()
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(beside))
+    finally:
+        os.umask(before)
+    listener.listen(BACKLOG)
+    beside.rename(path)
+    return listener
+
+
+class Server:
+    """Serves one listening socket with as many threads as calls are under way, and a few spare."""
+
+    def __init__(self, listener: socket.socket, shared: Shared, log: CallLog) -> None:
+        self._listener = listener
+        self._shared = shared
+        self._log = log
+        self._lock = threading.Lock()
+        self._accepting = 0
+        self._threads = 0
+
+    def start(self) -> None:
+        """Begin to serve; what was loaded so far is never looked at by the garbage collector again."""
+        threading.stack_size(STACK_BYTES)
+        gc.collect()
+        gc.freeze()
+        self._add_thread()
+
+    def _add_thread(self) -> None:
+        with self._lock:
+            if self._threads >= MOST_THREADS:
+                return
+            self._threads += 1
+            self._accepting += 1
+        threading.Thread(target=self._work, daemon=True, name="call").start()
+
+    def _work(self) -> None:
+        host = Host(self._shared)
+        try:
+            while True:
+                connection, _ = self._listener.accept()
+                with self._lock:
+                    self._accepting -= 1
+                    last = self._accepting == 0
+                if last:
+                    self._add_thread()
+                with connection:
+                    self._answer(connection, host)
+                with self._lock:
+                    if self._accepting >= SPARE_THREADS:
+                        self._threads -= 1
+                        return
+                    self._accepting += 1
+        except OSError:
+            return  # the listener was closed: the agent ends
+        finally:
+            host.close()
+
+    def _answer(self, connection: socket.socket, host: Host) -> None:
+        try:
+            if _uid_of_peer(connection) != os.geteuid():
+                return
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_SECONDS, 0))
+            received = protocol.receive(connection)
+        except (protocol.ProtocolError, OSError) as wrong:
+            self._log.note(f"a connection was dropped: {wrong}")
+            return
+        if received is None:
+            return
+        begun = time.perf_counter()
+        kernel_before = host.kernel_seconds
+        try:
+            answer = serve(received.environment, received.stdin, received.netns, host)
+            self._reply(connection, received, answer, host)
+        finally:
+            if received.netns >= 0:
+                os.close(received.netns)
+        took = time.perf_counter() - begun
+        self._log.call(received.environment, answer, took, host.kernel_seconds - kernel_before)
+
+    def _reply(
+        self, connection: socket.socket, received: protocol.Received, answer: Answer, host: Host
+    ) -> None:
+        """Answer; an ADD whose caller is gone is undone, since nobody would ever DEL it by its result."""
+        try:
+            protocol.send_reply(connection, answer.status, answer.body, to_stderr=answer.to_stderr)
+        except OSError as gone:
+            self._log.note(f"the caller did not wait for its answer: {gone.strerror}")
+            undo(received.environment, received.stdin, answer, host)
+
+
+def _uid_of_peer(connection: socket.socket) -> int:
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
+    uid: int = PEER_CREDENTIALS.unpack(raw)[1]
+    return uid

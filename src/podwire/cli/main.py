@@ -1,0 +1,57 @@
+"""`podwire`: which verb, and what it said wrong. Each verb is a file of its own beside this one."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from podwire import __version__
+from podwire.cli.errors import UserError
+
+VERBS = {
+    "agent": "serve CNI calls on this node",
+    "install": "put the plug-in and its configuration where the container runtime looks",
+    "uninstall": "remove the plug-in, its configuration and all that podwire made in the kernel",
+    "status": "show this node's pods",
+    "version": "show podwire's version and the CNI versions it speaks",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; the verbs' files add their own options."""
+    top = argparse.ArgumentParser(
+        prog="podwire",
+        description="A Kubernetes pod network: CNI plug-in, node agent, and the tools around them.",
+        epilog="`podwire VERB --help` shows a verb's options. Without a verb: status.",
+    )
+    top.add_argument("--version", action="version", version=f"podwire {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for name, words in VERBS.items():
+        verb = verbs.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
+        importlib.import_module(f"podwire.cli.{name}").add_options(verb)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `podwire`; the exit status. 1: refused, with one line on stderr; 2: unusable arguments."""
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(words or ["status"])
+    module = importlib.import_module(f"podwire.cli.{options.verb or 'status'}")
+    try:
+        status: int = module.run(options)
+    except UserError as wrong:
+        print(f"podwire: {wrong}", file=sys.stderr)
+        return 1
+    except PermissionError as wrong:
+        print(f"podwire: {wrong.filename or 'the kernel'}: permission denied: run it as root", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

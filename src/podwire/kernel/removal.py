@@ -1,0 +1,84 @@
+"""Removes everything that podwire made in the kernel, found by its names, aliases and tags; and proves it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from podwire.kernel import read
+from podwire.kernel.departure import delete_group
+from podwire.kernel.netlink import Netlink, NetlinkError
+from podwire.kernel.nftables import Nftables, NftablesError
+from podwire.node.firewall import ACCEPT_MARK, TABLE_PREFIX
+from podwire.node.hostpart import CREATED
+from podwire.pod.identity import PREFIX, parse_alias
+
+GROUP = 0x7077FFFF
+DEVICE_LETTERS = 15
+
+
+class RemovalError(Exception):
+    """The kernel or nftables refused; one line."""
+
+
+def devices(socket: Netlink) -> list[str]:
+    """Attachments, and the bridges that podwire made."""
+    found = []
+    for link in read.links(socket):
+        ours = link.kind == "veth" and link.name.startswith(PREFIX) and len(link.name) == DEVICE_LETTERS
+        attachment = ours and (not link.alias or parse_alias(link.alias) is not None)
+        if attachment or (link.kind == "bridge" and link.alias.startswith(CREATED)):
+            found.append(link.name)
+    return found
+
+
+def rules(nftables: Nftables) -> list[dict[str, Any]]:
+    """The accept rules in other people's chains."""
+    chains = [one["chain"] for one in nftables.list("chains") if "chain" in one]
+    forward = [one for one in chains if one.get("hook") == "forward"]
+    found = []
+    for chain in forward:
+        listing = nftables.list(f'chain {chain["family"]} "{chain["table"]}" "{chain["name"]}"')
+        found += [
+            one["rule"] for one in listing if "rule" in one and one["rule"].get("comment", "").startswith(ACCEPT_MARK)
+        ]
+    return found
+
+
+def tables(nftables: Nftables) -> list[str]:
+    """podwire's own tables."""
+    listing = [one["table"] for one in nftables.list("tables") if "table" in one]
+    return [one["name"] for one in listing if one["family"] == "inet" and one["name"].startswith(TABLE_PREFIX)]
+
+
+def remove() -> list[str]:
+    """Remove it all; a line for each. Raises RemovalError, PermissionError."""
+    done = []
+    try:
+        with Netlink() as socket:
+            names = devices(socket)
+            delete_group(socket, names, GROUP)
+            done += [f"device {name}: removed" for name in names]
+        nftables = Nftables()
+        for rule in rules(nftables):
+            place = f'{rule["family"]} "{rule["table"]}" "{rule["chain"]}"'
+            nftables.run(f"delete rule {place} handle {rule['handle']}")
+            done.append(f"nft rule in {rule['family']} {rule['table']} {rule['chain']}: removed")
+        for table in tables(nftables):
+            nftables.run(f"delete table inet {table}")
+            done.append(f"nft table inet {table}: removed")
+    except NetlinkError as refused:
+        if refused.errno == 1:
+            raise PermissionError(1, "not permitted", "removing devices") from None
+        raise RemovalError(f"the kernel refused: {refused.strerror}") from None
+    except NftablesError as refused:
+        raise RemovalError(f"nftables: {refused}") from None
+    return done
+
+
+def remains() -> list[str]:
+    """What is still there, read anew."""
+    with Netlink() as socket:
+        found = [f"device {name}" for name in devices(socket)]
+    nftables = Nftables()
+    found += [f"nft table inet {name}" for name in tables(nftables)]
+    return found + [f"nft rule in {one['family']} {one['table']} {one['chain']}" for one in rules(nftables)]

@@ -1,0 +1,41 @@
+"""Finds the programs that a lab needs beside Debian's, and says which paths of the machine its nodes must see."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import podwire
+
+
+class NotInstalledError(RuntimeError):
+    """A program that the lab needs is not on this machine; the message says how to get it."""
+
+
+def cache_root() -> Path:
+    """Where `make tools` keeps what it builds."""
+    return Path(os.environ.get("PODWIRE_CACHE") or Path.home() / ".cache" / "podwire") / "tools"
+
+
+def find(name: str) -> Path:
+    """The program `name`: the newest that `make tools` built, else the one in PATH; raises NotInstalledError."""
+    built = sorted(cache_root().glob(f"*/bin/{name}"), key=lambda path: path.stat().st_mtime)
+    if built:
+        return built[-1]
+    found = shutil.which(name)
+    if found is None:
+        raise NotInstalledError(f"{name} is not installed: `make tools` builds crictl, apt has the rest")
+    return Path(found)
+
+
+def podwire_argv() -> tuple[str, ...]:
+    """The podwire command that belongs to the running Python."""
+    return (str(Path(sys.executable).parent / "podwire"),)
+
+
+def needed_paths() -> list[Path]:
+    """The folders that a node must see: Python, podwire and what `make tools` built."""
+    folders = (Path(sys.prefix), Path(sys.base_prefix), Path(podwire.__file__).parent, cache_root())
+    return [folder.resolve() for folder in folders]
