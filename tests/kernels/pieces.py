@@ -67,7 +67,9 @@ def cache() -> Path:
 
 def kernel(series: str) -> Kernel:
     """The newest kernel of a series ("6.1") that Debian has."""
-    return Kernel(_piece(f"linux-{series}", (KERNELS[series], *MODULES), lambda at: _make_kernel(series, at)))
+    return Kernel(
+        _piece(f"linux-{series}", (*KERNELS[series], *MODULES), lambda at: _make_kernel(series, at))
+    )
 
 
 def initramfs(booted: Kernel, into: Path, *, script: str) -> None:
@@ -129,24 +131,25 @@ def _pack(tree: Path, archive: Path) -> None:
 def _make_kernel(series: str, folder: Path) -> None:
     """Unpack Debian's kernel package and keep the image and the modules that a network test can need."""
     with tempfile.TemporaryDirectory(prefix="podwire-kernel-") as temporary:
-        apt, tree = Apt(Path(temporary) / "apt"), Path(temporary) / "tree"
-        apt.unpack(apt.newest(KERNELS[series]), tree)
+        release, package = KERNELS[series]
+        apt, tree = Apt(Path(temporary) / "apt", release), Path(temporary) / "tree"
+        apt.unpack(apt.newest(package), tree)
         image = next((tree / "boot").glob("vmlinuz-*"))
-        release = image.name.removeprefix("vmlinuz-")
+        version = image.name.removeprefix("vmlinuz-")
         kept = Path(temporary) / "kept"
-        source, target = (top / "lib/modules" / release for top in (tree, kept))
+        source, target = (top / "lib/modules" / version for top in (tree, kept))
         for part in MODULES:
             if (source / "kernel" / part).is_dir():
                 shutil.copytree(source / "kernel" / part, target / "kernel" / part, dirs_exist_ok=True)
         for file in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
             shutil.copy(source / file, target / file)
-        run("depmod", "-b", str(kept), release)
+        run("depmod", "-b", str(kept), version)
         # The root's /lib is a link into /usr; a folder of that name would take the link's place.
         (kept / "usr").mkdir()
         (kept / "lib").rename(kept / "usr/lib")
         _pack(kept, folder / "modules.cpio.gz")
         shutil.copy(image, folder / "vmlinuz")
-        (folder / "release").write_text(release + "\n")
+        (folder / "release").write_text(version + "\n")
 
 
 def _make_root(folder: Path) -> None:
