@@ -18,7 +18,7 @@ def main() -> int:
     stdin = b""
     if environment.get("CNI_COMMAND"):
         try:
-            with open(0, "rb", closefd=False) as file:  # noqa: PTH123
+            with open(0, "rb", closefd=False) as file:
                 stdin = file.read()
         except OSError:
             stdin = b""

@@ -37,9 +37,7 @@ class Received(Struct):
 
 def receive(connection: socket.socket) -> Received | None:
     """Read the request; None if the other end closed without one. Raises ProtocolError, OSError."""
-    data, ancillary, _, _ = connection.recvmsg(
-        INLINE_BYTES + 4096, DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC
-    )
+    data, ancillary, _, _ = connection.recvmsg(INLINE_BYTES + 4096, DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
     descriptors = _descriptors(ancillary)
     if not data and not descriptors:
         return None
@@ -51,10 +49,9 @@ def receive(connection: socket.socket) -> Received | None:
             raise ProtocolError(f"magic {magic!r}")
         netns = descriptors.pop(0) if flags & HAS_NETNS and descriptors else -1
         start = HEADER.size + environment_bytes
-        if flags & LARGE:
-            stdin = _read_whole(descriptors.pop(), stdin_bytes) if descriptors else b""
-        else:
-            stdin = data[start:]
+        stdin = data[start:]
+        if flags & LARGE and descriptors:
+            stdin = _read_whole(descriptors.pop(), stdin_bytes)
         if len(stdin) != stdin_bytes:
             if netns >= 0:
                 os.close(netns)
@@ -75,9 +72,7 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 
 def _environment(block: bytes) -> dict[str, str]:
     pairs = (part.partition(b"=") for part in block.split(b"\0") if part)
-    return {
-        key.decode(errors="surrogateescape"): value.decode(errors="surrogateescape") for key, _, value in pairs
-    }
+    return {key.decode(errors="surrogateescape"): value.decode(errors="surrogateescape") for key, _, value in pairs}
 
 
 def _read_whole(descriptor: int, size: int) -> bytes:
@@ -101,4 +96,3 @@ def send_reply(connection: socket.socket, status: int, body: bytes, *, to_stderr
         socket.send_fds(connection, [message], [descriptor], socket.MSG_NOSIGNAL)
     finally:
         os.close(descriptor)
-

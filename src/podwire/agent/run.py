@@ -14,7 +14,7 @@ SOCKET = Path("/run/podwire/agent.sock")
 
 
 def run(path: Path) -> None:
-    """Serve `path` until SIGTERM or SIGINT; pods and their wiring stay. Raises SocketInUse, OSError."""
+    """Serve `path` until SIGTERM or SIGINT; pods and their wiring stay. Raises SocketInUseError, OSError."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

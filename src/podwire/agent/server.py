@@ -31,22 +31,22 @@ STACK_BYTES = 512 * 1024
 PEER_CREDENTIALS = struct.Struct("=iII")
 
 
-class SocketInUse(Exception):
+class SocketInUseError(Exception):
     """Another agent serves this socket; the message says what to do."""
 
 
 def listen(path: Path) -> socket.socket:
-    """Bind the socket, mode 0600, in the place of one that nobody serves any more. Raises SocketInUse, OSError.
+    """Bind the socket, mode 0600, in the place of one that nobody serves any more. Raises SocketInUseError, OSError.
 
     It is bound beside and renamed, so that at no moment a connection finds a socket without an owner's mode.
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if path.exists() or path.is_symlink():
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise SocketInUse(f"{path} exists and is no socket: remove it or choose another --socket")
+            raise SocketInUseError(f"{path} exists and is no socket: remove it or choose another --socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe, contextlib.suppress(OSError):
             probe.connect(str(path))
-            raise SocketInUse(f"an agent serves {path} already: stop it or choose another --socket")
+            raise SocketInUseError(f"an agent serves {path} already: stop it or choose another --socket")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
@@ -131,9 +131,7 @@ class Server:
         took = time.perf_counter() - begun
         self._log.call(received.environment, answer, took, host.kernel_seconds - kernel_before)
 
-    def _reply(
-        self, connection: socket.socket, received: protocol.Received, answer: Answer, host: Host
-    ) -> None:
+    def _reply(self, connection: socket.socket, received: protocol.Received, answer: Answer, host: Host) -> None:
         """Answer; an ADD whose caller is gone is undone, since nobody would ever DEL it by its result."""
         try:
             protocol.send_reply(connection, answer.status, answer.body, to_stderr=answer.to_stderr)

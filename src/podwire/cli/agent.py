@@ -20,11 +20,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve; the exit status."""
     from podwire.agent import run as agent
-    from podwire.agent.server import SocketInUse
+    from podwire.agent.server import SocketInUseError
 
     try:
         agent.run(options.socket)
-    except SocketInUse as used:
+    except SocketInUseError as used:
         raise UserError(str(used)) from None
     except PermissionError:
         raise

@@ -102,7 +102,7 @@ def parse_configuration(data: bytes) -> Configuration:
         )
     plugin_type = take.string(raw, "type")
     runtime, args = take.table(raw, "runtimeConfig"), take.table(take.table(raw, "args"), "cni")
-    common = {
+    common: dict[str, Any] = {
         "version": version,
         "name": name,
         "type": plugin_type,
@@ -144,9 +144,7 @@ def _addressing(raw: dict[str, Any], runtime: dict[str, Any], args: dict[str, An
     ipam_type = take.string(ipam, "type")
     own = ipam_type in ("", "podwire")
     if not own and ("/" in ipam_type or ipam_type in (".", "..")):
-        raise CniError(
-            INVALID_CONFIGURATION, f"ipam.type={shown(ipam_type)} is a path: use the bare name of a plug-in"
-        )
+        raise CniError(INVALID_CONFIGURATION, f"ipam.type={shown(ipam_type)} is a path: use the bare name of a plug-in")
     range_sets = parse_ranges(raw, ipam, runtime) if own else ()
     layer2 = own and not range_sets and isinstance(raw.get("ipam"), dict) and raw.get("mode") != "routed"
     if own and not range_sets and not layer2:

@@ -42,7 +42,8 @@ def _sets(values: dict[str, Any], key: str) -> list[RangeSet]:
         return []
     if not isinstance(listed, list) or not all(isinstance(one, list) and one for one in listed):
         raise CniError(
-            UNDECODABLE, f'{key}={shown(listed)} is not a list of lists: write it like [[{{"subnet": "10.244.1.0/24"}}]]'
+            UNDECODABLE,
+            f'{key}={shown(listed)} is not a list of lists: write it like [[{{"subnet": "10.244.1.0/24"}}]]',
         )
     sets = []
     for group in listed:

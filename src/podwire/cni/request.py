@@ -46,9 +46,7 @@ def parse_request(environment: Mapping[str, str]) -> Request:
         )
     missing = [name for name in REQUIRED_VARIABLES[verb] if not environment.get(name)]
     if missing:
-        raise CniError(
-            INVALID_ENVIRONMENT, f"{verb} needs {', '.join(missing)}: the runtime must set what is missing"
-        )
+        raise CniError(INVALID_ENVIRONMENT, f"{verb} needs {', '.join(missing)}: the runtime must set what is missing")
     request = Request(
         verb=verb,
         container_id=environment.get("CNI_CONTAINERID", ""),

@@ -179,9 +179,7 @@ def _parse_address(values: dict[str, Any], where: str) -> ResultAddress:
 def _parse_route(values: dict[str, Any], where: str) -> ResultRoute:
     gateway = values.get("gw")
     numbers = {
-        key: value
-        for key in ROUTE_NUMBERS
-        if isinstance(value := values.get(key), int) and not isinstance(value, bool)
+        key: value for key in ROUTE_NUMBERS if isinstance(value := values.get(key), int) and not isinstance(value, bool)
     }
     return ResultRoute(
         parse_network(values.get("dst"), f"{where}.routes dst"),

@@ -18,7 +18,7 @@ from podwire.plan.operations import (
 )
 
 
-class KernelRefused(Exception):
+class KernelRefusedError(Exception):
     """The kernel refused an operation: `operation`, `number` (errno) and one line for people."""
 
     def __init__(self, operation: Operation, refused: NetlinkError, *, pod: bool = False) -> None:
@@ -50,7 +50,7 @@ def apply(
     pod_netns: int = -1,
     pod: bool = False,
 ) -> list[Operation]:
-    """Send operations as one batch; raises KernelRefused for the first refusal that matters.
+    """Send operations as one batch; raises KernelRefusedError for the first refusal that matters.
 
     What is there already (EEXIST) does not matter for routes that may exist, and for altnames: those altnames
     are returned, since a taken name is an answer. Operations in one batch may not refer to a device that the
@@ -64,15 +64,15 @@ def apply(
         try:
             requests.append(encode(operation, indexes, pod_netns))
         except NetlinkError as refused:
-            raise KernelRefused(operation, refused, pod=pod) from None
+            raise KernelRefusedError(operation, refused, pod=pod) from None
     taken: list[Operation] = []
-    for refused in socket.batch(requests):
-        operation = operations[refused.place]
-        exists = refused.errno == errno.EEXIST
+    for refusal in socket.batch(requests):
+        operation = operations[refusal.place]
+        exists = refusal.errno == errno.EEXIST
         if exists and isinstance(operation, AddAltname):
             taken.append(operation)
         elif not (exists and isinstance(operation, AddRoute) and operation.may_exist):
-            raise KernelRefused(operation, refused, pod=pod)
+            raise KernelRefusedError(operation, refusal, pod=pod)
     return taken
 
 
@@ -84,7 +84,7 @@ def apply_each(socket: Netlink, operations: Sequence[Operation]) -> None:
     for operation in operations:
         try:
             apply(socket, [operation])
-        except KernelRefused as refused:
+        except KernelRefusedError as refused:
             made_elsewhere = isinstance(operation, AddBridge | AddAddress | AddRoute | AddNeighbour)
             if refused.number != errno.EEXIST or not made_elsewhere:
                 raise

@@ -44,4 +44,3 @@ def read_attachments(socket: Netlink) -> list[ShownAttachment]:
             )
         )
     return found
-

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import io
+import os
 import select
 import socket
 import struct
@@ -40,7 +42,8 @@ class _Removal:
         self.request = request
         self.refused: NetlinkError | None = None
         self.done = threading.Event()
-        self.bell, self.ear = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # Two threads know this object and the last to forget it closes the descriptor: neither may do it earlier.
+        self.bell = io.FileIO(os.eventfd(0, os.EFD_CLOEXEC), "r+")
 
     def run(self) -> None:
         try:
@@ -50,8 +53,7 @@ class _Removal:
             self.refused = refused
         finally:
             self.done.set()
-            self.bell.send(b"!")
-            self.bell.close()
+            os.eventfd_write(self.bell.fileno(), 1)
 
 
 class Departures:
@@ -75,6 +77,7 @@ class Departures:
         while True:
             removal = self._queue.get()
             removal.run()
+            del removal
             with self._lock:
                 self._waiting -= 1
 
@@ -84,10 +87,7 @@ class Departures:
             announcements.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _FILTER_PROGRAM)
             removal = _Removal(nl.message(rt.RTM_DELLINK, 0, rt.link_body(), nl.text(rt.IFLA_IFNAME, name)))
             self._submit(removal)
-            try:
-                _wait(announcements, removal, name)
-            finally:
-                removal.ear.close()
+            _wait(announcements, removal, name)
         if removal.refused is None:
             return True
         if removal.refused.errno == errno.ENODEV:
@@ -98,8 +98,8 @@ class Departures:
 def _wait(announcements: Netlink, removal: _Removal, name: str) -> None:
     """Until the device's departure is announced, or the delete has returned."""
     while not removal.done.is_set():
-        ready, _, _ = select.select([announcements.socket, removal.ear], [], [], WAIT_SECONDS)
-        if announcements.socket not in ready:
+        ready, _, _ = select.select([announcements.socket.fileno(), removal.bell.fileno()], [], [], WAIT_SECONDS)
+        if announcements.socket.fileno() not in ready:
             if not ready:
                 raise NetlinkError(errno.ETIMEDOUT, f"the kernel did not delete {name}")
             continue

@@ -185,9 +185,7 @@ def _(route: op.AddRoute, index_of: IndexOf, pod_netns: int = -1) -> bytes:
     if scope is None:
         scope = op.SCOPE_LINK if route.link_scope and destination.version == 4 else op.SCOPE_UNIVERSE
     table = RT_TABLE_MAIN if route.table is None else route.table
-    metrics = [
-        nl.u32(kind, value) for kind, value in ((RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)) if value
-    ]
+    metrics = [nl.u32(kind, value) for kind, value in ((RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)) if value]
     return nl.message(
         RTM_NEWROUTE,
         CREATE,

@@ -71,7 +71,7 @@ class Host:
         return self.shared.departures.delete(device)
 
     def ensure(self, part: HostPart) -> tuple[read.Link, list[str]]:
-        """Bring the host part about; its device, and what was mended. Raises KernelRefused, OSError."""
+        """Bring the host part about; its device, and what was mended. Raises KernelRefusedError, OSError."""
         link, actual = self._read(part)
         operations: list[Operation] = missing(part, actual)
         if operations or link is None:
@@ -91,4 +91,3 @@ class Host:
             return None, ActualPart()
         found = [one for family in part.families for one in read.addresses(self.socket, link.index, family)]
         return link, ActualPart(True, link.up, link.promiscuous, tuple(found))
-

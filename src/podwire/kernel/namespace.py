@@ -75,4 +75,3 @@ def write_sysctl_inside(descriptor: int, home: int, path: str, value: str) -> No
     """Write `/proc/sys/<path>` as the namespace of `descriptor` has it; raises OSError."""
     with inside(descriptor, home):
         Path("/proc/sys", path).write_text(value)
-

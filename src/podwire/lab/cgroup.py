@@ -1,8 +1,8 @@
-"""The control groups of a node: made, joined, shown inside, emptied by force and removed. Both versions of cgroups.
+"""The control groups of a node: made, joined, shown inside, emptied by force and removed.
 
-On a machine with cgroup v1 each hierarchy gets its group, below the caller's own (so that limits set on the caller
-hold for the lab too). With v2 alone the group is below the root, since a group that has processes cannot pass its
-controllers on to groups below it.
+On a machine with cgroup v1 each hierarchy gets its group, below the caller's own (so that limits set on the
+caller hold for the lab too). With v2 alone the group is below the root, since a group that has processes cannot
+pass its controllers on to groups below it.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def _steps(hierarchy: Hierarchy, place: Place) -> Iterator[Path]:
 
 
 def _pass_on(parent: Path, group: Path, version: int) -> None:
-    """Let a new group have what its parent has: without that cpuset (v1) takes no process, v2 has no controllers."""
+    """Let a new group have what its parent has: cpuset (v1) takes no process before, v2 has no controllers."""
     if version == 2:
         for controller in (parent / "cgroup.controllers").read_text().split():
-            with suppress(OSError):  # one that cannot be passed on (in use elsewhere, threaded) is just not there
+            with suppress(OSError):  # a controller that cannot be passed on is just not there
                 (parent / "cgroup.subtree_control").write_text(f"+{controller}")
     elif (parent / "cpuset.cpus").exists():
         for file in ("cpuset.cpus", "cpuset.mems"):
@@ -97,7 +97,7 @@ def join(place: Place, pid: int) -> None:
 
 
 def mounts(trees: Iterable[Hierarchy], root: Path) -> list[list[str]]:
-    """The `mount` commands that show a node its own groups under `root`, given inside its cgroup namespace."""
+    """The commands that show a node its own groups under `root`, given inside its cgroup namespace."""
     commands: list[list[str]] = []
     for tree in trees:
         if tree.version == 2:
@@ -163,10 +163,11 @@ def clear(place: Place) -> None:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if all([_remove(group) for group in groups]) and not pids:
+        busy = [group for group in groups if not _remove(group)]
+        if not busy and not pids:
             break
         if time.monotonic() > until:
-            raise TimeoutError(f"control groups of {place.lab}/{place.node} stay busy: processes {sorted(pids)}")
+            raise TimeoutError(f"control groups stay busy: {busy}, processes {sorted(pids)}")
         time.sleep(0.005)
     for top in tops:
         for empty in (top / place.lab, top):

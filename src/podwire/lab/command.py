@@ -1,4 +1,4 @@
-"""Runs the programs that the lab is made with, and says what failed in the words of the program that failed."""
+"""Runs the programs that the lab is made with; a failure is told in the words of the program that failed."""
 
 from __future__ import annotations
 
@@ -33,13 +33,11 @@ class CommandError(RuntimeError):
         self.done = done
 
 
-def run(
-    argv: Sequence[str], *, check: bool = True, stdin: str = "", timeout_seconds: float = TIMEOUT_SECONDS
-) -> Done:
+def run(argv: Sequence[str], *, check: bool = True, stdin: str = "", timeout_seconds: float = TIMEOUT_SECONDS) -> Done:
     """Run a command to its end and return what it said.
 
-    Raises CommandError if `check` and it ended with another status than 0, FileNotFoundError if there is no such
-    program, subprocess.TimeoutExpired (the command is then killed) if it takes too long.
+    Raises CommandError if `check` and it ended with another status than 0, FileNotFoundError if there is no
+    such program, subprocess.TimeoutExpired (the command is then killed) if it takes too long.
     """
     ended = subprocess.run(
         list(argv), input=stdin, capture_output=True, text=True, check=False, timeout=timeout_seconds

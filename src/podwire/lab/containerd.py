@@ -64,7 +64,7 @@ class Containerd:
         return template.format(**{key: json.dumps(value) for key, value in values.items()})
 
     def service(self) -> Service:
-        """The service that runs it; its shim must be the one of its own version, so its folder comes first in PATH."""
+        """The service that runs it. Its shim must be of its own version: its folder comes first in PATH."""
         path = f"{self.programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         argv = (str(self.programs / "containerd"), "--config", CONFIG)
         return Service("containerd", argv, {"PATH": path}, after=(CONFIG,))

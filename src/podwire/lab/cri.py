@@ -61,9 +61,7 @@ class Cri:
     def call(self, *arguments: str, check: bool = True, timeout_seconds: int = CALL_TIMEOUT_SECONDS) -> Done:
         """One crictl command; raises CommandError with the runtime's words."""
         options = ("--runtime-endpoint", self.endpoint, "--timeout", f"{timeout_seconds}s")
-        return self.node.run(
-            str(self.crictl), *options, *arguments, check=check, timeout_seconds=timeout_seconds + 10
-        )
+        return self.node.run(str(self.crictl), *options, *arguments, check=check, timeout_seconds=timeout_seconds + 10)
 
     def ask(self, command: str, *arguments: str) -> dict[str, Any]:
         """One crictl command that answers with a JSON object."""
@@ -107,9 +105,7 @@ class Cri:
 
     def exec(self, pod: Pod, *argv: str, check: bool = False, timeout_seconds: int = 60) -> Done:
         """Run a command in a pod's container."""
-        return self.call(
-            "exec", "--sync", pod.container, *argv, check=check, timeout_seconds=timeout_seconds
-        )
+        return self.call("exec", "--sync", pod.container, *argv, check=check, timeout_seconds=timeout_seconds)
 
     def stop(self, sandbox: str) -> None:
         """Stop a pod: its containers end and its network is given back."""

@@ -1,8 +1,9 @@
-"""The first process of a node: makes the namespaces and the file tree, then keeps the node's services running.
+"""The first process of a node: makes the namespaces and the file tree, then keeps the services running.
 
-`python -m podwire.lab.init LAB NODE SIZE_BYTES` begins outside and waits for a byte on standard input: by then it has
-been put into the node's control groups. If whoever started it dies before, it reads the end of the file and ends.
-Its child is process 1 of the node. When that dies, the kernel kills everything in the node and drops its mounts.
+`python -m podwire.lab.init LAB NODE SIZE_BYTES` begins outside and waits for a byte on standard input: by then
+it has been put into the node's control groups. If whoever started it dies before, it reads the end of the file
+and ends. Its child is process 1 of the node. When that dies, the kernel kills everything in the node and drops
+its mounts.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ RESTART_DELAY_SECONDS = 0.2
 WAIT_FOR_PATH_SECONDS = 0.1
 START_RETRY_SECONDS = 2.0
 _SIGNALS = {signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM}
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C"}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8"}
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -128,7 +130,7 @@ class Supervisor:
         (self.folder / f"{wanted.name}.pid").write_text(f"{pid}\n")
 
     def reap(self) -> None:
-        """Take leave of every process that ended, orphans too; a service that should run is due again soon."""
+        """Take leave of every process that ended, orphans too; a service that ended is due again soon."""
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 name = self.running.pop(ended[0], None)
@@ -172,7 +174,7 @@ def main(arguments: list[str]) -> int:
     if pid:
         (place.folder / "pid").write_text(f"{pid}\n")
         return 0
-    with open(os.devnull) as nothing:
+    with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
     boot(place, int(arguments[2]))
     return 0

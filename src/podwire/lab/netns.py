@@ -30,10 +30,8 @@ def read_places() -> set[Place]:
 
 def wire(one: Place, one_name: str, other: Place, other_name: str) -> None:
     """A veth pair between two places, both ends up and born where they belong."""
-    run(
-        ["ip", "-n", one.netns, "link", "add", one_name, "type", "veth"]
-        + ["peer", "name", other_name, "netns", other.netns]
-    )
+    peer = ["peer", "name", other_name, "netns", other.netns]
+    run(["ip", "-n", one.netns, "link", "add", one_name, "type", "veth", *peer])
     run(["ip", "-n", one.netns, "link", "set", one_name, "up"])
     run(["ip", "-n", other.netns, "link", "set", other_name, "up"])
 

@@ -18,7 +18,6 @@ from podwire.lab.command import TIMEOUT_SECONDS, Done, run
 from podwire.lab.place import FOLDER, Place
 from podwire.lab.service import Service
 
-START_TIMEOUT_SECONDS = 30.0
 SIZE_BYTES = 8 << 30  # the most that a node may write; memory is taken only for what is written
 
 
@@ -26,7 +25,7 @@ class NodeError(RuntimeError):
     """A node did not start, or something in it did not come up; the message ends with its log."""
 
 
-def wait_until(true: Callable[[], bool], what: str, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
+def wait_until(true: Callable[[], bool], what: str, timeout_seconds: float = 30.0) -> None:
     """Look every 10 ms until it holds; raises TimeoutError that names `what`."""
     until = time.monotonic() + timeout_seconds
     while not true():
@@ -59,7 +58,7 @@ class Node:
         return False
 
     def start(self, size_bytes: int = SIZE_BYTES) -> None:
-        """Make it: network namespace (unless it is there), control groups, all other namespaces, its own file tree.
+        """Make it: network namespace (unless it is there), control groups, other namespaces, own file tree.
 
         Raises NodeError with the reason; `remove` then clears what there is.
         """
@@ -94,9 +93,7 @@ class Node:
         """The command line that runs `argv` inside."""
         return ["nsenter", f"--target={self.pid}", *_NAMESPACES, "--", *argv]
 
-    def run(
-        self, *argv: str, check: bool = True, stdin: str = "", timeout_seconds: float = TIMEOUT_SECONDS
-    ) -> Done:
+    def run(self, *argv: str, check: bool = True, stdin: str = "", timeout_seconds: float = TIMEOUT_SECONDS) -> Done:
         """Run a command inside to its end (see `command.run`)."""
         return run(self.argv(*argv), check=check, stdin=stdin, timeout_seconds=timeout_seconds)
 
@@ -105,7 +102,7 @@ class Node:
         return Path(f"/proc/{self.pid}/root", inside.lstrip("/"))
 
     def write(self, inside: str, text: str) -> None:
-        """Write a file of the node whole, folders too: beside, then renamed, as a reader may watch the folder."""
+        """Write a file of the node, its folders too: beside, then renamed, as a reader may watch the folder."""
         target = self.path(inside)
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.new")
@@ -135,7 +132,7 @@ class Node:
             return service.log_file(self.place.folder, name).read_text(errors="replace")
         return ""
 
-    def wait_for(self, true: Callable[[], bool], name: str, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
+    def wait_for(self, true: Callable[[], bool], name: str, timeout_seconds: float = 30.0) -> None:
         """Wait until a service shows that it works; raises NodeError with the end of its log."""
         try:
             wait_until(true, f"{name} on {self.place.node}", timeout_seconds)
@@ -143,7 +140,7 @@ class Node:
             raise NodeError(f"{late}; its log ends: {self.log(name)[-2000:]}") from late
 
     def remove(self) -> None:
-        """Kill all that runs in it and remove every trace; also of one that was only half made, or is gone."""
+        """Kill all that runs in it and remove every trace; also if it was only half made, or is gone."""
         remove(self.place)
 
 
@@ -151,7 +148,7 @@ _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 
 
 def remove(place: Place) -> None:
-    """Kill what runs at a place and remove its control groups, network namespace and folder; may be called twice."""
+    """Kill what runs at a place, remove its control groups, network namespace and folder; repeatable."""
     with suppress(NodeError, ProcessLookupError):
         os.kill(Node(place).pid, signal.SIGKILL)
     cgroup.clear(place)

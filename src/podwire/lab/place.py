@@ -1,7 +1,7 @@
-"""Where a lab's things are: the names of its namespaces, folders and control groups, computed from two words. Pure.
+"""Where a lab's things are: names of namespaces, folders and control groups, computed from two words. Pure.
 
-A lab and its nodes are named by DNS labels. Dots, which a label cannot hold, separate them in a namespace's name,
-so that each name can be read back.
+A lab and its nodes are named by DNS labels. Dots, which a label cannot hold, separate them in a namespace's
+name, so that each name can be read back.
 """
 
 from __future__ import annotations

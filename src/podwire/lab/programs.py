@@ -1,4 +1,4 @@
-"""Finds the programs that a lab needs beside Debian's, and says which paths of the machine its nodes must see."""
+"""Finds the programs that a lab needs, and says which paths of the machine its nodes must see."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The file tree of a node: the machine's own tree below, everything the node writes in memory above it. Pure.
 
-An overlay of the machine's root makes each node a whole Debian with the programs installed here, and nothing that a
-runtime, a plug-in or a kubelet writes ever reaches the machine. The upper layer is a tmpfs that only the node's mount
-namespace holds: it goes when the node's first process goes.
+An overlay of the machine's root makes each node a whole Debian with the programs installed here, and nothing
+that a runtime, a plug-in or a kubelet writes ever reaches the machine. The upper layer is a tmpfs that only the
+node's mount namespace holds: it goes when the node's first process goes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-# What a node has for itself, empty at its start, and outside the overlay: a snapshotter's layers cannot lie on one.
+# What a node has for itself, empty at its start; not on the overlay, since a snapshotter needs another
 OWN_FOLDERS = (
     "etc/cni/net.d",
     "etc/containerd",
@@ -27,7 +27,7 @@ NODE_FOLDER = Path("/run/podwire-lab")  # inside a node: its own folder of the m
 
 
 def carried_mounts(mountinfo: str, needed: Iterable[Path]) -> list[str]:
-    """The machine's mounts, other than its root, that hold a path the node needs (a checkout under /home, say)."""
+    """The machine's mounts, other than its root, that hold a path the node needs (a checkout on /home, say)."""
     mountpoints = {line.split()[4].replace("\\040", " ") for line in mountinfo.splitlines()}
     carried: set[str] = set()
     for path in needed:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Service:
-    """One program: its command line, what its environment has besides, and which paths must be there before."""
+    """One program: its command line, what its environment has besides, which paths must be there before."""
 
     name: str
     argv: tuple[str, ...]

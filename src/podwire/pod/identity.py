@@ -104,4 +104,3 @@ def _short(text: str) -> str:
     if len(text) <= FIELD_BYTES:
         return text
     return "~" + blake2b(text.encode(), digest_size=16).hexdigest()
-

@@ -13,7 +13,7 @@ from podwire.cni.config import Configuration
 from podwire.cni.errors import EXISTS, FIREWALL, IO_FAILURE, KERNEL_REFUSED, CniError
 from podwire.cni.result import Result
 from podwire.kernel import namespace, read
-from podwire.kernel.apply import KernelRefused, apply
+from podwire.kernel.apply import KernelRefusedError, apply
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import NetlinkError
 from podwire.kernel.nftables import NftablesError
@@ -51,7 +51,7 @@ def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | N
     network = call.config.name
     try:
         return _build(call, host, requested, given)
-    except KernelRefused as refused:
+    except KernelRefusedError as refused:
         raise CniError(KERNEL_REFUSED, f"network {network}: {refused}") from None
     except NetlinkError as refused:
         raise CniError(KERNEL_REFUSED, f"network {network}: the kernel refused: {refused.strerror}") from None
@@ -72,7 +72,7 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
     veth = wire.veth(wiring)
     try:
         apply(host.socket, [veth], pod_netns=call.netns)
-    except KernelRefused as refused:
+    except KernelRefusedError as refused:
         raise _why_no_veth(call, host, refused) from None
     try:
         quiet6 = host.shared.ipv6 and (config.mtu or DEFAULT_MTU) >= SMALLEST_IPV6_MTU
@@ -106,7 +106,7 @@ def _wire(
     with host.open_pod(call.netns) as pod:
         try:
             apply(pod, operations, pod=True)
-        except KernelRefused as refused:
+        except KernelRefusedError as refused:
             if not (isinstance(refused.operation, AddAddress) and refused.number == errno.EACCES):
                 raise
             # The namespace was born with IPv6 switched off; the configuration wants it on this interface.
@@ -148,7 +148,7 @@ def _mac(call: Call, addresses: list[Address]) -> str:
     return config.requested_mac or asked or config.mac or pod_mac(lowest, call.attachment.device)
 
 
-def _why_no_veth(call: Call, host: Host, refused: KernelRefused) -> Exception:
+def _why_no_veth(call: Call, host: Host, refused: KernelRefusedError) -> Exception:
     """A name is taken: on the host by this very attachment, or in the pod by another interface."""
     if refused.number != errno.EEXIST:
         return refused

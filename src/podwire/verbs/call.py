@@ -25,9 +25,7 @@ class Call(Struct, frozen=True):
 
     @property
     def attachment(self) -> Attachment:
-        return Attachment(
-            self.config.name, self.request.container_id, self.request.ifname, self.request.pod
-        )
+        return Attachment(self.config.name, self.request.container_id, self.request.ifname, self.request.pod)
 
 
 def check_namespace(call: Call, host: Host) -> None:

@@ -20,9 +20,7 @@ def check(call: Call, host: Host) -> None:
     """
     previous = call.config.prev_result
     if previous is None:
-        raise CniError(
-            INVALID_CONFIGURATION, "CHECK needs prevResult, the result of ADD: the runtime must pass it on"
-        )
+        raise CniError(INVALID_CONFIGURATION, "CHECK needs prevResult, the result of ADD: the runtime must pass it on")
     check_namespace(call, host)
     if call.config.ipam_type:
         delegate.run(call, "CHECK")
@@ -74,9 +72,7 @@ def _own_addresses(call: Call) -> list[ResultAddress]:
 
 def _check_pod(call: Call, pod: Netlink, previous: Result) -> None:
     ifname = call.request.ifname
-    told = next(
-        (one for one in previous.interfaces if one.name == ifname and one.sandbox == call.request.netns), None
-    )
+    told = next((one for one in previous.interfaces if one.name == ifname and one.sandbox == call.request.netns), None)
     if told is None:
         raise _differs(f"prevResult has no interface {ifname} in sandbox {call.request.netns}")
     link = read.link(pod, ifname)

@@ -51,6 +51,6 @@ def attached(host: Host, network: str) -> list[str]:
         if not link.name.startswith(prefix) or link.kind != "veth":
             continue
         owner = parse_alias(link.alias)
-        if not link.alias or owner and owner.network == alias_network(network):
+        if not link.alias or (owner and owner.network == alias_network(network)):
             found.append(link.name)
     return found

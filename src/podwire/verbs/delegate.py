@@ -50,9 +50,7 @@ def run(call: Call, verb: str) -> bytes:
                 DELEGATE_FAILED, f"the IPAM plug-in {plugin} did not answer {verb} in time: see its own log"
             ) from None
         except OSError as refused:
-            raise CniError(
-                DELEGATE_FAILED, f"the IPAM plug-in {plugin} cannot be run: {refused.strerror}"
-            ) from None
+            raise CniError(DELEGATE_FAILED, f"the IPAM plug-in {plugin} cannot be run: {refused.strerror}") from None
         answer = _content(out)
         if ended.returncode:
             raise _passed_on(plugin, verb, ended.returncode, answer, _content(err))

@@ -80,7 +80,7 @@ def _run(request: Request, stdin: bytes, netns: int, host: Host) -> Answer:
     if request.verb == "ADD":
         run = loopback.add if config.type == "loopback" else add.add
         return Answer(0, document.dump(encode_result(run(call, host), config.version)))
-    silent: dict[str, Callable[[Call, Host], None]] = _LOOPBACK if config.type == "loopback" else _PODWIRE
+    silent = _LOOPBACK if config.type == "loopback" else _PODWIRE
     silent[request.verb](call, host)
     return Answer(0, b"")
 
@@ -101,5 +101,6 @@ def _nothing(call: Call, host: Host) -> None:
     """The loopback goes with the container."""
 
 
-_PODWIRE = {"DEL": delete.delete, "CHECK": check.check, "GC": collect.collect, "STATUS": _status}
-_LOOPBACK = {"DEL": _nothing, "CHECK": loopback.check, "GC": _nothing, "STATUS": _nothing}
+Silent = Mapping[str, Callable[[Call, Host], None]]
+_PODWIRE: Silent = {"DEL": delete.delete, "CHECK": check.check, "GC": collect.collect, "STATUS": _status}
+_LOOPBACK: Silent = {"DEL": _nothing, "CHECK": loopback.check, "GC": _nothing, "STATUS": _nothing}

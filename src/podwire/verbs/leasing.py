@@ -46,15 +46,13 @@ def requested_addresses(request: Request, config: Configuration) -> Claims:
 
 def claim(host: Host, config: Configuration, requested: Claims, gateway_alias: str) -> Claims:
     """The addresses to try first: what is asked for, else what comes behind the last lease."""
-    return {
-        group: requested.get(group) or host.shared.claim(group, gateway_alias) for group in config.range_sets
-    }
+    return {group: requested.get(group) or host.shared.claim(group, gateway_alias) for group in config.range_sets}
 
 
 def hold(host: Host, device: str, owner: Operation, claims: Claims, requested: Claims) -> Claims:
     """Lease an address of each range set for `device`; in the same batch goes `owner`, its alias.
 
-    Raises CniError 102 where a range is full and 103 where a requested address is taken; KernelRefused.
+    Raises CniError 102 where a range is full and 103 where a requested address is taken; KernelRefusedError.
     """
     index_of = Indexes(host.socket)
     wanted = {str(address): group for group, address in claims.items()}

@@ -7,7 +7,7 @@ from ipaddress import ip_interface
 from podwire.cni.errors import DIFFERENT, KERNEL_REFUSED, CniError
 from podwire.cni.result import Result, ResultAddress, ResultInterface
 from podwire.kernel import read
-from podwire.kernel.apply import KernelRefused, apply
+from podwire.kernel.apply import KernelRefusedError, apply
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import NetlinkError
 from podwire.plan.operations import SetUp
@@ -26,7 +26,7 @@ def add(call: Call, host: Host) -> Result:
             apply(pod, [SetUp(LOOPBACK)], pod=True)
             index = pod.index(LOOPBACK)
             there = [*read.addresses(pod, index, 4), *read.addresses(pod, index, 6)]
-    except KernelRefused as refused:
+    except KernelRefusedError as refused:
         raise CniError(KERNEL_REFUSED, str(refused)) from None
     except NetlinkError as refused:
         raise CniError(KERNEL_REFUSED, f"the loopback cannot be read: {refused.strerror}") from None
