@@ -13,7 +13,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).parent
-SOURCE = ROOT / "shim" / "podwire.c"
+SOURCES = sorted((ROOT / "shim").glob("*.c"))
 TARGET = ROOT / "src" / "podwire" / "native" / "podwire"
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s"]
 
@@ -35,11 +35,11 @@ def compiler() -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-musl"]
 
 
-def compile_static(source: Path, target: Path) -> None:
-    """Compile `source` into `target`, beside it first, so that a running program is not disturbed."""
+def compile_static(sources: list[Path], target: Path) -> None:
+    """Compile `sources` into `target`, beside it first, so that a running program is not disturbed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_suffix(".new")
-    subprocess.run([*compiler(), *FLAGS, "-o", str(beside), str(source)], check=True)
+    subprocess.run([*compiler(), *FLAGS, "-o", str(beside), *map(str, sources)], check=True)
     beside.replace(target)
 
 
@@ -50,11 +50,11 @@ class ShimBuildHook(BuildHookInterface):  # type: ignore[type-arg, misc, unused-
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile the shim; the wheel is then bound to this platform."""
-        if SOURCE.exists():
-            compile_static(SOURCE, TARGET)
+        if SOURCES:
+            compile_static(SOURCES, TARGET)
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 
 
 if __name__ == "__main__":
-    compile_static(SOURCE, TARGET)
+    compile_static(SOURCES, TARGET)

@@ -58,7 +58,7 @@ def floors(folder: Path) -> list[Plugin]:
         if compiler:
             os.environ["CC"] = compiler
         try:
-            hatch_build.compile_static(FLOOR_SOURCE, folder / name)
+            hatch_build.compile_static([FLOOR_SOURCE], folder / name)
         finally:
             os.environ.pop("CC", None)
             if previous is not None:

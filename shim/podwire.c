@@ -15,12 +15,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_link.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -31,6 +26,8 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "delete.h"
 
 #define DEFAULT_SOCKET "/run/podwire/agent.sock"
 #define MESSAGE_BYTES (64 * 1024) /* a longer input or answer travels in a memfd */
@@ -65,7 +62,6 @@ static union { struct request_header header; char bytes[MESSAGE_BYTES]; } reques
 static union { struct reply_header header; char bytes[sizeof(struct reply_header) + MESSAGE_BYTES]; } reply;
 
 static enum verb verb;
-static const char *netns_path;
 static int netns_fd = -1;
 static int input_fd = -1;         /* memfd that holds standard input, when the request cannot */
 static size_t environment_bytes;  /* in the request, after its header */
@@ -108,87 +104,17 @@ static _Noreturn void fail(const char *error)
 	answer(STDOUT_FILENO, error, strlen(error), 1);
 }
 
-/* -------- a DEL without anyone's help -------- */
-
-static ssize_t netlink_call(int fd, struct nlmsghdr *message, char *into, size_t room)
-{
-	if (send(fd, message, message->nlmsg_len, 0) < 0)
-		return -errno;
-	ssize_t got = recv(fd, into, room, MSG_DONTWAIT); /* rtnetlink has answered when send returns */
-	if (got < (ssize_t)sizeof(struct nlmsghdr))
-		return -EIO;
-	struct nlmsghdr *first = (struct nlmsghdr *)into;
-	if (first->nlmsg_type == NLMSG_ERROR)
-		return ((struct nlmsgerr *)NLMSG_DATA(first))->error;
-	return got;
-}
-
-static struct rtattr *find_attribute(struct rtattr *at, int bytes, unsigned short type)
-{
-	for (; RTA_OK(at, bytes); at = RTA_NEXT(at, bytes))
-		if ((at->rta_type & NLA_TYPE_MASK) == type)
-			return at;
-	return NULL;
-}
-
-/* `ip -n NETNS link del IFNAME type veth`. 0: it is gone, or never was there; else -errno. */
-static int remove_veth(const char *ifname)
-{
-	struct {
-		struct nlmsghdr header;
-		struct ifinfomsg link;
-		struct rtattr attribute;
-		char name[IFNAMSIZ];
-	} get = {
-		.header = {.nlmsg_len = sizeof get, .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST},
-		.attribute = {.rta_len = RTA_LENGTH(IFNAMSIZ), .rta_type = IFLA_IFNAME},
-	};
-	struct {
-		struct nlmsghdr header;
-		struct ifinfomsg link;
-	} del = {.header = {.nlmsg_len = sizeof del, .nlmsg_type = RTM_DELLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK}};
-	static char into[16 * 1024] __attribute__((aligned(NLMSG_ALIGNTO)));
-
-	if (strlen(ifname) >= IFNAMSIZ)
-		return 0;
-	memcpy(get.name, ifname, strlen(ifname));
-	if (setns(netns_fd, CLONE_NEWNET) < 0)
-		return errno == EINVAL ? 0 : -errno; /* EINVAL: not a namespace any more */
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	if (fd < 0)
-		return -errno;
-	ssize_t got = netlink_call(fd, &get.header, into, sizeof into);
-	if (got <= 0)
-		return got == -ENODEV ? 0 : (int)got;
-	struct nlmsghdr *header = (struct nlmsghdr *)into;
-	struct ifinfomsg *link = NLMSG_DATA(header);
-	struct rtattr *info = find_attribute(IFLA_RTA(link), (int)IFLA_PAYLOAD(header), IFLA_LINKINFO);
-	struct rtattr *kind = info ? find_attribute(RTA_DATA(info), (int)RTA_PAYLOAD(info), IFLA_INFO_KIND) : NULL;
-	if (kind == NULL || RTA_PAYLOAD(kind) < 4 || memcmp(RTA_DATA(kind), "veth", 4) != 0)
-		return 0; /* somebody else's device */
-	del.link.ifi_index = link->ifi_index;
-	got = netlink_call(fd, &del.header, into, sizeof into);
-	return got == -ENODEV ? 0 : (int)got;
-}
-
-/* CNI_NETNS must not be the namespace that we are in ourselves: deleting its eth0 would cut off the node. */
-static int netns_is_foreign(void)
-{
-	const char *override = getenv("CNI_NETNS_OVERRIDE");
-	struct stat named, own;
-	if (override && (strcmp(override, "1") == 0 || strcmp(override, "true") == 0))
-		return 1;
-	return fstat(netns_fd, &named) == 0 && stat("/proc/self/ns/net", &own) == 0 &&
-	       (named.st_dev != own.st_dev || named.st_ino != own.st_ino);
-}
+/* -------- without the agent -------- */
 
 static _Noreturn void delete_unaided(void)
 {
-	const char *ifname = getenv("CNI_IFNAME");
+	const char *ifname = getenv("CNI_IFNAME"), *override = getenv("CNI_NETNS_OVERRIDE");
+	int overridden = override && (strcmp(override, "1") == 0 || strcmp(override, "true") == 0);
+
 	if (netns_fd >= 0 && ifname && *ifname) {
-		if (!netns_is_foreign())
+		if (!overridden && is_own_namespace(netns_fd)) /* its eth0 is the node's way out */
 			fail(ERROR(8, "CNI_NETNS is the plug-in's own network namespace: DEL removes nothing there"));
-		if (remove_veth(ifname) < 0)
+		if (remove_veth(netns_fd, ifname) < 0)
 			fail(ERROR(11, "no podwire agent answers and the pod's interface could not be removed without it"));
 	}
 	_exit(0);
@@ -429,7 +355,7 @@ static void become_oneshot(void)
 
 int main(void)
 {
-	const char *command = getenv("CNI_COMMAND");
+	const char *command = getenv("CNI_COMMAND"), *netns = getenv("CNI_NETNS");
 
 	for (int fd = 0; fd <= 2; fd++) /* a closed one must not become the agent's socket; not writable either */
 		if (fcntl(fd, F_GETFD) < 0)
@@ -439,9 +365,8 @@ int main(void)
 		answer(STDERR_FILENO, ABOUT, sizeof ABOUT - 1, 0);
 	while (verb < VERB_OTHER && strcmp(command, verbs[verb].name) != 0)
 		verb++;
-	netns_path = getenv("CNI_NETNS");
-	if (netns_path && *netns_path)
-		netns_fd = open(netns_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (netns && *netns)
+		netns_fd = open(netns, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	start_deadline();
 	int fits = collect_environment();
 	collect_input();

@@ -38,11 +38,11 @@ def build(kind: str) -> Path:
     """The shim as it is shipped ("static"), or dynamic with AddressSanitizer and UBSan; made once."""
     target = Path(tempfile.mkdtemp(prefix="pwt-shim-")) / "podwire"
     if kind == "static":
-        hatch_build.compile_static(hatch_build.SOURCE, target)
+        hatch_build.compile_static(hatch_build.SOURCES, target)
     else:
         flags = [flag for flag in hatch_build.FLAGS if flag not in ("-static", "-s")]
-        source = str(hatch_build.SOURCE)
-        subprocess.run(["gcc", *flags, *SANITIZE, "-o", str(target), source], check=True, timeout=120)
+        sources = map(str, hatch_build.SOURCES)
+        subprocess.run(["gcc", *flags, *SANITIZE, "-o", str(target), *sources], check=True, timeout=120)
     return target
 
 
