@@ -80,7 +80,7 @@ class Node:
                 env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             )
         with first:
-            assert first.stdin and first.stdout  # noqa: S101 (they were asked for)
+            assert first.stdin and first.stdout
             cgroup.join(self.place, first.pid)
             with suppress(BrokenPipeError):
                 first.stdin.write(init.GO)
