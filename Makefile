@@ -35,3 +35,26 @@ $(VENV)/.build-stamp: pyproject.toml hatch_build.py
 $(SHIM): shim/podwire.c hatch_build.py $(VENV)/.build-stamp
 	$(VENV)/bin/python -c 'import hatch_build' 2>/dev/null || $(VENV)/bin/python -m pip install --quiet hatchling
 	$(VENV)/bin/python hatch_build.py
+
+tools: build ## build the Go tools that tests, benchmarks and the lab use (once, then cached)
+	$(call apt-install,$(APT_TEST))
+	$(VENV)/bin/python -m tests.tools.build
+
+lab: build tools ## two pods on a real containerd, wired by podwire: see them ping
+	$(VENV)/bin/podwire lab run
+
+LAYERS := tests/pure tests/namespaces tests/conformance $(if $(CI),tests/runtimes tests/kernels)
+
+test: build tools lint ## lint, types and tests; with CI=true also the runtimes and other kernels
+	$(VENV)/bin/pytest $(LAYERS)
+
+lint: build ## ruff and mypy --strict
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: build tools ## podwire, its peers and the floor, alternating; JSON in bench/results
+	$(VENV)/bin/python -m bench
+
+clean: ## remove what was built here (not the cache of tools)
+	rm -rf $(VENV) build $(SHIM) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,8 +19,8 @@ from podwire.cni.ranges import parse_ranges
 from podwire.cni.request import IDENTIFIER, why_not_an_interface_name
 from podwire.cni.result import Result, ResultRoute, parse_network, parse_result
 from podwire.cni.versions import SUPPORTED
+from podwire.ipam.lease import RangeSet
 from podwire.plan.operations import Network
-from podwire.pod.lease import RangeSet
 
 MODES = ("bridge", "routed")
 ROUTED_GATEWAY_DEVICE = "podwire0"

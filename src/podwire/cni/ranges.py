@@ -11,8 +11,8 @@ from typing import Any
 from podwire.cni import values as take
 from podwire.cni.errors import INVALID_CONFIGURATION, UNDECODABLE, CniError, shown
 from podwire.cni.result import parse_address, parse_network
+from podwire.ipam.lease import Range, RangeSet
 from podwire.plan.operations import Address, Network
-from podwire.pod.lease import Range, RangeSet
 
 
 def parse_ranges(raw: dict[str, Any], ipam: dict[str, Any], runtime: dict[str, Any]) -> tuple[RangeSet, ...]:

@@ -137,7 +137,7 @@ def parse_result(raw: Any, where: str = "prevResult") -> Result:
             oldest = folded(values[key])
             addresses.append(_parse_address({"address": oldest.get("ip"), **oldest}, where))
             routes += [_parse_route(one, where) for one in _objects(oldest, "routes", f"{where}.{key}")]
-    dns = values.get("dns") or {}
+    dns = {} if values.get("dns") is None else values["dns"]
     if not isinstance(dns, dict):
         raise CniError(UNDECODABLE, f"{where}.dns={shown(dns)} is not an object")
     interfaces = [_parse_interface(one, where) for one in _objects(values, "interfaces", where)]
@@ -145,7 +145,7 @@ def parse_result(raw: Any, where: str = "prevResult") -> Result:
 
 
 def _objects(values: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
-    found = values.get(key) or []
+    found = [] if values.get(key) is None else values[key]
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise CniError(UNDECODABLE, f"{where}.{key}={shown(found)} is not a list of objects")
     return [folded(one) for one in found]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from podwire.cni.errors import shown
+from podwire.ipam.lease import is_address
 from podwire.kernel.netlink import Netlink
 from podwire.kernel.read import links
 from podwire.pod.identity import PREFIX, parse_alias
-from podwire.pod.lease import is_address
 
 
 class ShownAttachment(Struct, frozen=True):

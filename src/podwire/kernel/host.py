@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from podwire.ipam.lease import RangeSet, read_last
 from podwire.kernel import namespace, read, sysctl
 from podwire.kernel.apply import apply_each
 from podwire.kernel.departure import Departures
@@ -12,7 +13,6 @@ from podwire.kernel.firewall import Firewall
 from podwire.kernel.netlink import Netlink
 from podwire.node.hostpart import FORWARDING, ActualPart, HostPart, missing
 from podwire.plan.operations import Address, Operation, describe
-from podwire.pod.lease import RangeSet, read_last
 
 
 class Shared:

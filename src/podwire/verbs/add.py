@@ -12,6 +12,7 @@ from podwire.cni import values as take
 from podwire.cni.config import Configuration
 from podwire.cni.errors import EXISTS, FIREWALL, IO_FAILURE, KERNEL_REFUSED, CniError
 from podwire.cni.result import Result
+from podwire.ipam.lease import write_last
 from podwire.kernel import namespace, read
 from podwire.kernel.apply import KernelRefusedError, apply
 from podwire.kernel.host import Host
@@ -22,7 +23,6 @@ from podwire.node.hostpart import desired_part
 from podwire.plan.operations import AddAddress, Address, Network, SetAlias
 from podwire.pod import wiring as wire
 from podwire.pod.identity import pod_mac
-from podwire.pod.lease import write_last
 from podwire.pod.wiring import PodAddress, Wiring
 from podwire.verbs import delegate, leasing
 from podwire.verbs.call import Call, check_namespace

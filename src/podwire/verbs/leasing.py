@@ -9,12 +9,12 @@ from podwire.cni.config import Configuration
 from podwire.cni.errors import ADDRESS_TAKEN, INVALID_CONFIGURATION, RANGE_FULL, CniError
 from podwire.cni.request import Request
 from podwire.cni.result import parse_address
+from podwire.ipam.lease import RangeSet
 from podwire.kernel import read
 from podwire.kernel.apply import Indexes, apply
 from podwire.kernel.host import Host
 from podwire.plan.operations import AddAltname, Address, Operation
 from podwire.pod.identity import parse_alias
-from podwire.pod.lease import RangeSet
 from podwire.pod.wiring import PodAddress
 
 PROBES_BEFORE_DUMP = 8

@@ -1,0 +1,1 @@
+"""Which address comes next: ranges and the order of leases, pure."""

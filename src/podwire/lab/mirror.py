@@ -1,0 +1,72 @@
+"""A server somewhere in the lab that tells each caller the address it sees: shows whether a source was masqueraded."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from podwire.kernel import namespace
+from podwire.lab.place import Place
+
+PORT = 7777
+POLL_SECONDS = 0.2
+
+
+class Mirror:
+    """Serves TCP on all addresses of a place, both families, from its beginning to `close`."""
+
+    def __init__(self, place: Place, port: int = PORT) -> None:
+        self._listener = _listen(place, port)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name=f"mirror {place.node}", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                caller, (host, *_) = self._listener.accept()
+                with caller, suppress(OSError):  # a caller that hangs up needs no answer
+                    caller.sendall(f"{_plain(host)}\n".encode())
+
+    def close(self) -> None:
+        """Serve no longer; may be called twice."""
+        self._closing.set()
+        self._thread.join()
+        self._listener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _plain(host: str) -> str:
+    """An IPv4 caller of an IPv6 socket as IPv4."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _listen(place: Place, port: int) -> socket.socket:
+    """A listening socket that lives in the place's network namespace; this process stays where it is."""
+    there = os.open(place.netns_path, os.O_RDONLY | os.O_CLOEXEC)
+    home = namespace.open_own()
+    try:
+        with namespace.inside(there, home):
+            listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    finally:
+        os.close(there)
+        os.close(home)
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("::", port))
+    listener.listen(64)
+    listener.settimeout(POLL_SECONDS)
+    return listener
