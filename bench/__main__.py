@@ -26,12 +26,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bursts", type=int, default=5, help="bursts of each plug-in")
     parser.add_argument("--burst-calls", type=int, default=100, help="calls in a burst")
     parser.add_argument("--pods", type=int, default=1000, help="pods of the full node; 0 leaves it out")
-    parser.add_argument(
-        "--reference", type=Path, help="folder of reference plug-ins (default: built from tests/tools)"
-    )
-    parser.add_argument(
-        "--without-podwire", action="store_true", help="the reference plug-ins and the floor only"
-    )
+    parser.add_argument("--reference", type=Path, help="folder of reference plug-ins (default: built from tests/tools)")
+    parser.add_argument("--without-podwire", action="store_true", help="the reference plug-ins and the floor only")
     parser.add_argument("--only", nargs="*", help="names of plug-ins to run; the others are left out")
     return parser.parse_args()
 
@@ -63,7 +59,7 @@ def _setting(reference: Path, arguments: argparse.Namespace) -> dict[str, object
 
 
 def _measure(
-    contestants: list[Plugin], arguments: argparse.Namespace, agent_pid: int | None, trace: Path
+    contestants: list[Plugin], arguments: argparse.Namespace, agent_pid: int | None, log: Path
 ) -> tuple[dict[str, Samples], measures.FullNode | None, measures.Shares | None]:
     samples = {plugin.name: Samples() for plugin in contestants}
     named = {plugin.name: plugin for plugin in contestants}
@@ -78,7 +74,7 @@ def _measure(
     if podwire is None or agent_pid is None:
         return samples, None, None
     whole = measures.percentile(samples[podwire.name].add, 50)
-    shares = measures.shares(podwire, whole, SHARE_ROUNDS, trace)
+    shares = measures.shares(podwire, whole, SHARE_ROUNDS, log)
     full = None
     if arguments.pods:
         full = measures.full_node(podwire, agent_pid, arguments.pods, arguments.rounds)
@@ -94,15 +90,15 @@ def main() -> int:
         setting = _setting(reference, arguments)
         contestants = [*plugins.floors(folder), *plugins.references(reference, folder / "leases")]
         agent_pid = None
-        trace = folder / "trace.jsonl"
+        log = folder / "agent.log"
         bin_dir = None if arguments.without_podwire else plugins.install(folder)
         stage.enter_host()
         if bin_dir:
             contestants = [*plugins.podwires(bin_dir, folder / "agent.sock"), *contestants]
-            agent_pid = stack.enter_context(plugins.agent(folder, folder / "agent.sock", trace))
+            agent_pid = stack.enter_context(plugins.agent(folder / "agent.sock", log))
         if arguments.only:
             contestants = [plugin for plugin in contestants if plugin.name in arguments.only]
-        results = report.Results(setting, *_measure(contestants, arguments, agent_pid, trace))
+        results = report.Results(setting, *_measure(contestants, arguments, agent_pid, log))
     report.show(results)
     print(report.keep(results))
     return 0

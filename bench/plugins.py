@@ -91,18 +91,14 @@ def podwires(bin_dir: Path, agent_socket: Path) -> list[Plugin]:
     bridge = {"type": "podwire", "mode": "bridge", "bridge": "cni-pw0", "isGateway": True, "ipMasq": False}
     program = bin_dir / "podwire"
     return [
-        Plugin(
-            "podwire", program, routed | {"subnet": "10.194.0.0/16"}, {"PODWIRE_SOCKET": str(agent_socket)}
-        ),
+        Plugin("podwire", program, routed | {"subnet": "10.194.0.0/16"}, {"PODWIRE_SOCKET": str(agent_socket)}),
         Plugin(
             "podwire-bridge",
             program,
             bridge | {"subnet": "10.195.0.0/16"},
             {"PODWIRE_SOCKET": str(agent_socket)},
         ),
-        Plugin(
-            "podwire-oneshot", program, routed | {"subnet": "10.196.0.0/16"}, {"PODWIRE_SOCKET": str(nowhere)}
-        ),
+        Plugin("podwire-oneshot", program, routed | {"subnet": "10.196.0.0/16"}, {"PODWIRE_SOCKET": str(nowhere)}),
     ]
 
 
@@ -115,22 +111,21 @@ def install(folder: Path) -> Path:
 
 
 @contextmanager
-def agent(folder: Path, agent_socket: Path, trace: Path) -> Iterator[int]:
+def agent(agent_socket: Path, log_path: Path) -> Iterator[int]:
     """`podwire agent` serving in this process' network namespace; its process id."""
-    with (folder / "agent.log").open("ab") as log:
+    with log_path.open("ab") as log:
         process = subprocess.Popen(
             [str(PODWIRE), "agent", "--socket", str(agent_socket)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, "PODWIRE_TRACE": str(trace)},
             preexec_fn=die_with_parent,  # noqa: PLW1509  this process has one thread
         )
     try:
         until = time.monotonic() + AGENT_START_SECONDS
         while not _answers(agent_socket):
             if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"the agent does not serve: {(folder / 'agent.log').read_text()[-2000:]}")
+                raise RuntimeError(f"the agent does not serve: {log_path.read_text()[-2000:]}")
             time.sleep(0.01)
         yield process.pid
     finally:

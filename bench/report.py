@@ -134,16 +134,14 @@ def _shares_table(shares: Shares) -> Table:
     table.add_column("part")
     table.add_column("ms", justify="right")
     table.add_column("%", justify="right")
-    rest = shares.whole - shares.exec - shares.socket - (shares.kernel or 0.0)
     parts = {
         "exec (the shim alone)": shares.exec,
         "socket (a VERSION, less exec)": shares.socket,
         "kernel (inside netlink calls)": shares.kernel,
-        "Python" if shares.kernel is not None else "Python and kernel": rest,
+        "Python": shares.whole - shares.exec - shares.socket - shares.kernel,
     }
     for name, seconds in parts.items():
-        if seconds is not None:
-            table.add_row(name, _milliseconds(seconds), f"{seconds / shares.whole:.0%}")
+        table.add_row(name, _milliseconds(seconds), f"{seconds / shares.whole:.0%}")
     table.add_row("all", _milliseconds(shares.whole), "100%")
     return table
 
@@ -156,9 +154,7 @@ def show(results: Results) -> None:
         console.print(_shares_table(results.shares))
     if results.full:
         full = results.full
-        console.print(
-            f"agent: {full.resident_mib_empty:.1f} MiB resident with no pod before any ADD of this stage"
-        )
+        console.print(f"agent: {full.resident_mib_empty:.1f} MiB resident with no pod before any ADD of this stage")
     console.print(_targets_table(results))
 
 
@@ -167,9 +163,7 @@ def keep(results: Results) -> Path:
     document = {
         "setting": dict(results.setting),
         "samples_us": {
-            name: {
-                series: [round(each * 1e6) for each in values] for series, values in asdict(samples).items()
-            }
+            name: {series: [round(each * 1e6) for each in values] for series, values in asdict(samples).items()}
             for name, samples in results.samples.items()
         },
         "full_node": asdict(results.full) if results.full else None,
