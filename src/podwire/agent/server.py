@@ -28,6 +28,9 @@ MOST_THREADS = 64
 SPARE_THREADS = 4
 RECEIVE_SECONDS = 5
 STACK_BYTES = 512 * 1024
+GC_THRESHOLD = 20_000
+"""Allocations between two garbage collections: a call makes few cycles, so rarely is right."""
+
 PEER_CREDENTIALS = struct.Struct("=iII")
 
 
@@ -77,6 +80,7 @@ class Server:
         threading.stack_size(STACK_BYTES)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
         self._add_thread()
 
     def _add_thread(self) -> None:

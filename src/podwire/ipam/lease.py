@@ -19,7 +19,7 @@ MARK = "podwire"
 LAST = "last-lease"
 
 
-class Range(Struct, frozen=True):
+class Range(Struct, frozen=True, cache_hash=True):
     """Addresses `first` to `last` (integers) of `subnet`, without its gateway."""
 
     subnet: Network
@@ -40,7 +40,7 @@ class Range(Struct, frozen=True):
         return self.last - self.first + 1 - (self.first <= int(self.gateway) <= self.last)
 
 
-class RangeSet(Struct, frozen=True):
+class RangeSet(Struct, frozen=True, cache_hash=True):
     """Ranges of one family, of which an attachment gets one address."""
 
     ranges: tuple[Range, ...]

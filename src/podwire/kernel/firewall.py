@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from podwire.kernel.netlink import NETLINK_NETFILTER, Netlink
+from podwire.kernel.netlink import Netlink
 from podwire.kernel.nftables import Nftables, NftablesError, generation
 from podwire.node import firewall as want
 from podwire.plan.operations import Network
@@ -22,13 +22,18 @@ class Firewall:
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, want.Masquerade | None, tuple[Network, ...]], int] = {}
 
-    def ensure(self, network: str, masquerade: want.Masquerade | None, ranges: Sequence[Network]) -> list[str]:
-        """Put a network's rules in place; what was mended, one line each. Raises NftablesError."""
+    def ensure(
+        self, socket: Netlink, network: str, masquerade: want.Masquerade | None, ranges: Sequence[Network]
+    ) -> list[str]:
+        """Put a network's rules in place; what was mended, one line each. Raises NftablesError.
+
+        `socket` is the calling thread's netfilter socket.
+        """
         key = (network, masquerade, tuple(ranges))
-        with self._lock, Netlink(NETLINK_NETFILTER) as socket:
-            now = generation(socket)
-            if self._seen.get(key) == now:
-                return []
+        now = generation(socket)
+        if self._seen.get(key) == now:
+            return []
+        with self._lock:
             if self._nftables is None:
                 self._nftables = Nftables()
             mended = self._ensure_masquerade(masquerade) if masquerade else []

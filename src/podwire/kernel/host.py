@@ -10,7 +10,7 @@ from podwire.kernel import namespace, read, sysctl
 from podwire.kernel.apply import apply_each
 from podwire.kernel.departure import Departures
 from podwire.kernel.firewall import Firewall
-from podwire.kernel.netlink import Netlink
+from podwire.kernel.netlink import NETLINK_NETFILTER, Netlink
 from podwire.node.hostpart import FORWARDING, ActualPart, HostPart, missing
 from podwire.plan.operations import Address, Operation, describe
 
@@ -46,6 +46,7 @@ class Host:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         self.socket = Netlink()
+        self.netfilter = Netlink(NETLINK_NETFILTER)
         self.home = shared.home
         self.pod_seconds = 0.0
 
@@ -55,8 +56,9 @@ class Host:
         return self.socket.busy_seconds + self.pod_seconds
 
     def close(self) -> None:
-        """Close this thread's socket."""
+        """Close this thread's sockets."""
         self.socket.close()
+        self.netfilter.close()
 
     def is_own_namespace(self, descriptor: int) -> bool:
         """Is it the namespace that the host itself lives in?"""

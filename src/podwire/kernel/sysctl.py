@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 ROOT = Path("/proc/sys")
+VALUE_BYTES = 4096
 
 
 def read(path: str) -> str | None:
     """The value of a setting such as `net/ipv4/ip_forward`, or None where the kernel has none of that name."""
     try:
-        return (ROOT / path).read_text().strip()
+        descriptor = os.open(f"{ROOT}/{path}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    try:
+        return os.read(descriptor, VALUE_BYTES).decode().strip()
+    finally:
+        os.close(descriptor)
 
 
 def ensure(path: str, value: str) -> bool:

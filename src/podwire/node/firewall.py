@@ -21,7 +21,7 @@ PROTOCOL = {4: "ip", 6: "ip6"}
 NEVER_MASQUERADED: dict[int, Network] = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
 
 
-class Masquerade(Struct, frozen=True):
+class Masquerade(Struct, frozen=True, cache_hash=True):
     """Traffic from `pods` to anywhere outside `inside` leaves with the node's own address."""
 
     table: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import blake2b
-from ipaddress import ip_interface
 
 from msgspec import Struct
 
@@ -47,11 +46,11 @@ def desired_part(config: Configuration, delegated: Iterable[PodAddress] = ()) ->
     for group in config.range_sets:
         for one in group.ranges:
             length = one.gateway.max_prefixlen if routed else one.subnet.prefixlen
-            found[ip_interface(f"{one.gateway}/{length}")] = None
+            found[op.with_prefix(one.gateway, length)] = None
     for address in delegated:
         if address.gateway is not None:
             length = address.gateway.max_prefixlen if routed else address.interface.network.prefixlen
-            found[ip_interface(f"{address.gateway}/{length}")] = None
+            found[op.with_prefix(address.gateway, length)] = None
     wanted = tuple(found) if config.is_gateway or routed else ()
     return HostPart(
         device=config.gateway_device,

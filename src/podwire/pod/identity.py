@@ -7,6 +7,8 @@ without a state file, and nobody can make a second one.
 from __future__ import annotations
 
 import re
+from base64 import b32hexencode
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -19,11 +21,10 @@ ALIAS_BYTES = 255
 FIELD_BYTES = 100
 NETWORK_LETTERS = 4
 ATTACHMENT_LETTERS = 9
-LETTERS = "0123456789abcdefghijklmnopqrstuv"
 POD = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
-class Attachment(Struct, frozen=True):
+class Attachment(Struct, frozen=True, dict=True):
     """What identifies an attachment (section 2: Operations), and the pod's `namespace/name` for people."""
 
     network: str
@@ -31,13 +32,13 @@ class Attachment(Struct, frozen=True):
     ifname: str
     pod: str = ""
 
-    @property
+    @cached_property
     def device(self) -> str:
         """The host's device: `pw`, 20 bits of the network's name, 45 bits of the whole identity."""
         whole = f"{self.network}\0{self.container_id}\0{self.ifname}"
         return network_prefix(self.network) + _letters(whole, ATTACHMENT_LETTERS)
 
-    @property
+    @cached_property
     def host_mac(self) -> str:
         """The MAC of the host's end: locally administered, from the identity."""
         raw = bytearray(blake2b(self.device.encode(), digest_size=6).digest())
@@ -56,6 +57,7 @@ class Attachment(Struct, frozen=True):
         return " ".join(fields)[:ALIAS_BYTES]
 
 
+@lru_cache(maxsize=64)
 def network_prefix(network: str) -> str:
     """What the devices of all attachments of a network begin with: GC knows them by it even without alias."""
     return PREFIX + _letters(network, NETWORK_LETTERS)
@@ -96,8 +98,9 @@ def pod_mac(address: Address | None, device: str) -> str:
 
 
 def _letters(text: str, count: int) -> str:
-    number = int.from_bytes(blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest(), "big")
-    return "".join(LETTERS[number >> shift & 31] for shift in range(0, 5 * count, 5))
+    """`count` letters of five bits each (base32hex, which sorts as its bytes do)."""
+    digest = blake2b(text.encode(errors="surrogateescape"), digest_size=10).digest()
+    return b32hexencode(digest)[:count].decode().lower()
 
 
 def _short(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_network
 
 from msgspec import Struct
 
@@ -69,7 +69,7 @@ def host_operations(wiring: Wiring) -> list[Operation]:
     if not wiring.routed:
         return [op.SetHairpin(device), *operations] if wiring.config.hairpin else operations
     for one in wiring.addresses:
-        operations.append(op.AddRoute(device, single(one.interface.ip), link_scope=True))
+        operations.append(op.AddRoute(device, op.alone(one.interface.ip), link_scope=True))
         operations.append(op.AddNeighbour(device, one.interface.ip, wiring.pod_mac))
     return operations
 
@@ -85,7 +85,7 @@ def pod_operations(wiring: Wiring, born_with_mac: str) -> list[Operation]:
         operations.append(op.AddAddress(ifname, in_pod(wiring, one)))
     if wiring.routed:
         for gateway in gateways(wiring.addresses).values():
-            operations.append(op.AddRoute(ifname, single(gateway), link_scope=True, may_exist=True))
+            operations.append(op.AddRoute(ifname, op.alone(gateway), link_scope=True, may_exist=True))
             operations.append(op.AddNeighbour(ifname, gateway, wiring.attachment.host_mac))
     for route in wiring.routes:
         operations.append(_pod_route(wiring, route))
@@ -108,14 +108,9 @@ def _pod_route(wiring: Wiring, route: ResultRoute) -> op.AddRoute:
     )
 
 
-def single(address: Address) -> Network:
-    """An address as a network of one: /32 or /128."""
-    return ip_network(address)
-
-
 def in_pod(wiring: Wiring, one: PodAddress) -> Interface:
     """The address as the pod's interface has it: with its range's prefix on a bridge, alone when routed."""
-    return ip_interface(one.interface.ip) if wiring.routed else one.interface
+    return op.with_prefix(one.interface.ip, one.interface.max_prefixlen) if wiring.routed else one.interface
 
 
 def gateways(addresses: Sequence[PodAddress]) -> dict[int, Address]:

@@ -9,7 +9,6 @@ import errno
 import time
 
 from podwire.cni import values as take
-from podwire.cni.config import Configuration
 from podwire.cni.errors import EXISTS, FIREWALL, IO_FAILURE, KERNEL_REFUSED, CniError
 from podwire.cni.result import Result
 from podwire.ipam.lease import write_last
@@ -18,14 +17,13 @@ from podwire.kernel.apply import KernelRefusedError, apply
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import NetlinkError
 from podwire.kernel.nftables import NftablesError
-from podwire.node.firewall import masquerade
-from podwire.node.hostpart import desired_part
-from podwire.plan.operations import AddAddress, Address, Network, SetAlias
+from podwire.plan.operations import AddAddress, Address, SetAlias
+from podwire.plan.operations import Network as IpNetwork
 from podwire.pod import wiring as wire
 from podwire.pod.identity import pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
 from podwire.verbs import delegate, leasing
-from podwire.verbs.call import Call, check_namespace
+from podwire.verbs.call import Call, Network, check_namespace, network_of
 
 SMALLEST_IPV6_MTU = 1280
 DEFAULT_MTU = 1500
@@ -64,8 +62,9 @@ def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | N
 def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | None) -> Result:
     config, attachment = call.config, call.attachment
     addresses = _delegated(given) if given else []
-    gateway_device, _ = host.ensure(desired_part(config, addresses))
-    ensure_firewall(host, config, addresses)
+    network = network_of(config, addresses) if given else call.network
+    gateway_device, _ = host.ensure(network.part)
+    ensure_firewall(host, network, addresses)
     claims = leasing.claim(host, config, requested, gateway_device.alias)
     first = [*claims.values(), *(one.interface.ip for one in addresses)]
     wiring = Wiring(attachment, config, _mac(call, first), call.request.netns)
@@ -124,20 +123,20 @@ def _delegated(given: Result) -> list[PodAddress]:
     return [PodAddress(one.address, one.gateway or _first_of(one.address.network)) for one in given.addresses]
 
 
-def _first_of(network: Network) -> Address:
+def _first_of(network: IpNetwork) -> Address:
     return network[1] if network.num_addresses > 2 else network[0]
 
 
-def ensure_firewall(host: Host, config: Configuration, delegated: list[PodAddress]) -> list[str]:
+def ensure_firewall(host: Host, network: Network, addresses: list[PodAddress]) -> list[str]:
     """The network's masquerade, and passage through chains that drop; what was mended. Raises NftablesError."""
-    pods = [one.subnet for group in config.range_sets for one in group.ranges]
-    pods += [one.interface.network for one in delegated]
-    if not pods or not (config.is_gateway or config.masquerade):
+    config = network.config
+    if not (config.is_gateway or config.masquerade):
         return []
-    outbound = None
-    if config.masquerade:
-        outbound = masquerade(config.name, pods, config.cluster, own_ranges=not config.ipam_type)
-    return host.shared.firewall.ensure(config.name, outbound, config.cluster or tuple(pods))
+    pods = [one.subnet for group in config.range_sets for one in group.ranges]
+    pods += [one.interface.network for one in addresses]
+    if not pods:
+        return []
+    return host.shared.firewall.ensure(host.netfilter, config.name, network.outbound, config.cluster or tuple(pods))
 
 
 def _mac(call: Call, addresses: list[Address]) -> str:

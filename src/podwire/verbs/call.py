@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+
 from msgspec import Struct
 
 from podwire.cni.config import Configuration
@@ -9,21 +12,46 @@ from podwire.cni.errors import INVALID_ENVIRONMENT, INVALID_NAMESPACE, UNKNOWN_C
 from podwire.cni.request import Request
 from podwire.kernel import namespace
 from podwire.kernel.host import Host
+from podwire.node.firewall import Masquerade, masquerade
+from podwire.node.hostpart import HostPart, desired_part
 from podwire.pod.identity import Attachment
+from podwire.pod.wiring import PodAddress
 
 
-class Call(Struct, frozen=True):
+class Network(Struct, frozen=True):
+    """A configuration and what it means for the host; the same for every pod whose addresses podwire leases."""
+
+    config: Configuration
+    part: HostPart
+    outbound: Masquerade | None
+
+
+def network_of(config: Configuration, addresses: Sequence[PodAddress] = ()) -> Network:
+    """What `config` means for the host; `addresses` are those that another IPAM plug-in gave."""
+    pods = [one.subnet for group in config.range_sets for one in group.ranges]
+    pods += [one.interface.network for one in addresses]
+    outbound = None
+    if config.masquerade and pods:
+        outbound = masquerade(config.name, pods, config.cluster, own_ranges=not config.ipam_type)
+    return Network(config, desired_part(config, addresses), outbound)
+
+
+class Call(Struct, frozen=True, dict=True):
     """One call: its environment, its configuration, its standard input as it came, the pod's namespace.
 
     `netns` is an open descriptor of CNI_NETNS, -1 where the runtime named none or it could not be opened.
     """
 
     request: Request
-    config: Configuration
+    network: Network
     stdin: bytes
     netns: int
 
     @property
+    def config(self) -> Configuration:
+        return self.network.config
+
+    @cached_property
     def attachment(self) -> Attachment:
         return Attachment(self.config.name, self.request.container_id, self.request.ifname, self.request.pod)
 

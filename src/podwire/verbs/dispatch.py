@@ -9,14 +9,14 @@ from typing import Any
 from msgspec import Struct
 
 from podwire.cni import document
-from podwire.cni.config import Configuration, parse_configuration, version_of
+from podwire.cni.config import parse_configuration, version_of
 from podwire.cni.errors import INCOMPATIBLE_VERSION, KERNEL_REFUSED, CniError
 from podwire.cni.request import Request, parse_request
 from podwire.cni.result import encode_result
 from podwire.cni.versions import NEWEST, SUPPORTED, knows_verb
 from podwire.kernel.host import Host
 from podwire.verbs import add, check, collect, delegate, delete, loopback
-from podwire.verbs.call import Call
+from podwire.verbs.call import Call, Network, network_of
 
 CACHED_BYTES = 16 * 1024
 ABOUT = (
@@ -69,14 +69,15 @@ def refusal(refused: CniError, stdin: bytes) -> Answer:
 
 
 def _run(request: Request, stdin: bytes, netns: int, host: Host) -> Answer:
-    config = _cached(stdin) if len(stdin) <= CACHED_BYTES else parse_configuration(stdin)
+    network = _cached(stdin) if len(stdin) <= CACHED_BYTES else network_of(parse_configuration(stdin))
+    config = network.config
     if not knows_verb(config.version, request.verb):
         raise CniError(
             INCOMPATIBLE_VERSION,
             f"{request.verb} does not exist in cniVersion={config.version}: raise the configuration's cniVersion",
             f"supported versions: {', '.join(SUPPORTED)}",
         )
-    call = Call(request, config, stdin, netns)
+    call = Call(request, network, stdin, netns)
     if request.verb == "ADD":
         run = loopback.add if config.type == "loopback" else add.add
         return Answer(0, document.dump(encode_result(run(call, host), config.version)))
@@ -86,9 +87,9 @@ def _run(request: Request, stdin: bytes, netns: int, host: Host) -> Answer:
 
 
 @lru_cache(maxsize=16)
-def _cached(stdin: bytes) -> Configuration:
+def _cached(stdin: bytes) -> Network:
     """The same configuration comes with every pod of a network."""
-    return parse_configuration(stdin)
+    return network_of(parse_configuration(stdin))
 
 
 def _status(call: Call, host: Host) -> None:

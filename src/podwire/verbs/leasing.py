@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_interface
 from itertools import islice
 
 from podwire.cni.config import Configuration
@@ -13,7 +12,7 @@ from podwire.ipam.lease import RangeSet
 from podwire.kernel import read
 from podwire.kernel.apply import Indexes, apply
 from podwire.kernel.host import Host
-from podwire.plan.operations import AddAltname, Address, Operation
+from podwire.plan.operations import AddAltname, Address, Operation, with_prefix
 from podwire.pod.identity import parse_alias
 from podwire.pod.wiring import PodAddress
 
@@ -102,5 +101,5 @@ def as_pod_addresses(leases: Claims) -> list[PodAddress]:
     for group, address in leases.items():
         here = group.range_of(address)
         assert here is not None
-        found.append(PodAddress(ip_interface(f"{address}/{here.subnet.prefixlen}"), here.gateway))
+        found.append(PodAddress(with_prefix(address, here.subnet.prefixlen), here.gateway))
     return found
