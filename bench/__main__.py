@@ -17,7 +17,7 @@ from bench.measures import Samples
 from bench.plugins import Plugin
 
 ONESHOT_ROUNDS = 20
-SHARE_ROUNDS = 200
+SHARE_ROUNDS = 40
 
 
 def _arguments() -> argparse.Namespace:
@@ -73,8 +73,7 @@ def _measure(
     measures.bursts(quick, arguments.bursts, arguments.burst_calls, samples)
     if podwire is None or agent_pid is None:
         return samples, None, None
-    whole = measures.percentile(samples[podwire.name].add, 50)
-    shares = measures.shares(podwire, whole, SHARE_ROUNDS, log)
+    shares = measures.shares(podwire, SHARE_ROUNDS, log)
     full = None
     if arguments.pods:
         full = measures.full_node(podwire, agent_pid, arguments.pods, arguments.rounds)
