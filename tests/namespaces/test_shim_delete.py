@@ -40,9 +40,7 @@ def delete(shim: Path, netns: Namespace, more: dict[str, str]) -> tuple[int, byt
     return done.returncode, done.stdout
 
 
-def test_no_agent_removes_the_veth_again_and_again(
-    shim: Path, host: Host, wired: Namespace, tmp_path: Path
-) -> None:
+def test_no_agent_removes_the_veth_again_and_again(shim: Path, host: Host, wired: Namespace, tmp_path: Path) -> None:
     nobody = {"PODWIRE_SOCKET": str(tmp_path / "agent.sock")}
     assert delete(shim, wired, nobody) == (0, b"")
     assert set(wired.links()) == {"lo"} and set(host.links()) == {"lo"}

@@ -1,0 +1,1 @@
+"""What podwire does to the kernel, read back from real network namespaces with other tools."""
