@@ -16,6 +16,7 @@ RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWLINKPROP = 108
+AF_BRIDGE = 7
 
 IFF_UP, IFF_PROMISC = 0x1, 0x100
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
@@ -28,10 +29,13 @@ IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_MODE_NONE = 8, 1
 
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_PERMANENT, IFA_F_NODAD = 0x80, 0x02
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 8, 15
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 7, 8, 15
+RTNH_F_ONLINK = 4
 RTAX_MTU, RTAX_ADVMSS = 2, 8
-RTN_UNICAST, RT_TABLE_MAIN = 1, 254
-NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
+RTN_UNICAST, RT_TABLE_MAIN, SCOPE_NOWHERE = 1, 254, 255
+NDA_DST, NDA_LLADDR, NDA_IFINDEX, NUD_NOARP, NUD_PERMANENT, NTF_SELF = 1, 2, 8, 0x40, 0x80, 2
+IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 3, 4, 7
+IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 15, 17
 
 IFINFOMSG = struct.Struct("=BxHiII")
 IFADDRMSG = struct.Struct("=BBBBI")
@@ -41,6 +45,7 @@ NDMSG = struct.Struct("=BxxxiHBB")
 CREATE = nl.NLM_F_CREATE | nl.NLM_F_EXCL
 VETH = nl.text(IFLA_INFO_KIND, "veth")
 BRIDGE = nl.text(IFLA_INFO_KIND, "bridge")
+VXLAN = nl.text(IFLA_INFO_KIND, "vxlan")
 QUIET6 = nl.nested(
     IFLA_AF_SPEC,
     nl.nested(socket.AF_INET6, nl.attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([ADDR_GEN_MODE_NONE]))),
@@ -188,15 +193,16 @@ def _(route: op.AddRoute, index_of: IndexOf, pod_netns: int = -1) -> bytes:
     metrics = [nl.u32(kind, value) for kind, value in ((RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)) if value]
     return nl.message(
         RTM_NEWROUTE,
-        CREATE,
+        nl.NLM_F_CREATE | (nl.NLM_F_REPLACE if route.replace else nl.NLM_F_EXCL),
         RTMSG.pack(
             *(family(destination.version), destination.prefixlen, 0, 0, min(table, 255) if table < 256 else 0),
-            *(route.protocol, scope, RTN_UNICAST, 0),
+            *(route.protocol, scope, RTN_UNICAST, RTNH_F_ONLINK if route.onlink else 0),
         ),
         nl.attribute(RTA_DST, destination.network_address.packed) if destination.prefixlen else b"",
         nl.attribute(RTA_GATEWAY, route.via.packed) if route.via else b"",
         nl.u32(RTA_OIF, index_of(route.device)),
         nl.u32(RTA_PRIORITY, route.metric) if route.metric else b"",
+        nl.attribute(RTA_PREFSRC, route.source.packed) if route.source else b"",
         nl.u32(RTA_TABLE, table) if table > 255 else b"",
         nl.nested(RTA_METRICS, *metrics) if metrics else b"",
     )
@@ -211,3 +217,64 @@ def _(entry: op.AddNeighbour, index_of: IndexOf, pod_netns: int = -1) -> bytes:
         nl.attribute(NDA_DST, entry.address.packed),
         nl.attribute(NDA_LLADDR, mac_bytes(entry.mac)),
     )
+
+
+@encode.register
+def _(vxlan: op.AddVxlan, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    local = IFLA_VXLAN_LOCAL if vxlan.local.version == 4 else IFLA_VXLAN_LOCAL6
+    data = nl.nested(
+        IFLA_INFO_DATA,
+        nl.u32(IFLA_VXLAN_ID, vxlan.vni),
+        nl.u32(IFLA_VXLAN_LINK, index_of(vxlan.underlay)),
+        nl.attribute(local, vxlan.local.packed),
+        nl.attribute(IFLA_VXLAN_LEARNING, b"\0"),
+        nl.attribute(IFLA_VXLAN_PORT, vxlan.port.to_bytes(2, "big")),
+    )
+    return nl.message(
+        RTM_NEWLINK,
+        CREATE,
+        link_body(),
+        nl.text(IFLA_IFNAME, vxlan.name),
+        nl.attribute(IFLA_ADDRESS, mac_bytes(vxlan.mac)),
+        nl.u32(IFLA_MTU, vxlan.mtu),
+        nl.nested(IFLA_LINKINFO, VXLAN, data),
+    )
+
+
+@encode.register
+def _(gone: op.DeleteRoute, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    to = gone.destination
+    body = RTMSG.pack(family(to.version), to.prefixlen, 0, 0, RT_TABLE_MAIN, gone.protocol, SCOPE_NOWHERE, 0, 0)
+    return nl.message(
+        RTM_DELROUTE,
+        0,
+        body,
+        nl.attribute(RTA_DST, to.network_address.packed),
+        nl.u32(RTA_OIF, index_of(gone.device)),
+    )
+
+
+@encode.register
+def _(gone: op.DeleteNeighbour, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    body = NDMSG.pack(family(gone.address.version), index_of(gone.device), 0, 0, 0)
+    return nl.message(RTM_DELNEIGH, 0, body, nl.attribute(NDA_DST, gone.address.packed))
+
+
+def _forwarding(kind: int, flags: int, entry: op.AddForwarding | op.DeleteForwarding, index_of: IndexOf) -> bytes:
+    return nl.message(
+        kind,
+        flags,
+        NDMSG.pack(AF_BRIDGE, index_of(entry.device), NUD_PERMANENT | NUD_NOARP, NTF_SELF, 0),
+        nl.attribute(NDA_LLADDR, mac_bytes(entry.mac)),
+        nl.attribute(NDA_DST, entry.node.packed),
+    )
+
+
+@encode.register
+def _(entry: op.AddForwarding, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    return _forwarding(RTM_NEWNEIGH, nl.NLM_F_CREATE | nl.NLM_F_REPLACE, entry, index_of)
+
+
+@encode.register
+def _(entry: op.DeleteForwarding, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    return _forwarding(RTM_DELNEIGH, 0, entry, index_of)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import struct
-from ipaddress import ip_address, ip_interface, ip_network
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 
 from msgspec import Struct
 
 from podwire.kernel import encode as rt
 from podwire.kernel import netlink as nl
 from podwire.kernel.netlink import Netlink, NetlinkError
-from podwire.plan.operations import Address, Interface, Network
+from podwire.plan.operations import Address, Interface, Network, with_prefix
 
 RTEXT_FILTER_SKIP_STATS = 8
 SKIP_STATS = nl.u32(rt.IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
@@ -30,6 +31,8 @@ class Link(Struct, frozen=True):
     kind: str
     alias: str
     altnames: tuple[str, ...]
+    data: bytes = b""
+    """The attributes that only devices of this kind have (`IFLA_INFO_DATA`)."""
 
     @property
     def up(self) -> bool:
@@ -74,7 +77,7 @@ def _altnames(raw: bytes | None) -> tuple[str, ...]:
 def _link(payload: memoryview) -> Link:
     _, _, index, flags, _ = rt.IFINFOMSG.unpack_from(payload)
     found = nl.attributes(payload, 16)
-    info = found.get(rt.IFLA_LINKINFO)
+    info = nl.attributes(found.get(rt.IFLA_LINKINFO, b""))
     return Link(
         index=index,
         name=string(found.get(rt.IFLA_IFNAME)),
@@ -82,9 +85,10 @@ def _link(payload: memoryview) -> Link:
         mtu=number(found.get(rt.IFLA_MTU)),
         mac=found.get(rt.IFLA_ADDRESS, b"").hex(":"),
         master=number(found.get(rt.IFLA_MASTER)),
-        kind=string(nl.attributes(info).get(rt.IFLA_INFO_KIND)) if info else "",
+        kind=string(info.get(rt.IFLA_INFO_KIND)),
         alias=string(found.get(rt.IFLA_IFALIAS)),
         altnames=_altnames(found.get(rt.IFLA_PROP_LIST)),
+        data=info.get(rt.IFLA_INFO_DATA, b""),
     )
 
 
@@ -108,37 +112,48 @@ def links(socket: Netlink) -> list[Link]:
 
 def addresses(socket: Netlink, index: int, version: int) -> list[Interface]:
     """The addresses of one device and family (4 or 6)."""
-    ask = nl.message(
-        rt.RTM_GETADDR, nl.NLM_F_DUMP, rt.IFADDRMSG.pack(rt.family(version), 0, 0, 0, index)
-    )  # fmt: skip
-    found: list[Interface] = []
     try:
-        dumped = socket.get(ask)
+        return [one for device, one in _addresses(socket, index, version) if device == index]
     except NetlinkError as refused:
         if refused.errno == errno.ENODEV:
-            return found
+            return []
         raise
-    for kind, payload in dumped:
+
+
+def all_addresses(socket: Netlink, version: int) -> list[tuple[int, Interface]]:
+    """The addresses of all devices, each with its device's index."""
+    return _addresses(socket, 0, version)
+
+
+def _addresses(socket: Netlink, index: int, version: int) -> list[tuple[int, Interface]]:
+    body = rt.IFADDRMSG.pack(rt.family(version), 0, 0, 0, index)
+    found: list[tuple[int, Interface]] = []
+    for kind, payload in socket.get(nl.message(rt.RTM_GETADDR, nl.NLM_F_DUMP, body)):
         if kind != rt.RTM_NEWADDR:
             continue
         _, prefix, _, _, device = rt.IFADDRMSG.unpack_from(payload)
         values = nl.attributes(payload, 8)
         raw = values.get(rt.IFA_LOCAL) or values.get(rt.IFA_ADDRESS)
-        if raw and device == index:
-            found.append(ip_interface((raw, prefix)))
+        if raw:
+            found.append((device, with_prefix(ip_address(raw), prefix)))
     return found
+
+
+def route_payloads(socket: Netlink, version: int) -> Iterator[memoryview]:
+    """The unicast routes of the main table, as messages (`struct rtmsg` and attributes)."""
+    body = rt.RTMSG.pack(rt.family(version), 0, 0, 0, rt.RT_TABLE_MAIN, 0, 0, rt.RTN_UNICAST, 0)
+    for kind, payload in socket.get(nl.message(rt.RTM_GETROUTE, nl.NLM_F_DUMP, body)):
+        if kind == rt.RTM_NEWROUTE:
+            _, _, _, _, table, _, _, what, _ = rt.RTMSG.unpack_from(payload)
+            if table == rt.RT_TABLE_MAIN and what == rt.RTN_UNICAST:
+                yield payload
 
 
 def routes(socket: Netlink, version: int) -> list[Route]:
     """The unicast routes of the main table."""
-    body = rt.RTMSG.pack(rt.family(version), 0, 0, 0, rt.RT_TABLE_MAIN, 0, 0, rt.RTN_UNICAST, 0)
     found = []
-    for kind, payload in socket.get(nl.message(rt.RTM_GETROUTE, nl.NLM_F_DUMP, body)):
-        if kind != rt.RTM_NEWROUTE:
-            continue
-        _, prefix, _, _, table, protocol, _, what, _ = rt.RTMSG.unpack_from(payload)
-        if table != rt.RT_TABLE_MAIN or what != rt.RTN_UNICAST:
-            continue
+    for payload in route_payloads(socket, version):
+        _, prefix, _, _, _, protocol, _, _, _ = rt.RTMSG.unpack_from(payload)
         values = nl.attributes(payload, 12)
         size = 4 if version == 4 else 16
         to = ip_network((values.get(rt.RTA_DST, bytes(size)), prefix))

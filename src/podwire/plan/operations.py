@@ -60,6 +60,25 @@ class AddBridge(Struct, frozen=True, gc=False):
         return ["ip", "link", "add", self.name, "address", self.mac, *mtu, "type", "bridge"]
 
 
+class AddVxlan(Struct, frozen=True, gc=False):
+    """Create a VXLAN device without learning: its forwarding entries are all written by us (RFC 7348)."""
+
+    name: str
+    mac: str
+    vni: int
+    port: int
+    local: Address
+    underlay: str
+    mtu: int
+
+    def command(self) -> list[str]:
+        return [
+            *("ip", "link", "add", self.name, "address", self.mac, "mtu", str(self.mtu), "type", "vxlan"),
+            *("id", str(self.vni), "dstport", str(self.port), "local", str(self.local)),
+            *("dev", self.underlay, "nolearning"),
+        ]
+
+
 class DeleteLink(Struct, frozen=True, gc=False):
     """Delete a device, and with it its peer, names, addresses, routes and neighbours."""
 
@@ -156,9 +175,13 @@ class AddRoute(Struct, frozen=True, gc=False):
     metric: int | None = None
     table: int | None = None
     scope: int | None = None
+    source: Address | None = None
+    onlink: bool = False
+    replace: bool = False
 
     def command(self) -> list[str]:
         via = ["via", str(self.via)] if self.via else []
+        via += ["onlink"] if self.onlink else []
         link = ["scope", "link"] if self.link_scope and self.destination.version == 4 else []
         extra = [
             word
@@ -166,9 +189,21 @@ class AddRoute(Struct, frozen=True, gc=False):
             if (value := getattr(self, name)) is not None
             for word in (name, str(value))
         ]
+        extra += ["src", str(self.source)] if self.source else []
         to = "default" if self.destination.prefixlen == 0 else str(self.destination)
         family = ["-6"] if self.destination.version == 6 else []
-        words = ["route", "add", to, *via, "dev", self.device, *link, *extra, "proto", str(self.protocol)]
+        words = [
+            "route",
+            "replace" if self.replace else "add",
+            to,
+            *via,
+            "dev",
+            self.device,
+            *link,
+            *extra,
+            "proto",
+            str(self.protocol),
+        ]
         return ["ip", *family, *words]
 
 
@@ -186,9 +221,54 @@ class AddNeighbour(Struct, frozen=True, gc=False):
         ]
 
 
+class DeleteRoute(Struct, frozen=True, gc=False):
+    """Delete a route of the main table by its destination and device."""
+
+    device: str
+    destination: Network
+    protocol: int = PROTOCOL
+
+    def command(self) -> list[str]:
+        family = ["-6"] if self.destination.version == 6 else []
+        words = ["route", "delete", str(self.destination), "dev", self.device, "proto", str(self.protocol)]
+        return ["ip", *family, *words]
+
+
+class DeleteNeighbour(Struct, frozen=True, gc=False):
+    """Delete a neighbour entry."""
+
+    device: str
+    address: Address
+
+    def command(self) -> list[str]:
+        return ["ip", "neighbour", "delete", str(self.address), "dev", self.device]
+
+
+class AddForwarding(Struct, frozen=True, gc=False):
+    """Tell a VXLAN device behind which node a MAC lives (`NTF_SELF`, `NDA_DST`)."""
+
+    device: str
+    mac: str
+    node: Address
+
+    def command(self) -> list[str]:
+        return ["bridge", "fdb", "replace", self.mac, "dev", self.device, "dst", str(self.node), "self", "permanent"]
+
+
+class DeleteForwarding(Struct, frozen=True, gc=False):
+    """Delete a VXLAN device's forwarding entry."""
+
+    device: str
+    mac: str
+    node: Address
+
+    def command(self) -> list[str]:
+        return ["bridge", "fdb", "delete", self.mac, "dev", self.device, "dst", str(self.node), "self"]
+
+
 Operation = (
     AddVeth | AddBridge | DeleteLink | SetAlias | AddAltname | SetUp | SetMac | SetPromiscuous | SetHairpin
-    | AddAddress | AddRoute | AddNeighbour
+    | AddAddress | AddRoute | AddNeighbour | AddVxlan | DeleteRoute | DeleteNeighbour | AddForwarding | DeleteForwarding
 )  # fmt: skip
 
 
