@@ -7,23 +7,23 @@ import os
 import socket
 import threading
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from podwire.kernel import namespace
-from podwire.lab.place import Place
 
 PORT = 7777
 POLL_SECONDS = 0.2
 
 
 class Mirror:
-    """Serves TCP on all addresses of a place, both families, from its beginning to `close`."""
+    """Serves TCP on all addresses of a network namespace, both families, from its beginning to `close`."""
 
-    def __init__(self, place: Place, port: int = PORT) -> None:
-        self._listener = _listen(place, port)
+    def __init__(self, netns: Path, port: int = PORT) -> None:
+        self._listener = _listen(netns, port)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name=f"mirror {place.node}", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=f"mirror in {netns.name}", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
@@ -54,9 +54,9 @@ def _plain(host: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def _listen(place: Place, port: int) -> socket.socket:
-    """A listening socket that lives in the place's network namespace; this process stays where it is."""
-    there = os.open(place.netns_path, os.O_RDONLY | os.O_CLOEXEC)
+def _listen(netns: Path, port: int) -> socket.socket:
+    """A listening socket that lives in the network namespace; this process stays where it is."""
+    there = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
     home = namespace.open_own()
     try:
         with namespace.inside(there, home):

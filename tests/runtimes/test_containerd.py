@@ -1,0 +1,109 @@
+"""Real pods on real containerd, 1.6 and 2.4, wired by podwire: they run, reach, and leave nothing behind."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pytest
+
+from podwire.lab import runtime
+from podwire.lab.cri import Cri, Pod
+from podwire.lab.mirror import PORT
+from tests.runtimes.world import CONTAINERDS, WIRINGS, World, world
+
+AT_ONCE = 16
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One node with a runtime."""
+
+    world: World
+    cri: Cri
+
+    def reaches(self, pod: Pod, address: str) -> bool:
+        """Whether a ping in the pod is answered."""
+        return self.cri.exec(pod, "ping", "-c", "1", "-W", "10", address).ok
+
+    def remove(self, pod: Pod) -> None:
+        """As a kubelet removes a pod."""
+        self.cri.stop(pod.sandbox)
+        self.cri.remove(pod.sandbox)
+
+
+def _everywhere() -> Iterator[object]:
+    for name, wiring in itertools.product(CONTAINERDS, WIRINGS):
+        yield pytest.param((name, wiring), id=f"{name}-{wiring}")
+
+
+@pytest.fixture(scope="module", params=_everywhere())
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Each containerd with each wiring."""
+    name, wiring = request.param
+    with world(wiring) as made:
+        cri = runtime.start(made.node, CONTAINERDS[name]())
+        runtime.wait_until_ready(cri)
+        yield Cluster(made, cri)
+
+
+@pytest.fixture
+def two_pods(cluster: Cluster) -> Iterator[tuple[Pod, Pod]]:
+    """Two pods that are gone after the test."""
+    try:
+        yield cluster.cri.run_pod("one"), cluster.cri.run_pod("two")
+    finally:
+        cluster.cri.remove_all()
+
+
+def at_once(work: Callable[[Item], Answer], items: list[Item]) -> list[Answer]:
+    """Do it for all items, 16 at a time; raises the first failure, after all have ended."""
+    with ThreadPoolExecutor(AT_ONCE) as workers:
+        return list(workers.map(work, items))
+
+
+def test_pods_reach_each_other_the_gateway_and_the_outside(cluster: Cluster, two_pods: tuple[Pod, Pod]) -> None:
+    one, two = two_pods
+    assert len(one.addresses) == len(two.addresses) == cluster.world.families
+    for pod, other in ((one, two), (two, one)):
+        for address in (*other.addresses, *cluster.world.gateways):
+            assert cluster.reaches(pod, address), f"{pod} does not reach {address}"
+        for address in cluster.world.outside.addresses[: cluster.world.families]:
+            assert cluster.reaches(pod, address), f"{pod} does not reach {address}, outside"
+
+
+def test_the_outside_sees_the_node(cluster: Cluster, two_pods: tuple[Pod, Pod]) -> None:
+    outside = cluster.world.outside
+    for target, node in list(zip(outside.addresses, outside.seen_node, strict=True))[: cluster.world.families]:
+        seen = cluster.cri.exec(two_pods[0], "nc", "-w", "10", target, str(PORT)).output.strip()
+        assert seen == node, f"{target} was called as {seen}"
+
+
+def test_many_pods_at_once(cluster: Cluster) -> None:
+    count = 50 if cluster.world.wiring.agent else 12
+    cluster.remove(cluster.cri.run_pod("first"))  # what a first pod makes for all: bridge, firewall table
+    before = cluster.world.snapshot()
+    try:
+        pods = at_once(cluster.cri.run_pod, [f"pod-{number}" for number in range(count)])
+        addresses = [address for pod in pods for address in pod.addresses]
+        assert len(addresses) == len(set(addresses)) == count * cluster.world.families
+        pairs = list(zip(pods, pods[1:] + pods[:1], strict=True))
+        mute = [pair for pair, heard in zip(pairs, at_once(lambda pair: _meets(cluster, *pair), pairs), strict=True)
+                if not heard]  # fmt: skip
+        assert not mute
+        at_once(cluster.remove, pods)
+    finally:
+        cluster.cri.remove_all()
+    assert cluster.world.left_behind(before) == []
+    assert cluster.cri.sandboxes() == []
+    assert cluster.world.files_in("/run/netns") == []
+    assert cluster.world.files_in("/var/lib/cni/results") == []
+
+
+def _meets(cluster: Cluster, pod: Pod, other: Pod) -> bool:
+    return all(cluster.reaches(pod, address) for address in other.addresses)

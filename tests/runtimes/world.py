@@ -1,0 +1,175 @@
+"""A node of the lab with an outside, wired by the plug-in under test: what every runtime is tried in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podwire.lab import network, node, outside, runtime
+from podwire.lab.containerd import CNI_BIN_DIR, CNI_CONF_DIR, Containerd, debian
+from podwire.lab.mirror import Mirror
+from podwire.lab.network import PodNetwork
+from podwire.lab.node import Node
+from podwire.lab.outside import Outside, bare
+from podwire.lab.place import FOLDER, Place
+from tests.support.namespace import Namespace, wait_until
+from tests.support.snapshot import Snapshot, difference, snapshot
+from tests.support.tools import reference_plugins, tool
+
+LAB_PREFIX = "pwt"
+_LAST_LEASE = re.compile(r" last-lease [0-9a-f.: ]+")
+DUAL = ("10.244.1.0/24", "fd00:10:244:1::/64")
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """A plug-in as it is configured: podwire in a mode and run by the agent or without it, or the reference."""
+
+    plugin: str
+    agent: bool = False
+
+    def __str__(self) -> str:
+        return self.plugin if self.plugin == "reference" else f"{self.plugin}-{'agent' if self.agent else 'oneshot'}"
+
+    @property
+    def subnets(self) -> tuple[str, ...]:
+        """The ranges of the pods' addresses."""
+        return DUAL[:1] if self.plugin == "reference" else DUAL
+
+    @property
+    def pod_network(self) -> PodNetwork:
+        """podwire's configuration for these ranges."""
+        return PodNetwork(self.plugin, self.subnets)
+
+    def plugins(self) -> list[dict[str, Any]]:
+        """The part of a conflist that wires a pod."""
+        if self.plugin != "reference":
+            return [self.pod_network.plugin()]
+        ipam = {"type": "host-local", "subnet": self.subnets[0], "routes": [{"dst": "0.0.0.0/0"}]}
+        return [{"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "ipam": ipam}]
+
+    def conflist(self, *chained: dict[str, Any]) -> str:
+        """The whole configuration, with other plug-ins after this one."""
+        head = {"cniVersion": "1.0.0", "cniVersions": network.VERSIONS, "name": "lab"}
+        return json.dumps({**head, "plugins": [*self.plugins(), *chained]})
+
+    def install(self, where: Node, *chained: dict[str, Any]) -> None:
+        """Put the plug-in, those chained to it, and the configuration in place; start the agent if wanted."""
+        reference = reference_plugins()
+        names = [each["type"] for each in chained]
+        if self.plugin == "reference":
+            names += ["bridge", "host-local", "loopback"]
+        else:
+            network.install(where, self.pod_network)
+        if names:
+            runtime.install_programs(where, *(reference / name for name in names))
+        where.write(network.CONFLIST, self.conflist(*chained))
+        if self.agent:
+            network.start_agent(where)
+
+
+REFERENCE = [Wiring("reference")] if os.environ.get("PODWIRE_TEST_REFERENCE") else []
+WITH_AGENT = [Wiring("bridge", agent=True), Wiring("routed", agent=True)]
+ONESHOT = [Wiring("bridge"), Wiring("routed")]
+WIRINGS = [*WITH_AGENT, *ONESHOT, *REFERENCE]
+
+
+class Inside(Namespace):
+    """The network namespace of a node that the lab has made."""
+
+    def __init__(self, place: Place) -> None:
+        # Not super().__init__(): that would make the namespace.
+        self.name = place.netns
+
+
+@dataclass(frozen=True)
+class World:
+    """One node, its outside with a mirror, and the wiring of its pods."""
+
+    node: Node
+    outside: Outside
+    wiring: Wiring
+
+    @property
+    def network(self) -> Inside:
+        """The node's network, to look at."""
+        return Inside(self.node.place)
+
+    @property
+    def gateways(self) -> list[str]:
+        """What pods may call as their gateway."""
+        return self.wiring.pod_network.gateways()
+
+    @property
+    def families(self) -> int:
+        """1 for IPv4 alone, 2 for dual stack."""
+        return len(self.wiring.subnets)
+
+    def snapshot(self) -> Snapshot:
+        """The node's whole network state, but for the lease that a bridge's alias remembers as the last one."""
+        return frozenset(_LAST_LEASE.sub("", line) for line in snapshot(self.network))
+
+    def left_behind(self, before: Snapshot) -> list[str]:
+        """How the network differs from before, once what the kernel still takes apart is gone."""
+        wait_until(lambda: not difference(before, self.snapshot()), timeout_seconds=10)
+        return difference(before, self.snapshot())
+
+    def files_in(self, folder: str) -> list[str]:
+        """The names in a folder of the node."""
+        inside = self.node.path(folder)
+        return sorted(path.name for path in inside.iterdir()) if inside.is_dir() else []
+
+
+def sweep_dead() -> None:
+    """Remove labs of test processes that no longer live."""
+    for folder in FOLDER.glob(f"{LAB_PREFIX}-*"):
+        pid = folder.name.split("-")[1]
+        if not Path(f"/proc/{pid}").exists():
+            node.remove_lab(folder.name)
+
+
+_serial = iter(range(1_000_000))
+
+
+@contextmanager
+def world(wiring: Wiring, *chained: dict[str, Any]) -> Iterator[World]:
+    """A node with an outside and the plug-in installed; all of it goes at the end, whatever happened."""
+    lab = f"{LAB_PREFIX}-{os.getpid()}-{next(_serial)}"
+    here = Node(Place(lab, "node"))
+    try:
+        here.start()
+        beyond = outside.connect(here.place, Place(lab, "outside"))
+        wiring.install(here, *chained)
+        with Mirror(beyond.place.netns_path):
+            yield World(here, beyond, wiring)
+    finally:
+        node.remove_lab(lab)
+
+
+def containerd_2() -> Containerd:
+    """containerd 2.4, built for the tests."""
+    return Containerd(tool("containerd").parent, 3)
+
+
+CONTAINERDS = {"containerd-1.6": debian, "containerd-2.4": containerd_2}
+
+__all__ = [
+    "CNI_BIN_DIR",
+    "CNI_CONF_DIR",
+    "CONTAINERDS",
+    "ONESHOT",
+    "REFERENCE",
+    "WIRINGS",
+    "WITH_AGENT",
+    "Wiring",
+    "World",
+    "bare",
+    "sweep_dead",
+    "world",
+]
