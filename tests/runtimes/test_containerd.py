@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import pytest
 
 from podwire.lab import runtime
 from podwire.lab.cri import Cri, Pod
 from podwire.lab.mirror import PORT
-from tests.runtimes.world import CONTAINERDS, WIRINGS, World, world
-
-AT_ONCE = 16
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+from tests.runtimes.world import CONTAINERDS, WIRINGS, World, at_once, world
 
 
 @dataclass(frozen=True)
@@ -59,12 +53,6 @@ def two_pods(cluster: Cluster) -> Iterator[tuple[Pod, Pod]]:
         yield cluster.cri.run_pod("one"), cluster.cri.run_pod("two")
     finally:
         cluster.cri.remove_all()
-
-
-def at_once(work: Callable[[Item], Answer], items: list[Item]) -> list[Answer]:
-    """Do it for all items, 16 at a time; raises the first failure, after all have ended."""
-    with ThreadPoolExecutor(AT_ONCE) as workers:
-        return list(workers.map(work, items))
 
 
 def test_pods_reach_each_other_the_gateway_and_the_outside(cluster: Cluster, two_pods: tuple[Pod, Pod]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from podwire.lab import network, node, outside, runtime
 from podwire.lab.containerd import CNI_BIN_DIR, CNI_CONF_DIR, Containerd, debian
@@ -24,6 +25,9 @@ from tests.support.tools import reference_plugins, tool
 
 LAB_PREFIX = "pwt"
 _LAST_LEASE = re.compile(r" last-lease [0-9a-f.: ]+")
+AT_ONCE = 16
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 DUAL = ("10.244.1.0/24", "fd00:10:244:1::/64")
 
 
@@ -152,6 +156,12 @@ def world(wiring: Wiring, *chained: dict[str, Any]) -> Iterator[World]:
         node.remove_lab(lab)
 
 
+def at_once(work: Callable[[Item], Answer], items: list[Item]) -> list[Answer]:
+    """Do it for all items, 16 at a time; raises the first failure, after all have ended."""
+    with ThreadPoolExecutor(AT_ONCE) as workers:
+        return list(workers.map(work, items))
+
+
 def containerd_2() -> Containerd:
     """containerd 2.4, built for the tests."""
     return Containerd(tool("containerd").parent, 3)
@@ -169,6 +179,7 @@ __all__ = [
     "WITH_AGENT",
     "Wiring",
     "World",
+    "at_once",
     "bare",
     "sweep_dead",
     "world",
