@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -29,14 +31,27 @@ class InstallationError(Exception):
     """What could not be installed or removed, and what to do: one line."""
 
 
-def configuration(name: str, mode: str, subnet: str, network: str | None) -> bytes:
+def configuration(
+    name: str,
+    mode: str,
+    subnet: str,
+    network: str | None,
+    *,
+    mtu: int = 0,
+    masquerade: bool = True,
+    exceptions: Sequence[str] = (),
+) -> bytes:
     """The conflist. Raises InstallationError for values that the plug-in itself would refuse."""
-    plugin = {"type": "podwire", "mode": mode, "subnet": subnet, "ipMasq": True}
+    plugin: dict[str, Any] = {"type": "podwire", "mode": mode, "subnet": subnet, "ipMasq": masquerade}
     cluster = network or _default_cluster(subnet)
     if cluster:
         plugin["network"] = cluster
+    if mtu:
+        plugin["mtu"] = mtu
+    if exceptions:
+        plugin["nonMasqueradeCIDRs"] = list(exceptions)
     try:
-        parse_configuration(msgspec.json.encode({"cniVersion": OLDEST_READERS, "name": name, **plugin}))
+        parse_configuration(alone(name, plugin))
     except CniError as wrong:
         raise InstallationError(f"{wrong}: nothing was installed") from None
     whole = {
@@ -46,6 +61,11 @@ def configuration(name: str, mode: str, subnet: str, network: str | None) -> byt
         "plugins": [plugin],
     }
     return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
+
+
+def alone(name: str, plugin: Mapping[str, Any]) -> bytes:
+    """A plug-in's part of a conflist as the runtime hands it to the plug-in."""
+    return msgspec.json.encode({"cniVersion": OLDEST_READERS, "name": name, **plugin})
 
 
 def _default_cluster(subnet: str) -> str:

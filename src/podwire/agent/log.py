@@ -12,6 +12,8 @@ import msgspec
 from podwire.cni.errors import shown
 from podwire.verbs.dispatch import Answer
 
+MOST_TOLD = 10_000
+
 
 class CallLog:
     """Writes lines to a stream, whole ones, from any thread."""
@@ -19,6 +21,7 @@ class CallLog:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._lock = threading.Lock()
+        self._told: set[str] = set()
 
     def note(self, words: str) -> None:
         """One line."""
@@ -28,6 +31,12 @@ class CallLog:
                 self._stream.flush()
             except (OSError, ValueError):
                 return  # nobody reads the log; serving goes on
+
+    def once(self, words: str) -> None:
+        """One line, the first time only: for problems that last."""
+        if words not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(words)
+            self.note(words)
 
     def call(self, environment: Mapping[str, str], answer: Answer, took: float, kernel: float) -> None:
         """A call that was answered; STATUS is polled, so its successes are not worth a line. Times in seconds."""

@@ -1,4 +1,4 @@
-"""The agent's life: serve CNI calls, keep the host's part in order, end on SIGTERM."""
+"""The agent's life: bring the host about, serve CNI calls, keep the host in order, end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -6,25 +6,91 @@ import signal
 import threading
 from pathlib import Path
 
+import msgspec
+
+from podwire.agent import installation
 from podwire.agent.log import CallLog
+from podwire.agent.mend import Mender
 from podwire.agent.server import Server, listen
+from podwire.cni.config import parse_configuration
 from podwire.kernel.host import Shared
+from podwire.node.settings import Settings
+from podwire.verbs.network import network_of
 
-SOCKET = Path("/run/podwire/agent.sock")
+SETTINGS_NETWORK = "settings"
 
 
-def run(path: Path) -> None:
-    """Serve `path` until SIGTERM or SIGINT; pods and their wiring stay. Raises SocketInUseError, OSError."""
+def run(path: Path, file: Path | None = None) -> None:
+    """Serve `path` until SIGTERM or SIGINT; pods and their wiring stay. `file` holds the node's settings.
+
+    Raises SocketInUseError, SettingsFileError, KernelRefusedError, NftablesError, OSError.
+    """
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    log = CallLog()
+    log, shared = CallLog(), Shared()
     listener = listen(path)
     inode = path.stat().st_ino
-    Server(listener, Shared(), log).start()
-    log.note(f"serving {path}")
-    ended.wait()
-    # Only our own socket: a successor may have put its own there already.
-    if path.exists() and path.stat().st_ino == inode:
-        path.unlink()
+    runtime = RuntimeConfiguration(shared, log)
+    try:
+        mender = Mender(shared, log, file, runtime.announce)
+        mender.begin()
+        Server(listener, shared, log).start()
+        log.note(f"serving {path}")
+        runtime.ready()
+        mender.start()
+        ended.wait()
+    finally:
+        # Only our own socket: a successor may have put its own there already.
+        if path.exists() and path.stat().st_ino == inode:
+            path.unlink()
     log.note("ended; pods stay as they are")
+
+
+class RuntimeConfiguration:
+    """The container runtime's network configuration: written when, and only when, calls can be served.
+
+    It stays when the agent ends: without it, runtimes cannot even remove a pod.
+    """
+
+    def __init__(self, shared: Shared, log: CallLog) -> None:
+        self._shared = shared
+        self._log = log
+        self._ready = False
+        self._wanted: tuple[Path, bytes] | None = None
+
+    def announce(self, settings: Settings, mtu: int) -> None:
+        """New settings: their network is looked after from now on, and the runtime's configuration follows."""
+        text = installation.configuration(
+            settings.cni.network,
+            settings.mode,
+            ",".join(str(one) for one in settings.pod_ranges),
+            ",".join(str(one) for one in settings.cluster),
+            mtu=mtu,
+            masquerade=settings.masquerade,
+            exceptions=[str(one) for one in settings.exceptions],
+        )
+        plugin = msgspec.json.decode(text)["plugins"][0]
+        config = parse_configuration(installation.alone(settings.cni.network, plugin))
+        self._shared.networks[SETTINGS_NETWORK] = network_of(config)
+        self._wanted = (Path(settings.cni.conf_dir), text) if settings.cni.write else None
+        self._write()
+
+    def ready(self) -> None:
+        """Calls are served from now on."""
+        self._ready = True
+        self._write()
+
+    def _write(self) -> None:
+        if not self._ready or self._wanted is None:
+            return
+        folder, text = self._wanted
+        path = folder / installation.CONFIGURATION
+        try:
+            if path.exists() and path.read_bytes() == text:
+                return
+            folder.mkdir(parents=True, exist_ok=True)
+            installation.write_whole(path, text, 0o644)
+            self._log.note(f"{path}: written")
+        except OSError as refused:
+            self._log.note(f"{path}: {refused.strerror}: pods cannot be started until it can be written")

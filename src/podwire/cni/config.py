@@ -51,6 +51,7 @@ class Configuration(Struct, frozen=True):
     hairpin: bool = False
     promiscuous: bool = False
     masquerade: bool = False
+    masquerade_exceptions: tuple[Network, ...] = ()
     is_gateway: bool = True
     is_default_gateway: bool = False
     ipam_type: str = ""
@@ -159,6 +160,9 @@ def _addressing(raw: dict[str, Any], runtime: dict[str, Any], args: dict[str, An
         "range_sets": range_sets,
         "routes": None if routes is None else tuple(take.routes(routes)),
         "masquerade": take.boolean(raw, "ipMasq", default=own and bool(raw.get("network"))),
+        "masquerade_exceptions": tuple(
+            parse_network(one, "nonMasqueradeCIDRs") for one in take.listed(raw, "nonMasqueradeCIDRs")
+        ),
         "is_gateway": default_gateway or take.boolean(raw, "isGateway", default=own and not layer2),
         "is_default_gateway": default_gateway,
         "ipam_type": "" if own else ipam_type,

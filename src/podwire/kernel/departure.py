@@ -7,13 +7,11 @@ for the announcement (RTM_DELLINK to group RTNLGRP_LINK) or for a refusal: about
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import io
 import os
 import select
 import socket
-import struct
 import threading
 from queue import SimpleQueue
 
@@ -21,18 +19,13 @@ from podwire.kernel import encode as rt
 from podwire.kernel import netlink as nl
 from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.kernel.read import string
+from podwire.kernel.watch import SO_ATTACH_FILTER, type_filter
 
 RTNLGRP_LINK = 1 << 0
-SO_ATTACH_FILTER = 26
 THREADS = 48
 WAIT_SECONDS = 15
 
-# tcpdump-like: "type == RTM_DELLINK ? all : nothing". A filter reads 16 bits big-endian, netlink writes little.
-_FILTER = struct.pack("=HBBI", 0x28, 0, 0, 4) + struct.pack(
-    "=HBBI", 0x15, 0, 1, socket.htons(rt.RTM_DELLINK)
-) + struct.pack("=HBBI", 0x06, 0, 0, 0xFFFFFFFF) + struct.pack("=HBBI", 0x06, 0, 0, 0)  # fmt: skip
-_FILTER_BUFFER = ctypes.create_string_buffer(_FILTER, len(_FILTER))
-_FILTER_PROGRAM = struct.pack("HL", len(_FILTER) // 8, ctypes.addressof(_FILTER_BUFFER))
+_ONLY_DEPARTURES = type_filter(rt.RTM_DELLINK)
 
 
 class _Removal:
@@ -84,7 +77,7 @@ class Departures:
     def delete(self, name: str) -> bool:
         """Delete a device by name; False if there is none. Returns when it is gone, raises NetlinkError."""
         with Netlink(groups=RTNLGRP_LINK) as announcements:
-            announcements.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _FILTER_PROGRAM)
+            announcements.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _ONLY_DEPARTURES)
             removal = _Removal(nl.message(rt.RTM_DELLINK, 0, rt.link_body(), nl.text(rt.IFLA_IFNAME, name)))
             self._submit(removal)
             _wait(announcements, removal, name)

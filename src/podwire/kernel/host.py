@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 from podwire.ipam.lease import RangeSet, read_last
 from podwire.kernel import namespace, read, sysctl
@@ -23,6 +24,8 @@ class Shared:
         self.departures = Departures()
         self.firewall = Firewall()
         self.ipv6 = Path("/proc/sys/net/ipv6").exists()
+        self.networks: dict[object, Any] = {}
+        """The networks that calls told of, for whoever keeps the host in order."""
         self._last: dict[RangeSet, Address] = {}
         self._lock = threading.Lock()
 

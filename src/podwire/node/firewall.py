@@ -44,13 +44,16 @@ def short_name(network: str) -> str:
     return blake2b(network.encode(), digest_size=16).hexdigest()
 
 
-def masquerade(network: str, pods: Iterable[Network], cluster: Sequence[Network], *, own_ranges: bool) -> Masquerade:
-    """What to masquerade for a network. Ranges of a delegated IPAM plug-in get tables of their own by range."""
+def masquerade(network: str, pods: Iterable[Network], inside: Iterable[Network], *, own_ranges: bool) -> Masquerade:
+    """What to masquerade for a network: traffic that leaves `inside`.
+
+    Ranges of a delegated IPAM plug-in get tables of their own by range.
+    """
     sources = tuple(_sorted(pods))
     name = short_name(network)
     if not own_ranges:
         name += "-" + blake2b(repr(sources).encode(), digest_size=4).hexdigest()
-    return Masquerade(TABLE_PREFIX + name, sources, tuple(_sorted(cluster or sources)))
+    return Masquerade(TABLE_PREFIX + name, sources, tuple(_sorted(inside)))
 
 
 def _sorted(networks: Iterable[Network]) -> list[Network]:

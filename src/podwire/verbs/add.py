@@ -23,7 +23,8 @@ from podwire.pod import wiring as wire
 from podwire.pod.identity import pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
 from podwire.verbs import delegate, leasing
-from podwire.verbs.call import Call, Network, check_namespace, network_of
+from podwire.verbs.call import Call, check_namespace
+from podwire.verbs.network import ensure, network_of
 
 SMALLEST_IPV6_MTU = 1280
 DEFAULT_MTU = 1500
@@ -63,8 +64,8 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
     config, attachment = call.config, call.attachment
     addresses = _delegated(given) if given else []
     network = network_of(config, addresses) if given else call.network
-    gateway_device, _ = host.ensure(network.part)
-    ensure_firewall(host, network, addresses)
+    gateway_device, _ = ensure(host, network)
+    host.shared.networks[config.name, network.outbound] = network
     claims = leasing.claim(host, config, requested, gateway_device.alias)
     first = [*claims.values(), *(one.interface.ip for one in addresses)]
     wiring = Wiring(attachment, config, _mac(call, first), call.request.netns)
@@ -125,18 +126,6 @@ def _delegated(given: Result) -> list[PodAddress]:
 
 def _first_of(network: IpNetwork) -> Address:
     return network[1] if network.num_addresses > 2 else network[0]
-
-
-def ensure_firewall(host: Host, network: Network, addresses: list[PodAddress]) -> list[str]:
-    """The network's masquerade, and passage through chains that drop; what was mended. Raises NftablesError."""
-    config = network.config
-    if not (config.is_gateway or config.masquerade):
-        return []
-    pods = [one.subnet for group in config.range_sets for one in group.ranges]
-    pods += [one.interface.network for one in addresses]
-    if not pods:
-        return []
-    return host.shared.firewall.ensure(host.netfilter, config.name, network.outbound, config.cluster or tuple(pods))
 
 
 def _mac(call: Call, addresses: list[Address]) -> str:

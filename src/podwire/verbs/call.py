@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 
 from msgspec import Struct
@@ -12,28 +11,8 @@ from podwire.cni.errors import INVALID_ENVIRONMENT, INVALID_NAMESPACE, UNKNOWN_C
 from podwire.cni.request import Request
 from podwire.kernel import namespace
 from podwire.kernel.host import Host
-from podwire.node.firewall import Masquerade, masquerade
-from podwire.node.hostpart import HostPart, desired_part
 from podwire.pod.identity import Attachment
-from podwire.pod.wiring import PodAddress
-
-
-class Network(Struct, frozen=True):
-    """A configuration and what it means for the host; the same for every pod whose addresses podwire leases."""
-
-    config: Configuration
-    part: HostPart
-    outbound: Masquerade | None
-
-
-def network_of(config: Configuration, addresses: Sequence[PodAddress] = ()) -> Network:
-    """What `config` means for the host; `addresses` are those that another IPAM plug-in gave."""
-    pods = [one.subnet for group in config.range_sets for one in group.ranges]
-    pods += [one.interface.network for one in addresses]
-    outbound = None
-    if config.masquerade and pods:
-        outbound = masquerade(config.name, pods, config.cluster, own_ranges=not config.ipam_type)
-    return Network(config, desired_part(config, addresses), outbound)
+from podwire.verbs.network import Network
 
 
 class Call(Struct, frozen=True, dict=True):

@@ -16,7 +16,8 @@ from podwire.cni.result import encode_result
 from podwire.cni.versions import NEWEST, SUPPORTED, knows_verb
 from podwire.kernel.host import Host
 from podwire.verbs import add, check, collect, delegate, delete, loopback
-from podwire.verbs.call import Call, Network, network_of
+from podwire.verbs.call import Call
+from podwire.verbs.network import Network, network_of
 
 CACHED_BYTES = 16 * 1024
 ABOUT = (

@@ -1,0 +1,135 @@
+"""Keeps the host as it should be: the networks of its pods, the paths to other nodes, the settings of a file.
+
+One thread, woken by the kernel's notifications, by the file, and once a second for what nobody announces
+(sysctls, devices that went down). Everything is read back and compared; what differs is mended and logged.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from podwire.agent.log import CallLog
+from podwire.agent.paths import NodePaths
+from podwire.agent.settings_file import SettingsFileError, load
+from podwire.kernel.apply import KernelRefusedError
+from podwire.kernel.host import Host, Shared
+from podwire.kernel.nftables import NftablesError
+from podwire.kernel.watch import FileWatch, TouchedError, Watch
+from podwire.node.paths import pod_mtu
+from podwire.node.settings import Peer, RawPeer, Settings
+from podwire.verbs.network import ensure
+
+TICK_SECONDS = 1.0
+WHOLE_LOOK_SECONDS = 60.0
+Announce = Callable[[Settings, int], None]
+"""Called with new settings and the pods' MTU, for the container runtime's configuration."""
+
+
+class Mender:
+    """Looks after the networks in `Shared.networks` and, with a settings file, after the paths to other nodes."""
+
+    def __init__(
+        self, shared: Shared, log: CallLog, file: Path | None = None, announce: Announce | None = None
+    ) -> None:
+        self._shared = shared
+        self._log = log
+        self._file = file
+        self._announce = announce
+        self._host = Host(shared)
+        self._watch = Watch()
+        self._files = FileWatch(file.parent) if file else None
+        self._known: dict[RawPeer, Peer] = {}
+        self._stamp: object = None
+        self._last_look = 0.0
+        self.paths = NodePaths(self._host, log)
+
+    def begin(self) -> None:
+        """Bring about what the file wants, before the first call is served.
+
+        Raises SettingsFileError, KernelRefusedError, NftablesError, OSError.
+        """
+        if self._file is None:
+            return
+        begun = time.perf_counter()
+        self._stamp = _stamp(self._file)
+        settings, self._known = load(self._file)
+        self._take(settings)
+        self.paths.look()
+        self._look_after_networks(log=False)
+        took = (time.perf_counter() - begun) * 1000
+        self._log.note(f"node {settings.name}: peers={len(settings.peers)} ms={took:.1f}")
+
+    def start(self) -> None:
+        """Go on in a thread of its own."""
+        threading.Thread(target=self._run, daemon=True, name="mender").start()
+
+    def _run(self) -> None:
+        sources = [self._watch.route.socket.fileno(), self._watch.nftables.socket.fileno()]
+        sources += [self._files.descriptor] if self._files else []
+        while True:
+            select.select(sources, [], [], TICK_SECONDS)
+            try:
+                self._once()
+            except (KernelRefusedError, NftablesError, OSError) as refused:
+                self._log.once(f"cannot mend: {refused}")
+                time.sleep(TICK_SECONDS)
+
+    def _once(self) -> None:
+        if self._files:
+            self._files.drain()
+            self._reload()
+        self._watch.nftables_changed()
+        touched = self._touched() or self.paths.device_is_down()
+        self._look_after_networks(log=True)
+        if touched or time.monotonic() - self._last_look > WHOLE_LOOK_SECONDS:
+            self._last_look = time.monotonic()
+            self.paths.look()
+
+    def _touched(self) -> bool:
+        """Did anybody touch what the paths need? (Devices of networks are looked at in any case.)"""
+        found = False
+        try:
+            for kind, key in self._watch.route_events():
+                found = found or (self.paths.settings is not None and self.paths.concerns(kind, key))
+        except TouchedError:
+            return True
+        return found
+
+    def _look_after_networks(self, *, log: bool) -> None:
+        for network in list(self._shared.networks.values()):
+            _, mended = ensure(self._host, network)
+            for words in mended if log else ():
+                self._log.note(f"mended: {words}")
+
+    def _reload(self) -> None:
+        if self._file is None or (stamp := _stamp(self._file)) == self._stamp:
+            return
+        self._stamp = stamp
+        begun = time.perf_counter()
+        try:
+            settings, self._known = load(self._file, self._known)
+        except SettingsFileError as wrong:
+            self._log.note(f"{wrong}; the running network stays as it is")
+            return
+        done = self._take(settings)
+        took = (time.perf_counter() - begun) * 1000
+        self._log.note(f"{self._file} was read again: peers={len(settings.peers)} changes={done} ms={took:.1f}")
+
+    def _take(self, settings: Settings) -> int:
+        done = self.paths.take(settings)
+        if self._announce:
+            self._announce(settings, pod_mtu(settings, self.paths.underlays))
+        return done
+
+
+def _stamp(path: Path) -> object:
+    """What changes when a file is written or replaced; None while there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -1,0 +1,116 @@
+"""This node's paths to the pods of other nodes: computed from the settings, brought about, read back, mended."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from podwire.agent.log import CallLog
+from podwire.kernel import paths as actual
+from podwire.kernel.apply import KernelRefusedError, apply
+from podwire.kernel.encode import RTM_DELADDR, RTM_DELLINK, RTM_DELNEIGH, RTM_DELROUTE, RTM_NEWADDR
+from podwire.kernel.host import Host
+from podwire.kernel.netlink import NetlinkError
+from podwire.kernel.watch import index_of_key, route_key
+from podwire.node.paths import Paths, Underlay, changes, desired_paths
+from podwire.node.settings import Settings
+from podwire.plan.operations import (
+    AddVxlan,
+    DeleteForwarding,
+    DeleteLink,
+    DeleteNeighbour,
+    DeleteRoute,
+    Operation,
+    SetAlias,
+    SetUp,
+    describe,
+)
+
+BATCH = 200
+SHOWN_CHANGES = 20
+OnDevices = AddVxlan | DeleteLink | SetAlias | SetUp
+Deletion = DeleteLink | DeleteRoute | DeleteNeighbour | DeleteForwarding
+
+
+class NodePaths:
+    """The paths of one node. One thread at a time."""
+
+    def __init__(self, host: Host, log: CallLog) -> None:
+        self._host = host
+        self._log = log
+        self._routes: set[bytes] = set()
+        self._devices: set[bytes] = set()
+        self.settings: Settings | None = None
+        self.wanted = Paths()
+        self.underlays: list[Underlay] = []
+
+    def take(self, settings: Settings) -> int:
+        """New settings: apply what is different from the last ones; how many changes. Raises NetlinkError."""
+        before = self.wanted
+        self.settings = settings
+        self.underlays = actual.read_underlays(self._host.socket)
+        self.wanted = desired_paths(settings, self.underlays)
+        self._routes = {route_key(one.network_address.packed, one.prefixlen) for one in self.wanted.routes}
+        self._devices = {name.encode() for name in self.wanted.devices}
+        for problem in self.wanted.problems:
+            self._log.once(problem)
+        return self._apply(changes(before, self.wanted))
+
+    def concerns(self, kind: int, key: bytes) -> bool:
+        """Does a notification of the kernel (`Watch.route_events`) tell of something that the paths need?"""
+        if kind == RTM_DELROUTE:
+            return key in self._routes
+        if kind == RTM_DELLINK:
+            return key in self._devices
+        if kind == RTM_DELNEIGH:
+            return index_of_key(key) in self._indexes()
+        return kind in (RTM_NEWADDR, RTM_DELADDR)
+
+    def _indexes(self) -> set[int]:
+        found = set()
+        for name in self.wanted.devices:
+            with contextlib.suppress(NetlinkError):
+                found.add(self._host.socket.index(name))
+        return found
+
+    def device_is_down(self) -> bool:
+        """Is a VXLAN device missing or down? The kernel drops its routes then, and announces nothing."""
+        return any(actual.read_vxlan(self._host.socket, name, {}) is None for name in self.wanted.devices)
+
+    def look(self) -> None:
+        """Read everything back, compare, mend; each change is a line in the log. Raises NetlinkError."""
+        if self.settings is None:
+            return
+        if actual.read_underlays(self._host.socket) != self.underlays:
+            self.take(self.settings)
+        operations = changes(actual.read_paths(self._host.socket), self.wanted)
+        self._apply(operations)
+        for one in operations[:SHOWN_CHANGES]:
+            self._log.note(f"mended: {describe(one)}")
+        if len(operations) > SHOWN_CHANGES:
+            self._log.note(f"mended: {len(operations) - SHOWN_CHANGES} more")
+
+    def _apply(self, operations: Sequence[Operation]) -> int:
+        """Carry out operations: on devices one by one, the many others in batches; how many."""
+        many = []
+        for one in operations:
+            if isinstance(one, OnDevices):
+                self._apply_one(one)
+            else:
+                many.append(one)
+        for start in range(0, len(many), BATCH):
+            some = many[start : start + BATCH]
+            try:
+                apply(self._host.socket, some)
+            except KernelRefusedError:
+                for one in some:
+                    self._apply_one(one)
+        return len(operations)
+
+    def _apply_one(self, one: Operation) -> None:
+        """One operation by itself: what is gone need not be deleted, and one refusal does not stop the others."""
+        try:
+            apply(self._host.socket, [one])
+        except KernelRefusedError as refused:
+            if not isinstance(one, Deletion):
+                self._log.once(str(refused))

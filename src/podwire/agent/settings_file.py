@@ -1,0 +1,86 @@
+"""The agent's file (TOML): read, checked, and refused with line and reason."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import msgspec
+import rtoml
+
+from podwire.cni.errors import one_line
+from podwire.node.settings import Known, Peer, RawPeer, RawSettings, Settings, SettingsError, settle
+
+INDEXED = re.compile(r"(\w+)\[(\d+)\]")
+SYNTAX_LINE = re.compile(r"line (\d+)")
+PATH = re.compile(r" - at `\$\.?([^`]*)`")
+
+
+class SettingsFileError(Exception):
+    """Why a file is refused: path, line and reason in one line."""
+
+
+def load(path: Path, known: Known | None = None) -> tuple[Settings, dict[RawPeer, Peer]]:
+    """The settings in a file; `known` are the peers of the last time. Raises SettingsFileError."""
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError:
+        raise SettingsFileError(f"{path}: is not UTF-8: save it as plain text") from None
+    except OSError as refused:
+        raise SettingsFileError(f"{path}: {refused.strerror}: name a file that can be read") from None
+    try:
+        return settle(msgspec.convert(rtoml.loads(text), RawSettings), socket.gethostname(), known)
+    except rtoml.TomlParsingError as wrong:
+        words = str(wrong)
+        line = SYNTAX_LINE.search(words)
+        reason = words.splitlines()[-1] if words else "syntax"
+        raise SettingsFileError(f"{path}:{line[1] if line else 1}: is not TOML: {one_line(reason, 200)}") from None
+    except msgspec.ValidationError as wrong:
+        place = PATH.search(str(wrong))
+        where = place[1] if place else ""
+        words = _plainly(PATH.sub("", str(wrong)))
+        raise SettingsFileError(f"{path}:{line_of(text, where, words)}: {where or 'the file'}: {words}") from None
+    except SettingsError as wrong:
+        raise SettingsFileError(f"{path}:{line_of(text, wrong.where)}: {wrong.where}: {wrong.words}") from None
+
+
+def _plainly(words: str) -> str:
+    """msgspec's words in those of a TOML file."""
+    for theirs, ours in (
+        ("Object contains unknown field", "unknown key"),
+        ("Object missing required field", "missing key"),
+        ("`object`", "a table"),
+        ("`array`", "a list"),
+        ("`str`", "a string"),
+        ("`int`", "a whole number"),
+        ("`bool`", "true or false"),
+        ("Expected", "must be"),
+    ):
+        words = words.replace(theirs, ours)
+    return words
+
+
+def line_of(text: str, where: str, words: str = "") -> int:
+    """The line at which a place such as `peers[3].pod_ranges` stands; the table's where the key is not there.
+
+    A quoted key in `words` (an unknown one) is looked for first.
+    """
+    lines = text.splitlines()
+    start, key = 0, where
+    if found := INDEXED.match(where):
+        headers = [at for at, line in enumerate(lines) if re.match(rf"\s*\[\[\s*{found[1]}\s*\]\]", line)]
+        if int(found[2]) < len(headers):
+            start = headers[int(found[2])]
+        key = where[found.end() :].lstrip(".")
+    elif "." in where:
+        table, _, key = where.partition(".")
+        start = next((at for at, line in enumerate(lines) if re.match(rf"\s*\[\s*{table}\s*\]", line)), 0)
+    quoted = re.search(r"`(\w+)`", words)
+    for name in ([quoted[1]] if quoted else []) + [key.split("[")[0].split(".")[0]]:
+        for at in range(start, len(lines)):
+            if at > start and lines[at].lstrip().startswith("["):
+                break
+            if name and re.match(rf"\s*\"?{re.escape(name)}\"?\s*=", lines[at]):
+                return at + 1
+    return start + 1
