@@ -13,6 +13,7 @@ from tests.conformance.subject import CELLS, Subject, foreign_subject, podwire_c
 from tests.support.agent import Agent
 from tests.support.namespace import Host
 from tests.support.plugin import Plugin
+from tests.support.snapshot import Snapshot, snapshot
 
 FOREIGN = "foreign"
 
@@ -23,9 +24,7 @@ def _cells(metafunc: pytest.Metafunc) -> list[Subject | str]:
     marker = metafunc.definition.get_closest_marker("cells")
     cells = [podwire_cell(*cell) for cell in CELLS[marker.args[0] if marker else "ways"]]
     wanted = metafunc.config.getoption("--plugin-mode")
-    kept: list[Subject | str] = [
-        cell for cell in cells if not wanted or cell.with_agent == (wanted == "agent")
-    ]
+    kept: list[Subject | str] = [cell for cell in cells if not wanted or cell.with_agent == (wanted == "agent")]
     return kept
 
 
@@ -59,27 +58,76 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Subject:
     return foreign_subject(request.config.getoption("--plugin-config"), tmp_path)
 
 
-@pytest.fixture
-def node(request: pytest.FixtureRequest, subject: Subject, host: Host, tmp_path: Path) -> Iterator[Node]:
-    """A fresh node with the plug-in in it, and the agent where the cell wants one."""
-    if not subject.is_podwire:
-        made = Node(host, Plugin(request.config.getoption("--plugin").absolute(), host), subject, tmp_path)
-        yield made
-        made.close()
-        return
-    bin_dir: Path = request.getfixturevalue("bin_dir")
-    agent = Agent(host) if subject.with_agent else None
-    socket = agent.socket if agent else tmp_path / "no-agent.sock"
-    made = Node(
-        host,
-        Plugin(bin_dir / "podwire", host, environment={"PODWIRE_SOCKET": str(socket)}),
-        subject,
-        tmp_path,
-        agent,
-    )
+class Grounds:
+    """Hosts with an agent in them, used again by the next test of the cell if the last one left no trace."""
+
+    def __init__(self) -> None:
+        self._free: dict[str, tuple[Host, Agent, Snapshot]] = {}
+
+    def take(self, label: str) -> tuple[Host, Agent, Snapshot]:
+        """A host with a serving agent, and its state."""
+        if label in self._free:
+            return self._free.pop(label)
+        host = Host()
+        try:
+            return host, Agent(host), snapshot(host)
+        except BaseException:
+            host.delete()
+            raise
+
+    def give_back(self, label: str, host: Host, agent: Agent, pristine: Snapshot) -> None:
+        """Keep it for the next test if it is as it was; end it otherwise."""
+        if agent.process.poll() is None and label not in self._free and snapshot(host) == pristine:
+            self._free[label] = (host, agent, pristine)
+            return
+        agent.stop()
+        host.delete()
+
+    def close(self) -> None:
+        """End all that are kept."""
+        for host, agent, _ in self._free.values():
+            agent.stop()
+            host.delete()
+        self._free.clear()
+
+
+@pytest.fixture(scope="session")
+def grounds() -> Iterator[Grounds]:
+    """The hosts that tests leave untouched, for the next one."""
+    kept = Grounds()
+    yield kept
+    kept.close()
+
+
+def _with_agent(grounds: Grounds, bin_dir: Path, subject: Subject, folder: Path) -> Iterator[Node]:
+    host, agent, pristine = grounds.take(subject.label)
+    plugin = Plugin(bin_dir / "podwire", host, environment={"PODWIRE_SOCKET": str(agent.socket)})
+    made = Node(host, plugin, subject, folder, agent)
     try:
         yield made
     finally:
         made.close()
-        if agent:
-            agent.stop()
+        grounds.give_back(subject.label, host, agent, pristine)
+
+
+def _without_agent(plugin: Path, subject: Subject, folder: Path) -> Iterator[Node]:
+    with Host() as host:
+        environment = {"PODWIRE_SOCKET": str(folder / "no-agent.sock")} if subject.is_podwire else {}
+        made = Node(host, Plugin(plugin, host, environment=environment), subject, folder)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.fixture
+def node(request: pytest.FixtureRequest, subject: Subject, tmp_path: Path) -> Iterator[Node]:
+    """A node with the plug-in in it, as nobody has touched it, and the agent where the cell wants one."""
+    if not subject.is_podwire:
+        yield from _without_agent(request.config.getoption("--plugin").absolute(), subject, tmp_path)
+        return
+    bin_dir: Path = request.getfixturevalue("bin_dir")
+    if subject.with_agent:
+        yield from _with_agent(request.getfixturevalue("grounds"), bin_dir, subject, tmp_path)
+    else:
+        yield from _without_agent(bin_dir / "podwire", subject, tmp_path)

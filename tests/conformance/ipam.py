@@ -54,9 +54,7 @@ class Ipam:
 
     def fails(self, command: str, code: int, message: str) -> None:
         """Answer a command with an error."""
-        self.answers(
-            command, {"cniVersion": "1.1.0", "code": code, "msg": message, "details": ""}, fails=True
-        )
+        self.answers(command, {"cniVersion": "1.1.0", "code": code, "msg": message, "details": ""}, fails=True)
 
     @property
     def order(self) -> list[str]:

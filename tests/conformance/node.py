@@ -47,9 +47,7 @@ class Attachment:
     @property
     def inside(self) -> dict[str, Any]:
         """The result's entry for the pod's interface."""
-        return next(
-            each for each in self.result["interfaces"] if each.get("sandbox") and each["name"] == self.ifname
-        )
+        return next(each for each in self.result["interfaces"] if each.get("sandbox") and each["name"] == self.ifname)
 
     @property
     def config_with_result(self) -> Config:
@@ -60,9 +58,7 @@ class Attachment:
 class Node:
     """Host namespace, plug-in and subject; makes pods and deletes them with itself."""
 
-    def __init__(
-        self, host: Host, plugin: Plugin, subject: Subject, folder: Path, agent: Agent | None = None
-    ) -> None:
+    def __init__(self, host: Host, plugin: Plugin, subject: Subject, folder: Path, agent: Agent | None = None) -> None:
         self.host = host
         self.plugin = plugin
         self.subject = subject
@@ -146,11 +142,7 @@ class Node:
 
     def host_veths(self) -> list[str]:
         """Names of the veth devices on the host."""
-        return [
-            name
-            for name, row in self.host.links().items()
-            if row.get("linkinfo", {}).get("info_kind") == "veth"
-        ]
+        return [name for name, row in self.host.links().items() if row.get("linkinfo", {}).get("info_kind") == "veth"]
 
 
 def encoded(config: Any) -> bytes:

@@ -84,11 +84,12 @@ def podwire_cell(with_agent: bool, mode: str, family: str) -> Subject:
 
 
 _ALL = [(a, m, f) for a in (True, False) for m in ("bridge", "routed") for f in ("ipv4", "ipv6", "dual")]
-# Which cells a test runs in: every one; both datapaths; both ways to run; one.
+# Which cells a test runs in: every one; both datapaths; both ways to run; one where only words matter; …
 CELLS: dict[str, list[tuple[bool, str, str]]] = {
     "all": _ALL,
     "datapaths": [(True, "bridge", "dual"), (True, "routed", "dual"), (False, "routed", "ipv4")],
     "ways": [(True, "bridge", "ipv4"), (False, "routed", "dual")],
+    "text": [(True, "bridge", "ipv4")],
     "agent": [(True, "routed", "dual")],
     "one": [(True, "bridge", "dual")],
 }

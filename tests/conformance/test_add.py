@@ -123,9 +123,7 @@ def test_same_attachment_at_once(node: Node) -> None:
         outcomes: list[Outcome] = []
         container = f"c{round_number}"
 
-        def add(
-            pod_path: Any = pod.path, container: str = container, outcomes: list[Outcome] = outcomes
-        ) -> None:
+        def add(pod_path: Any = pod.path, container: str = container, outcomes: list[Outcome] = outcomes) -> None:
             outcomes.append(node.plugin.cni_add(node.config(), container, pod_path))
 
         threads = [threading.Thread(target=add) for _ in range(4)]
@@ -182,6 +180,7 @@ def test_previous_result_is_extended(node: Node, version: str, own_version: str 
     assert len(own) == len(node.subject.families)
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(18)
 @pytest.mark.parametrize(
     "previous",

@@ -94,9 +94,7 @@ def test_del_after_the_interface_went(node: Node) -> None:
 def test_del_takes_only_its_own(node: Node) -> None:
     """Line 22: the attachment is (network, container ID, ifname): DEL of one leaves its neighbours whole."""
     first = node.added()
-    sibling = node.added(
-        pod=first.pod, container=first.container, ifname="net1", config=node.config(name="other")
-    )
+    sibling = node.added(pod=first.pod, container=first.container, ifname="net1", config=node.config(name="other"))
     stranger = node.added()
     node.silent(node.delete(first))
     assert "eth0" not in first.pod.links()
@@ -167,6 +165,4 @@ def test_del_with_a_changed_configuration(node: Node) -> None:
     node.silent(node.plugin.cni_del(changed, attachment.container, attachment.pod.path))
     assert "eth0" not in attachment.pod.links()
     assert not node.host_veths()
-    assert not [
-        row for family in (4, 6) for row in node.host.routes(family) if row["dst"] in attachment.addresses
-    ]
+    assert not [row for family in (4, 6) for row in node.host.routes(family) if row["dst"] in attachment.addresses]

@@ -80,6 +80,7 @@ def test_about_text_does_not_wait_for_input(node: Node) -> None:
     assert VERSIONS[-1].encode() in done.stderr
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(2)
 @pytest.mark.parametrize("command", ["FOO", "add", "Add", "ADD ", " ADD", "ADD\n", "VERSIONS", "ÄDD"])
 def test_unknown_command(node: Node, command: str) -> None:
@@ -89,6 +90,7 @@ def test_unknown_command(node: Node, command: str) -> None:
         node.refused(node.plugin.call(command, node.config(), "c1", pod.path, ifname="eth0"), 4)
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(3, 4)
 @pytest.mark.parametrize(
     ("command", "missing"),
@@ -139,6 +141,7 @@ def test_path_is_needed_for_delegation(node: Node) -> None:
         assert "CNI_PATH" in node.refused(outcome, 4)
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(5, "trap 2")
 @pytest.mark.parametrize("container", BAD_CONTAINERS, ids=ascii)
 def test_bad_container_id(node: Node, container: str) -> None:
@@ -149,6 +152,7 @@ def test_bad_container_id(node: Node, container: str) -> None:
         node.refused(node.plugin.cni_del(node.config(), container, pod.path), 4)
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(5)
 @pytest.mark.parametrize("container", ["0", "a", "A_b.c-d", "f" * 64, "x" * 300, "y" * 4000], ids=len)
 def test_good_container_id(node: Node, container: str) -> None:
@@ -160,6 +164,7 @@ def test_good_container_id(node: Node, container: str) -> None:
     node.silent(node.check(twin))
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(5, 11, "trap 2")
 @pytest.mark.parametrize("name", BAD_NETWORKS, ids=ascii)
 def test_bad_network_name(node: Node, name: str) -> None:
@@ -169,6 +174,7 @@ def test_bad_network_name(node: Node, name: str) -> None:
         node.refused(node.plugin.cni_add(node.config(name=name), "c1", pod.path), 7)
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(6, "trap 2")
 @pytest.mark.parametrize("ifname", BAD_IFNAMES, ids=ascii)
 def test_bad_ifname(node: Node, ifname: str) -> None:
@@ -179,6 +185,7 @@ def test_bad_ifname(node: Node, ifname: str) -> None:
         node.refused(node.plugin.cni_del(node.config(), "c1", pod.path, ifname), 4)
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(6)
 @pytest.mark.parametrize("ifname", ["e", "e" * 15, "ünet0", "net-1_a.b", "é" * 7], ids=ascii)
 def test_good_ifname(node: Node, ifname: str) -> None:
@@ -225,6 +232,7 @@ def test_own_namespace_is_refused(node: Node, override: str) -> None:
         node.refused(outcome, 8)
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(8)
 @pytest.mark.parametrize("override", ["1", "true", "TRUE"])
 def test_own_namespace_with_override(node: Node, override: str) -> None:
@@ -254,6 +262,7 @@ def test_add_without_a_namespace(node: Node, kind: str) -> None:
         assert str(path) in message
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(9, "containerd")
 @pytest.mark.parametrize("order", range(0, 120, 17))
 def test_containerds_arguments_in_any_order(node: Node, order: int) -> None:
@@ -268,6 +277,7 @@ def test_multus_sends_arguments_twice(node: Node) -> None:
     node.added(args=";".join(K8S_ARGS + K8S_ARGS))
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(9)
 @pytest.mark.podwire_decision
 @pytest.mark.parametrize(
@@ -281,6 +291,7 @@ def test_arguments(node: Node, text: str) -> None:
     assert wanted[0] in attachment.addresses
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(9, 29)
 @pytest.mark.podwire_decision
 @pytest.mark.parametrize(
@@ -290,9 +301,7 @@ def test_bad_argument_is_named(node: Node, text: str) -> None:
     """Line 9: an argument of ours that makes no sense is an error that quotes it."""
     pod = node.pod()
     with node.unchanged(pod):
-        assert text.partition("=")[2] in node.refused(
-            node.plugin.cni_add(node.config(), "c1", pod.path, args=text)
-        )
+        assert text.partition("=")[2] in node.refused(node.plugin.cni_add(node.config(), "c1", pod.path, args=text))
 
 
 @pytest.mark.line(10)

@@ -32,17 +32,26 @@ def _gone(node: Node, *attachments: Attachment) -> None:
 @pytest.mark.line(25, 26)
 @pytest.mark.cells("all")
 @pytest.mark.podwire_decision
-@pytest.mark.parametrize("key", [VALID, ALSO_VALID])
-def test_gc_removes_what_is_not_listed(node: Node, key: str) -> None:
+def test_gc_removes_what_is_not_listed(node: Node) -> None:
     """Line 25: interfaces and leases of attachments that are not listed go; listed ones stay whole."""
     kept, lost = node.added(), node.added()
     extra = node.added(pod=kept.pod, container=kept.container, ifname="net1")
     other = node.added(node.config(name="other"))
-    node.silent(node.plugin.cni_gc(node.config(**{key: [_entry(kept)]})))
+    node.silent(node.plugin.cni_gc(node.config(**{VALID: [_entry(kept)]})))
     _gone(node, lost, extra)
     node.silent(node.check(kept))
     node.silent(node.check(other))
     assert kept.pod.pings(other.addresses[0])
+
+
+@pytest.mark.line(25)
+@pytest.mark.podwire_decision
+def test_gc_by_the_other_key(node: Node) -> None:
+    """Line 25: `cni.dev/attachments` is read as well."""
+    kept, lost = node.added(), node.added()
+    node.silent(node.plugin.cni_gc(node.config(**{ALSO_VALID: [_entry(kept)]})))
+    assert "eth0" not in lost.pod.links()
+    node.silent(node.check(kept))
 
 
 @pytest.mark.line(25, "cri-o")
@@ -67,6 +76,7 @@ def test_gc_without_the_key(node: Node) -> None:
         assert VALID in node.refused(node.plugin.cni_gc(node.config()))
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(25)
 @pytest.mark.podwire_decision
 @pytest.mark.parametrize(

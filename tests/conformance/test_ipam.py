@@ -71,11 +71,7 @@ def test_del_check_and_more_are_delegated(node: Node, ipam: Ipam) -> None:
     """Lines 26 and 35: CHECK, GC, STATUS and DEL reach the IPAM plug-in as well."""
     attachment = _added(node, ipam)
     more = {"CNI_PATH": _path(node, ipam)}
-    node.silent(
-        node.plugin.cni_check(
-            attachment.config_with_result, attachment.container, attachment.pod.path, **more
-        )
-    )
+    node.silent(node.plugin.cni_check(attachment.config_with_result, attachment.container, attachment.pod.path, **more))
     valid = [{"containerID": attachment.container, "ifname": "eth0"}]
     node.silent(node.plugin.cni_gc({**attachment.config, "cni.dev/valid-attachments": valid}, **more))
     assert ipam.stdin("GC")["cni.dev/valid-attachments"] == valid
@@ -125,6 +121,7 @@ ANSWERS: dict[str, tuple[str, bool]] = {
 }
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(35)
 @pytest.mark.podwire_decision
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -143,6 +140,7 @@ def test_an_ipam_plugin_that_talks_nonsense(node: Node, ipam: Ipam, answer: str)
     assert ipam.order == ["ADD", "DEL"]
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(35, 30)
 @pytest.mark.parametrize("name", ["pwt-nowhere", "folder"])
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
@@ -168,6 +166,7 @@ def test_del_without_its_ipam_plugin_is_not_taken_for_success(node: Node, ipam: 
     assert "no such file" not in message
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(35)
 @pytest.mark.parametrize("name", ["../ipam-bin/pwt-ipam", "/bin/true", "a/b", "..", "."])
 def test_ipam_type_with_a_slash(node: Node, ipam: Ipam, name: str) -> None:

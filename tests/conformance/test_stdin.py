@@ -75,12 +75,13 @@ def test_not_a_configuration(node: Node, kind: str) -> None:
     with node.unchanged(pod):
         first = node.plugin.cni_add(stdin, "c1", pod.path)
         node.refused(first, 6)
-        for command in ("DEL", "CHECK", "GC", "STATUS"):
+        for command in ("DEL", "CHECK", "GC", "STATUS") if node.subject.with_agent else ("DEL",):
             node.refused(node.plugin.call(command, stdin, "c1", pod.path, ifname="eth0"), 6)
         again = node.plugin.cni_add(stdin, "c1", pod.path)
         assert first.stdout == again.stdout, "the same message at every retry"
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(11)
 @pytest.mark.parametrize("name", [ABSENT, "", None], ids=["absent", "empty", "null"])
 def test_missing_name(node: Node, name: Any) -> None:
@@ -125,17 +126,13 @@ def test_duplicate_keys_last_wins(node: Node) -> None:
     body = encoded(node.config(name=ABSENT))[1:]
     assert node.plugin.cni_add(b'{"name": "-bad-", "name": "good", ' + body, "c1", pod.path).ok
     with node.unchanged(pod):
-        node.refused(
-            node.plugin.cni_add(b'{"name": "good", "name": "-bad-", ' + body, "c2", pod.path, "eth1"), 7
-        )
+        node.refused(node.plugin.cni_add(b'{"name": "good", "name": "-bad-", ' + body, "c2", pod.path, "eth1"), 7)
 
 
 @pytest.mark.line(14)
 def test_unknown_keys_at_every_level(node: Node) -> None:
     """Line 14: unknown keys are ignored, wherever they stand."""
-    config = node.config(
-        dns={"unknown": 1}, runtimeConfig={"unknown": {"a": 1}}, args={"cni": {"x": 1}, "y": 2}
-    )
+    config = node.config(dns={"unknown": 1}, runtimeConfig={"unknown": {"a": 1}}, args={"cni": {"x": 1}, "y": 2})
     config["ipam"] = {**config.get("ipam", {}), "unknown": [1]}
     node.added(config)
 
@@ -188,6 +185,7 @@ def test_version_defaults_to_the_first(node: Node, version: Any) -> None:
     assert "ip4" in attachment.result or "ip6" in attachment.result
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(13)
 @pytest.mark.parametrize(
     "version", ["9.9.9", "1.2.0", "0.5.0", "1.0", "banana", "01.0.0", "1.0.0\n", " 1.0.0", "v1.0.0"]

@@ -10,6 +10,7 @@ from tests.conformance.rules import VERSIONS, at_least
 RUBBISH = [b"", b"{", b"\xff\x00", b"[]", b'{"cniVersion": 3}', b'{"cniVersion": "9.9.9"}', b"x" * 100_000]
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line(15)
 @pytest.mark.parametrize("stdin", RUBBISH, ids=range(len(RUBBISH)))
 def test_version_tolerates_rubbish(node: Node, stdin: bytes) -> None:
@@ -21,6 +22,7 @@ def test_version_tolerates_rubbish(node: Node, stdin: bytes) -> None:
     assert set(outcome.document["supportedVersions"]) >= set(VERSIONS)
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line("versions")
 @pytest.mark.parametrize("version", [each for each in VERSIONS if not at_least(each, "0.4.0")])
 def test_check_is_too_new(node: Node, version: str) -> None:
@@ -30,6 +32,7 @@ def test_check_is_too_new(node: Node, version: str) -> None:
         node.refused(node.check(attachment), 1)
 
 
+@pytest.mark.cells("text")
 @pytest.mark.line("versions")
 @pytest.mark.parametrize("command", ["GC", "STATUS"])
 @pytest.mark.parametrize("version", [each for each in VERSIONS if not at_least(each, "1.1.0")])

@@ -16,6 +16,8 @@ _BATCH = "link show\naddr show\nroute show table all\nrule show\nneigh show nud 
 # What moves by itself: duplicate address detection, carrier, life times.
 _RESTLESS_LINK = ("operstate", "flags", "carrier_changes", "inet6_addr_gen_mode")
 _RESTLESS_DETAILS = ("state", "topology_change", "topology_change_ack", "topology_change_detected")
+# podwire notes on a device that all pods share which address went out last: not undone with an ADD that failed.
+_CURSOR = re.compile(r" last-lease [0-9a-f.:/ ]+")
 _LOCAL_ONLY = ("fe80:", "ff00:", "multicast", "anycast")
 
 Snapshot = frozenset[str]
@@ -56,7 +58,7 @@ def _still(value: Any) -> Any:
 def _link_line(row: Row) -> str:
     flags = sorted(set(row.get("flags", [])) & {"UP", "PROMISC", "NOARP"})
     link = {key: str(_still(value)) for key, value in row.items() if key not in _RESTLESS_LINK}
-    return _line("link", {**link, "up": flags})
+    return _CURSOR.sub("", _line("link", {**link, "up": flags}))
 
 
 def _address_lines(row: Row) -> Iterator[str]:
@@ -79,9 +81,7 @@ def _row_lines(row: Row, family: int) -> Iterator[str]:
     elif (row.get("table"), row.get("protocol")) == ("local", "kernel"):
         return  # follows an address, for IPv6 only once duplicate address detection is over
     elif "lladdr" in row:
-        yield _line(
-            f"neighbour {family}", {key: str(row.get(key)) for key in ("dst", "dev", "lladdr", "state")}
-        )
+        yield _line(f"neighbour {family}", {key: str(row.get(key)) for key in ("dst", "dev", "lladdr", "state")})
     else:
         yield _line(f"route {family}", {key: str(value) for key, value in row.items() if key != "flags"})
 
