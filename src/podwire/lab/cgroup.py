@@ -109,6 +109,18 @@ def mounts(trees: Iterable[Hierarchy], root: Path) -> list[list[str]]:
     return [["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", f"{root}"], *commands]
 
 
+def settle(version: int) -> None:
+    """Inside a node of a v2 machine: leave the group at its top, so that this one may have groups below it.
+
+    The kernel lets a group either hold processes or pass controllers on, and the runtime wants the latter.
+    """
+    if version == 2:
+        leaf = ROOT / "init"
+        leaf.mkdir(exist_ok=True)
+        (leaf / "cgroup.procs").write_text("0")
+        _pass_on(ROOT, leaf, version)
+
+
 def _lab_roots() -> Iterator[Path]:
     """Every `podwire-lab` group, wherever a caller in another group made it."""
     for hierarchy in read_hierarchies():

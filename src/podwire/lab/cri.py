@@ -107,13 +107,13 @@ class Cri:
         """Run a command in a pod's container."""
         return self.call("exec", "--sync", pod.container, *argv, check=check, timeout_seconds=timeout_seconds)
 
-    def stop(self, sandbox: str) -> None:
+    def stop(self, sandbox: str) -> Done:
         """Stop a pod: its containers end and its network is given back."""
-        self.call("stopp", sandbox)
+        return self.call("stopp", sandbox)
 
-    def remove(self, sandbox: str) -> None:
+    def remove(self, sandbox: str) -> Done:
         """Remove a pod that was stopped."""
-        self.call("rmp", sandbox)
+        return self.call("rmp", sandbox)
 
     def remove_all(self) -> None:
         """Stop and remove every pod, by force."""

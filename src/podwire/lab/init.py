@@ -66,6 +66,7 @@ def furnish(place: Place, size_bytes: int) -> None:
     ):
         run(argv)
     os.chdir("/")
+    cgroup.settle(max((tree.version for tree in trees), default=1))
     socket.sethostname(place.node)
     for name, text in root.files(place.node).items():
         file = Path(name)

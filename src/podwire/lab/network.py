@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from podwire.lab import containerd, programs
@@ -52,6 +53,7 @@ def install(node: Node, network: PodNetwork) -> None:
     """Put podwire and its configuration where the node's runtime looks."""
     folders = ("--bin-dir", containerd.CNI_BIN_DIR, "--conf-dir", containerd.CNI_CONF_DIR)
     node.run(*programs.podwire_argv(), "install", *folders)
+    node.link_program(Path(programs.podwire_argv()[0]))
     node.write(CONFLIST, network.conflist())
 
 

@@ -109,6 +109,10 @@ class Node:
         beside.write_text(text)
         beside.rename(target)
 
+    def link_program(self, program: Path) -> None:
+        """Have a program of the machine in the node's PATH."""
+        self.run("ln", "-sf", str(program), f"/usr/local/bin/{program.name}")
+
     def serve(self, wanted: Service) -> None:
         """Start a service, or start it anew if its description has changed."""
         service.write_service(self.place.folder, wanted)

@@ -22,7 +22,9 @@ def start(node: Node, runtime: Containerd) -> Cri:
     node.serve(runtime.service())
     node.wait_for(lambda: node.run(*runtime.ctr("version"), check=False).ok, "containerd")
     load(node, runtime, images.archive(images.busybox_image()))
-    return Cri(node, programs.find("crictl"))
+    crictl = programs.find("crictl")
+    node.link_program(crictl)
+    return Cri(node, crictl)
 
 
 def load(node: Node, runtime: Containerd, archive: bytes) -> None:

@@ -1,0 +1,153 @@
+"""The lab's nodes: apart from the machine while they live, and gone without a trace, however they ended."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from podwire.lab import cgroup, demo, netns, node
+from podwire.lab.node import Node, NodeError
+from podwire.lab.place import FOLDER, NETNS_FOLDER, Place, read_netns
+from podwire.lab.service import Service
+from tests.runtimes.world import LAB_PREFIX
+from tests.support.namespace import wait_until
+
+LAB = f"{LAB_PREFIX}-{os.getpid()}-lab"
+START_A_NODE = "import sys; from podwire.lab.node import Node, Place; Node(Place(sys.argv[1], 'node')).start()"
+
+
+def traces(lab: str) -> list[str]:
+    """All that the machine shows of a lab: processes, mounts, control groups, namespaces, folders."""
+    found = [f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"/{lab}/" in line]
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if f"/{lab}/" in (process / "cgroup").read_text() or ("podwire.lab.init" in words and lab in words):
+                found.append(f"process {process.name} {words}")
+    found += [f"cgroup {place}" for place in cgroup.read_places() if place.lab == lab]
+    found += [f"netns {path}" for path in NETNS_FOLDER.glob(f"*.{lab}.*")]
+    found += [f"folder {path}" for path in FOLDER.glob(f"{lab}*")]
+    return found
+
+
+@pytest.fixture
+def here() -> Iterator[Node]:
+    """A place for a node, cleared afterwards."""
+    yield Node(Place(LAB, "node"))
+    node.remove_lab(LAB)
+    assert wait_until(lambda: traces(LAB) == []), traces(LAB)
+
+
+def test_what_a_node_writes_stays_in_it(here: Node) -> None:
+    machine = socket.gethostname()
+    here.start()
+    for path in ("/etc/podwire-lab-test", "/opt/cni/bin/podwire-lab-test", "/usr/podwire-lab-test"):
+        here.write(path, "text")
+        assert here.run("cat", path).output == "text"
+        assert not Path(path).exists()
+    assert here.run("hostname").output.strip() == "node"
+    assert socket.gethostname() == machine
+    assert "127.0.0.1" in here.run("ip", "-brief", "address").output
+    assert here.run("ps", "-o", "pid=", "-p", "1").ok
+
+
+def test_the_death_of_the_first_process_ends_everything(here: Node) -> None:
+    here.start()
+    here.serve(Service("sleeper", ("sleep", "1000")))
+    here.wait_for(lambda: here.service_pid("sleeper") is not None, "sleeper")
+    assert any("sleep" in trace for trace in traces(LAB))
+    os.kill(here.pid, signal.SIGKILL)
+    assert wait_until(lambda: not [trace for trace in traces(LAB) if trace.startswith("process")])
+    assert not here.runs
+    with pytest.raises(NodeError, match="does not run"):
+        here.run("true")
+
+
+def test_a_service_that_dies_is_started_again_and_one_that_ends_stays_ended(here: Node) -> None:
+    here.start()
+    here.serve(Service("sleeper", ("sleep", "1000")))
+    here.wait_for(lambda: here.service_pid("sleeper") is not None, "sleeper")
+    first = here.service_pid("sleeper")
+    here.run("kill", "-9", str(first))
+    here.wait_for(lambda: here.service_pid("sleeper") not in (None, first), "sleeper")
+    here.end_service("sleeper")
+    assert here.service_pid("sleeper") is None
+    assert here.runs
+
+
+def test_a_service_that_cannot_start_says_so_and_the_node_lives(here: Node) -> None:
+    here.start()
+    here.serve(Service("nobody", ("/no/such/program",)))
+    here.wait_for(lambda: "/no/such/program" in here.log("init"), "init")
+    assert here.runs
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3])
+def test_a_start_that_was_killed_half_way_leaves_nothing_after_removal(here: Node, seconds: float) -> None:
+    starter = subprocess.Popen([sys.executable, "-c", START_A_NODE, LAB])
+    time.sleep(seconds)  # wherever it is by then: the claim is the same
+    starter.kill()
+    starter.wait()
+    node.remove_lab(LAB)
+    assert wait_until(lambda: traces(LAB) == []), traces(LAB)
+
+
+def test_removal_of_what_is_not_there_is_no_error() -> None:
+    assert node.remove_lab(LAB) == []
+
+
+def test_names_of_namespaces_are_read_back() -> None:
+    place = Place("a-b", "c")
+    assert read_netns(place.netns) == place
+    assert read_netns("someone-elses") is None
+    for name in ("", "a.b", "-a", "A", "a" * 33):
+        with pytest.raises(ValueError, match="no name for a lab"):
+            Place("lab", name)
+
+
+@pytest.mark.parametrize("mode", ["routed", "bridge"])
+def test_the_demonstration_succeeds_and_cleans_up(mode: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "podwire.lab", "--mode", mode], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for claim in (
+        "pod-1 reaches pod-2, 10.244.1.3",
+        "pod-2 reaches pod-1, fd00:10:244:1::2",
+        "pod-1 is seen by the internet as its node, 192.0.2.2",
+    ):
+        assert f"✓ {claim}" in ended.stdout
+    assert "✗" not in ended.stdout
+    assert traces(demo.LAB) == []
+
+
+def test_the_demonstration_tells_of_a_failure_and_cleans_up() -> None:
+    screen = io.StringIO()
+    assert demo.run("no-such-mode", Console(file=screen)) == 1
+    assert "no-such-mode" in screen.getvalue()
+    assert traces(demo.LAB) == []
+
+
+def test_a_wire_joins_two_places() -> None:
+    one, two = Place(LAB, "one"), Place(LAB, "two")
+    try:
+        netns.add(one)
+        netns.add(two)
+        netns.wire(one, "left", two, "right")
+        netns.address(one, "left", "192.0.2.1/24")
+        netns.address(two, "right", "192.0.2.2/24")
+        ping = ["ip", "netns", "exec", one.netns, "ping", "-c", "1", "-W", "10", "192.0.2.2"]
+        assert subprocess.run(ping, capture_output=True, check=False).returncode == 0
+    finally:
+        node.remove_lab(LAB)
