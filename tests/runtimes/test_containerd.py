@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from podwire.lab import runtime
-from podwire.lab.cri import Cri, Pod
+from podwire.lab.cri import Pod
 from podwire.lab.mirror import PORT
-from tests.runtimes.world import CONTAINERDS, WIRINGS, World, at_once, world
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """One node with a runtime."""
-
-    world: World
-    cri: Cri
-
-    def reaches(self, pod: Pod, address: str) -> bool:
-        """Whether a ping in the pod is answered."""
-        return self.cri.exec(pod, "ping", "-c", "1", "-W", "10", address).ok
-
-    def remove(self, pod: Pod) -> None:
-        """As a kubelet removes a pod."""
-        self.cri.stop(pod.sandbox)
-        self.cri.remove(pod.sandbox)
+from tests.runtimes.cluster import Cluster, cluster_on
+from tests.runtimes.world import CONTAINERDS, WIRINGS, at_once
 
 
 def _everywhere() -> Iterator[object]:
@@ -40,10 +22,8 @@ def _everywhere() -> Iterator[object]:
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Each containerd with each wiring."""
     name, wiring = request.param
-    with world(wiring) as made:
-        cri = runtime.start(made.node, CONTAINERDS[name]())
-        runtime.wait_until_ready(cri)
-        yield Cluster(made, cri)
+    with cluster_on(CONTAINERDS[name](), wiring) as made:
+        yield made
 
 
 @pytest.fixture
@@ -81,17 +61,10 @@ def test_many_pods_at_once(cluster: Cluster) -> None:
         addresses = [address for pod in pods for address in pod.addresses]
         assert len(addresses) == len(set(addresses)) == count * cluster.world.families
         pairs = list(zip(pods, pods[1:] + pods[:1], strict=True))
-        mute = [pair for pair, heard in zip(pairs, at_once(lambda pair: _meets(cluster, *pair), pairs), strict=True)
+        mute = [pair for pair, heard in zip(pairs, at_once(lambda pair: cluster.meet(*pair), pairs), strict=True)
                 if not heard]  # fmt: skip
         assert not mute
         at_once(cluster.remove, pods)
     finally:
         cluster.cri.remove_all()
-    assert cluster.world.left_behind(before) == []
-    assert cluster.cri.sandboxes() == []
-    assert cluster.world.files_in("/run/netns") == []
-    assert cluster.world.files_in("/var/lib/cni/results") == []
-
-
-def _meets(cluster: Cluster, pod: Pod, other: Pod) -> bool:
-    return all(cluster.reaches(pod, address) for address in other.addresses)
+    cluster.assert_nothing_left(before)

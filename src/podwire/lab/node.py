@@ -141,7 +141,8 @@ class Node:
         try:
             wait_until(true, f"{name} on {self.place.node}", timeout_seconds)
         except TimeoutError as late:
-            raise NodeError(f"{late}; its log ends: {self.log(name)[-2000:]}") from late
+            words = self.log(name) or self.log("init")  # where there is no such program, the first process says so
+            raise NodeError(f"{late}; its log ends: {words[-2000:]}") from late
 
     def remove(self) -> None:
         """Kill all that runs in it and remove every trace; also if it was only half made, or is gone."""
