@@ -24,6 +24,7 @@ SERIES = {
     "add_burst_each": "each of it",
     "del_burst_wall": "DEL burst, all",
 }
+BUSY_LOAD = 0.7
 POD = "podwire"
 FLOOR = "floor"
 BRIDGE = "bridge"
@@ -149,6 +150,9 @@ def _shares_table(shares: Shares) -> Table:
 def show(results: Results) -> None:
     """Print the tables."""
     console = Console(width=None if sys.stdout.isatty() else 110)
+    load = results.setting.get("load_before", 0.0)
+    if load > BUSY_LOAD:
+        console.print(f"[yellow]The machine was busy when this began (load {load:.1f}): do not trust the figures.[/]")
     console.print(_times_table(results))
     if results.shares:
         console.print(_shares_table(results.shares))
