@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,14 +36,14 @@ def install(bin_dir: Path, conf_dir: Path) -> Path:
 class Agent:
     """`podwire agent` in a host namespace, from its start until `stop()`."""
 
-    def __init__(self, host: Namespace, folder: Path | None = None) -> None:
+    def __init__(self, host: Namespace, folder: Path | None = None, arguments: Sequence[str] = ()) -> None:
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="pwt-agent-")
         self.folder = folder or Path(self._temporary.name if self._temporary else "")
         self.socket = self.folder / "agent.sock"
         self.log = self.folder / "agent.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                host.argv(str(PODWIRE), "agent", "--socket", str(self.socket)),
+                host.argv(str(PODWIRE), "agent", "--socket", str(self.socket), *arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -59,7 +59,6 @@ class Mender:
         settings, self._known = load(self._file)
         self._take(settings)
         self.paths.look()
-        self._look_after_networks(log=False)
         took = (time.perf_counter() - begun) * 1000
         self._log.note(f"node {settings.name}: peers={len(settings.peers)} ms={took:.1f}")
 
@@ -84,7 +83,7 @@ class Mender:
             self._reload()
         self._watch.nftables_changed()
         touched = self._touched() or self.paths.device_is_down()
-        self._look_after_networks(log=True)
+        touched = self._look_after_networks() or touched  # an address that was gone took routes with it
         if touched or time.monotonic() - self._last_look > WHOLE_LOOK_SECONDS:
             self._last_look = time.monotonic()
             self.paths.look()
@@ -99,11 +98,14 @@ class Mender:
             return True
         return found
 
-    def _look_after_networks(self, *, log: bool) -> None:
+    def _look_after_networks(self) -> bool:
+        """Bring the host's part of every network about; was anything missing?"""
+        done = []
         for network in list(self._shared.networks.values()):
-            _, mended = ensure(self._host, network)
-            for words in mended if log else ():
-                self._log.note(f"mended: {words}")
+            done += ensure(self._host, network)[1]
+        for words in done:
+            self._log.note(f"mended: {words}")
+        return bool(done)
 
     def _reload(self) -> None:
         if self._file is None or (stamp := _stamp(self._file)) == self._stamp:
@@ -120,10 +122,13 @@ class Mender:
         self._log.note(f"{self._file} was read again: peers={len(settings.peers)} changes={done} ms={took:.1f}")
 
     def _take(self, settings: Settings) -> int:
-        done = self.paths.take(settings)
+        """The networks first: paths may start from their gateways."""
+        self.paths.read_underlays()
         if self._announce:
             self._announce(settings, pod_mtu(settings, self.paths.underlays))
-        return done
+        for network in list(self._shared.networks.values()):
+            ensure(self._host, network)
+        return self.paths.take(settings)
 
 
 def _stamp(path: Path) -> object:

@@ -45,16 +45,20 @@ class NodePaths:
         self.underlays: list[Underlay] = []
 
     def take(self, settings: Settings) -> int:
-        """New settings: apply what is different from the last ones; how many changes. Raises NetlinkError."""
+        """New settings: apply what is different from the last ones; how many changes."""
         before = self.wanted
         self.settings = settings
-        self.underlays = actual.read_underlays(self._host.socket)
         self.wanted = desired_paths(settings, self.underlays)
         self._routes = {route_key(one.network_address.packed, one.prefixlen) for one in self.wanted.routes}
         self._devices = {name.encode() for name in self.wanted.devices}
         for problem in self.wanted.problems:
             self._log.once(problem)
         return self._apply(changes(before, self.wanted))
+
+    def read_underlays(self) -> bool:
+        """Read the host's own addresses anew; have they changed?"""
+        before, self.underlays = self.underlays, actual.read_underlays(self._host.socket)
+        return before != self.underlays
 
     def concerns(self, kind: int, key: bytes) -> bool:
         """Does a notification of the kernel (`Watch.route_events`) tell of something that the paths need?"""
@@ -81,7 +85,7 @@ class NodePaths:
         """Read everything back, compare, mend; each change is a line in the log. Raises NetlinkError."""
         if self.settings is None:
             return
-        if actual.read_underlays(self._host.socket) != self.underlays:
+        if self.read_underlays():
             self.take(self.settings)
         operations = changes(actual.read_paths(self._host.socket), self.wanted)
         self._apply(operations)

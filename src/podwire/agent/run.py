@@ -11,7 +11,7 @@ import msgspec
 from podwire.agent import installation
 from podwire.agent.log import CallLog
 from podwire.agent.mend import Mender
-from podwire.agent.server import Server, listen
+from podwire.agent.server import Server, check_unused, listen
 from podwire.cni.config import parse_configuration
 from podwire.kernel.host import Shared
 from podwire.node.settings import Settings
@@ -28,13 +28,14 @@ def run(path: Path, file: Path | None = None) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    check_unused(path)
     log, shared = CallLog(), Shared()
+    runtime = RuntimeConfiguration(shared, log)
+    mender = Mender(shared, log, file, runtime.announce)
+    mender.begin()
     listener = listen(path)
     inode = path.stat().st_ino
-    runtime = RuntimeConfiguration(shared, log)
     try:
-        mender = Mender(shared, log, file, runtime.announce)
-        mender.begin()
         Server(listener, shared, log).start()
         log.note(f"serving {path}")
         runtime.ready()

@@ -38,18 +38,23 @@ class SocketInUseError(Exception):
     """Another agent serves this socket; the message says what to do."""
 
 
-def listen(path: Path) -> socket.socket:
-    """Bind the socket, mode 0600, in the place of one that nobody serves any more. Raises SocketInUseError, OSError.
+def check_unused(path: Path) -> None:
+    """Nobody may serve this socket; raises SocketInUseError."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise SocketInUseError(f"{path} exists and is no socket: remove it or choose another --socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe, contextlib.suppress(OSError):
+        probe.connect(str(path))
+        raise SocketInUseError(f"an agent serves {path} already: stop it or choose another --socket")
 
-    It is bound beside and renamed, so that at no moment a connection finds a socket without an owner's mode.
+
+def listen(path: Path) -> socket.socket:
+    """Bind the socket, mode 0600, in the place of one that nobody serves any more. Raises OSError.
+
+    It is bound beside and renamed, so that at no moment a connection finds a socket of another mode.
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if path.exists() or path.is_symlink():
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise SocketInUseError(f"{path} exists and is no socket: remove it or choose another --socket")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe, contextlib.suppress(OSError):
-            probe.connect(str(path))
-            raise SocketInUseError(f"an agent serves {path} already: stop it or choose another --socket")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):

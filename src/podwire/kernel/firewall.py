@@ -55,11 +55,11 @@ class Firewall:
         mended = []
         for chain in want.dropping_chains(self._nftables.list("chains")):
             rules = want.accept_rules(chain, network, ranges)
-            listing = self.listing(f'chain {chain.family} "{chain.table}" "{chain.name}"')
+            listing = self.listing(f"chain {chain.place}")
             if want.count_accepted(network, listing) >= len(rules):
                 continue
             self._nftables.run("\n".join([*self._deletions(chain, network, listing), *rules]))
-            mended.append(f"nft chain {chain.family} {chain.table} {chain.name}: opened for {network}")
+            mended.append(f"nft chain {chain.place}: opened for {network}")
         return mended
 
     @staticmethod
@@ -67,7 +67,7 @@ class Firewall:
         tag = want.accept_tag(network)
         found = [one["rule"] for one in listing if "rule" in one]
         return [
-            f'delete rule {chain.family} "{chain.table}" "{chain.name}" handle {rule["handle"]}'
+            f"delete rule {chain.place} handle {rule['handle']}"
             for rule in found
             if isinstance(rule, dict) and rule.get("comment") == tag
         ]

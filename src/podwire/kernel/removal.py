@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from podwire.kernel import read
+from podwire.kernel.apply import KernelRefusedError, apply
 from podwire.kernel.departure import delete_group
 from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.kernel.nftables import Nftables, NftablesError
-from podwire.node.firewall import ACCEPT_MARK, TABLE_PREFIX
+from podwire.kernel.paths import read_paths
+from podwire.node.firewall import ACCEPT_MARK, IDENTIFIER, TABLE_PREFIX
 from podwire.node.hostpart import CREATED
+from podwire.plan.operations import DeleteRoute
 from podwire.pod.identity import PREFIX, parse_alias
 
 GROUP = 0x7077FFFF
@@ -21,23 +24,28 @@ class RemovalError(Exception):
 
 
 def devices(socket: Netlink) -> list[str]:
-    """Attachments, and the bridges that podwire made."""
+    """Attachments, and the bridges and VXLAN devices that podwire made."""
     found = []
     for link in read.links(socket):
         ours = link.kind == "veth" and link.name.startswith(PREFIX) and len(link.name) == DEVICE_LETTERS
         attachment = ours and (not link.alias or parse_alias(link.alias) is not None)
-        if attachment or (link.kind == "bridge" and link.alias.startswith(CREATED)):
+        if attachment or (link.kind in ("bridge", "vxlan") and link.alias.startswith(CREATED)):
             found.append(link.name)
     return found
+
+
+def routes(socket: Netlink) -> list[DeleteRoute]:
+    """The routes to other nodes' pods that no deleted device took along."""
+    return [DeleteRoute(one.device, network) for network, one in read_paths(socket).routes.items()]
 
 
 def rules(nftables: Nftables) -> list[dict[str, Any]]:
     """The accept rules in other people's chains."""
     chains = [one["chain"] for one in nftables.list("chains") if "chain" in one]
-    forward = [one for one in chains if one.get("hook") == "forward"]
+    forward = [one for one in chains if one.get("hook") == "forward" and IDENTIFIER.fullmatch(one["name"])]
     found = []
     for chain in forward:
-        listing = nftables.list(f'chain {chain["family"]} "{chain["table"]}" "{chain["name"]}"')
+        listing = nftables.list(f"chain {chain['family']} {chain['table']} {chain['name']}")
         found += [
             one["rule"] for one in listing if "rule" in one and one["rule"].get("comment", "").startswith(ACCEPT_MARK)
         ]
@@ -58,9 +66,12 @@ def remove() -> list[str]:
             names = devices(socket)
             delete_group(socket, names, GROUP)
             done += [f"device {name}: removed" for name in names]
+            for route in routes(socket):
+                apply(socket, [route])
+                done.append(f"route {route.destination}: removed")
         nftables = Nftables()
         for rule in rules(nftables):
-            place = f'{rule["family"]} "{rule["table"]}" "{rule["chain"]}"'
+            place = f"{rule['family']} {rule['table']} {rule['chain']}"
             nftables.run(f"delete rule {place} handle {rule['handle']}")
             done.append(f"nft rule in {rule['family']} {rule['table']} {rule['chain']}: removed")
         for table in tables(nftables):
@@ -70,6 +81,8 @@ def remove() -> list[str]:
         if refused.errno == 1:
             raise PermissionError(1, "not permitted", "removing devices") from None
         raise RemovalError(f"the kernel refused: {refused.strerror}") from None
+    except KernelRefusedError as refused:
+        raise RemovalError(str(refused)) from None
     except NftablesError as refused:
         raise RemovalError(f"nftables: {refused}") from None
     return done
@@ -79,6 +92,7 @@ def remains() -> list[str]:
     """What is still there, read anew."""
     with Netlink() as socket:
         found = [f"device {name}" for name in devices(socket)]
+        found += [f"route {one.destination}" for one in routes(socket)]
     nftables = Nftables()
     found += [f"nft table inet {name}" for name in tables(nftables)]
     return found + [f"nft rule in {one['family']} {one['table']} {one['chain']}" for one in rules(nftables)]

@@ -53,12 +53,15 @@ class Watch:
         self.route = Netlink()
         self.route.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, type_filter(*WATCHED))
         self.route.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        # One without a port of its own would be taken for the kernel's, and hear nothing. (A later bind ends memberships.)
+        self.route.socket.bind((0, 0))
         for group in (
             *(RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE),
             *(RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE),
         ):
             self.route.socket.setsockopt(nl.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
         self.nftables = Netlink(NETLINK_NETFILTER)
+        self.nftables.socket.bind((0, 0))
         self.nftables.socket.setsockopt(nl.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
         for one in (self.route, self.nftables):
             one.socket.setblocking(False)

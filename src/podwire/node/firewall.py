@@ -5,6 +5,7 @@ Pure: nft(8) texts are made here and listings compared; `kernel/firewall.py` run
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from ipaddress import collapse_addresses, ip_network
@@ -17,6 +18,9 @@ from podwire.plan.operations import Network
 TABLE_PREFIX = "podwire-"
 ACCEPT_MARK = "podwire "
 NAME_LETTERS = 60
+IDENTIFIER = re.compile(r"[A-Za-z_.][A-Za-z0-9/\\_.-]*")
+"""Names as nft's own grammar has them; it cannot speak of others."""
+
 PROTOCOL = {4: "ip", 6: "ip6"}
 NEVER_MASQUERADED: dict[int, Network] = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
 
@@ -35,6 +39,10 @@ class Chain(Struct, frozen=True):
     family: str
     table: str
     name: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.family} {self.table} {self.name}"
 
 
 def short_name(network: str) -> str:
@@ -116,7 +124,8 @@ def dropping_chains(chains: Sequence[dict[str, Any]]) -> list[Chain]:
         chain = one.get("chain", {})
         foreign = not str(chain.get("table", "")).startswith(TABLE_PREFIX)
         drops = chain.get("hook") == "forward" and chain.get("policy") == "drop"
-        if foreign and drops and chain.get("family") in ("ip", "ip6", "inet"):
+        plain = all(IDENTIFIER.fullmatch(str(chain.get(key, ""))) for key in ("table", "name"))
+        if foreign and drops and plain and chain.get("family") in ("ip", "ip6", "inet"):
             found.append(Chain(chain["family"], chain["table"], chain["name"]))
     return found
 
@@ -138,8 +147,7 @@ def accept_rules(chain: Chain, network: str, ranges: Iterable[Network]) -> list[
         if chain.family in (word, "inet"):
             for side in ("saddr", "daddr"):
                 rules.append(
-                    f'insert rule {chain.family} "{chain.table}" "{chain.name}" '
-                    f'{word} {side} {one} counter accept comment "{accept_tag(network)}"'
+                    f'insert rule {chain.place} {word} {side} {one} counter accept comment "{accept_tag(network)}"'
                 )
     return rules
 
