@@ -57,13 +57,14 @@ def desired_paths(settings: Settings, underlays: Sequence[Underlay]) -> Paths:
     """The paths to all peers. A peer that cannot be reached is a problem, told in words; the others go on."""
     paths = Paths()
     for peer in settings.peers.values():
+        tunnel = peer.tunnel or settings.tunnel
         for network in peer.pod_ranges:
-            direct = None if peer.tunnel == "always" else _on_link(peer, network, underlays)
+            direct = None if tunnel == "always" else _on_link(peer, network, underlays)
             if direct is not None:
                 address, device = direct
                 paths.routes[network] = op.AddRoute(device, network, address, replace=True)
                 paths.ways.append(Path(peer.name, network, f"{address} (direct)", device))
-            elif peer.tunnel == "never":
+            elif tunnel == "never":
                 paths.problems.append(
                     f"peer {peer.name} is not on-link, and tunnel=never forbids VXLAN: {network} is not reachable"
                 )

@@ -74,12 +74,12 @@ class RawSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Peer(Struct, frozen=True):
-    """Another node: where it is, and which pods live there."""
+    """Another node: where it is, which pods live there, and a tunnel setting of its own if it has one."""
 
     name: str
     addresses: tuple[Address, ...]
     pod_ranges: tuple[Network, ...]
-    tunnel: Tunnel
+    tunnel: Tunnel | None
 
 
 class Settings(Struct, frozen=True):
@@ -93,6 +93,7 @@ class Settings(Struct, frozen=True):
     mtu: int
     masquerade: bool
     exceptions: tuple[Network, ...]
+    tunnel: Tunnel
     vni: int
     port: int
     cni: RawCni
@@ -119,8 +120,8 @@ def settle(raw: RawSettings, host_name: str, known: Known | None = None) -> tupl
     _check_numbers(raw)
     peers: dict[RawPeer, Peer] = {}
     for place, one in enumerate(raw.peers):
-        peers[one] = (known or {}).get(one) or _peer(one, f"peers[{place}]", raw.tunnel.when)
-    _check_peers(name, own, cluster, raw.peers, peers)
+        peers[one] = (known or {}).get(one) or _peer(one, f"peers[{place}]")
+    _check_peers(name, own, cluster, raw, peers)
     settings = Settings(
         name=name,
         addresses=addresses,
@@ -130,6 +131,7 @@ def settle(raw: RawSettings, host_name: str, known: Known | None = None) -> tupl
         mtu=raw.mtu,
         masquerade=raw.masquerade,
         exceptions=_networks(raw.masquerade_exceptions, "masquerade_exceptions"),
+        tunnel=raw.tunnel.when,
         vni=raw.tunnel.vni,
         port=raw.tunnel.port,
         cni=raw.cni,
@@ -138,10 +140,10 @@ def settle(raw: RawSettings, host_name: str, known: Known | None = None) -> tupl
     return settings, peers
 
 
-def _peer(raw: RawPeer, where: str, when: Tunnel) -> Peer:
+def _peer(raw: RawPeer, where: str) -> Peer:
     _check_name(raw.name, f"{where}.name")
     ranges = _networks(raw.pod_ranges, f"{where}.pod_ranges")
-    return Peer(raw.name, _addresses(raw.addresses, f"{where}.addresses"), ranges, raw.tunnel or when)
+    return Peer(raw.name, _addresses(raw.addresses, f"{where}.addresses"), ranges, raw.tunnel)
 
 
 def _check_name(name: str, where: str) -> None:
@@ -197,13 +199,13 @@ def _check_peers(
     name: str,
     own: Sequence[Network],
     cluster: Sequence[Network],
-    raw: Sequence[RawPeer],
+    raw: RawSettings,
     peers: Mapping[RawPeer, Peer],
 ) -> None:
     bounds = [(one.version, int(one.network_address), int(one.broadcast_address)) for one in cluster]
     spans = [_span(one, "pod_ranges", f"this node ({name})") for one in own]
     names: dict[str, int] = {}
-    for place, one in enumerate(raw):
+    for place, one in enumerate(raw.peers):
         where, peer = f"peers[{place}]", peers[one]
         if peer.name == name:
             raise SettingsError(f"{where}.name", f"{name} is this node's own name: remove it from the peers")
@@ -216,7 +218,7 @@ def _check_peers(
             spans.append(span)
             if not any(span[0] == family and low <= span[1] and span[2] <= high for family, low, high in bounds):
                 _check_inside([network], cluster, f"{where}.pod_ranges")
-            if peer.tunnel == "never" and network.version not in families:
+            if (peer.tunnel or raw.tunnel.when) == "never" and network.version not in families:
                 raise SettingsError(
                     f"{where}.pod_ranges",
                     f"{network} needs an IPv{network.version} address of the peer, or a tunnel: add one to addresses",
