@@ -95,21 +95,26 @@ class NodePaths:
             self._log.note(f"mended: {len(operations) - SHOWN_CHANGES} more")
 
     def _apply(self, operations: Sequence[Operation]) -> int:
-        """Carry out operations: on devices one by one, the many others in batches; how many."""
-        many = []
+        """Carry out operations in their order: on devices one by one, the many others in batches; how many."""
+        many: list[Operation] = []
         for one in operations:
             if isinstance(one, OnDevices):
+                self._apply_batch(many)
+                many = []
                 self._apply_one(one)
             else:
                 many.append(one)
-        for start in range(0, len(many), BATCH):
-            some = many[start : start + BATCH]
+        self._apply_batch(many)
+        return len(operations)
+
+    def _apply_batch(self, operations: Sequence[Operation]) -> None:
+        for start in range(0, len(operations), BATCH):
+            some = operations[start : start + BATCH]
             try:
                 apply(self._host.socket, some)
             except KernelRefusedError:
                 for one in some:
                     self._apply_one(one)
-        return len(operations)
 
     def _apply_one(self, one: Operation) -> None:
         """One operation by itself: what is gone need not be deleted, and one refusal does not stop the others."""

@@ -139,21 +139,24 @@ def pod_mtu(settings: Settings, underlays: Sequence[Underlay]) -> int:
 
 
 def changes(have: Paths, want: Paths) -> list[Operation]:
-    """The operations from one picture to the other: what is gone first, then devices, then what hangs on them.
+    """The operations from one picture to the other.
 
-    A device that must be different is made anew; all that hung on the old one is then missing.
+    A device that must be different is made anew, and all that hung on the old one with it. One that nobody needs
+    any more goes last: until its routes have moved, packets still find their way.
     """
     operations: list[Operation] = []
-    rebuilt = {name for name, one in have.devices.items() if want.devices.get(name) != one}
+    needless = sorted(set(have.devices) - set(want.devices))
+    rebuilt = {name for name, one in want.devices.items() if have.devices.get(name, one) != one}
     operations += [op.DeleteLink(name) for name in sorted(rebuilt)]
+    going = rebuilt.union(needless)
     for network, route in have.routes.items():
-        if network not in want.routes and route.device not in rebuilt:
+        if network not in want.routes and route.device not in going:
             operations.append(op.DeleteRoute(route.device, network))
     for device, address in have.neighbours:
-        if (device, address) not in want.neighbours and device not in rebuilt:
+        if (device, address) not in want.neighbours and device not in going:
             operations.append(op.DeleteNeighbour(device, address))
     for (device, mac), forward in have.forwarding.items():
-        if want.forwarding.get((device, mac)) != forward and device not in rebuilt:
+        if want.forwarding.get((device, mac)) != forward and device not in going:
             operations.append(op.DeleteForwarding(device, mac, forward.node))
     for name, vxlan in want.devices.items():
         if have.devices.get(name) != vxlan:
@@ -161,6 +164,7 @@ def changes(have: Paths, want: Paths) -> list[Operation]:
     operations += _new(have.forwarding, want.forwarding, rebuilt)
     operations += _new(have.neighbours, want.neighbours, rebuilt)
     operations += _new(have.routes, want.routes, rebuilt)
+    operations += [op.DeleteLink(name) for name in needless]
     return operations
 
 
