@@ -53,9 +53,7 @@ class Outcome:
 
     def story(self) -> str:
         """The failures, then the end of the console."""
-        return "\n".join(
-            [self.summary(), *self.failed, "--- the guest's console ends with:", self.console[-8000:]]
-        )
+        return "\n".join([self.summary(), *self.failed, "--- the guest's console ends with:", self.console[-8000:]])
 
 
 def boot(series: str, arguments: Sequence[str], *, echo: bool = False) -> Outcome:
@@ -71,7 +69,7 @@ def boot(series: str, arguments: Sequence[str], *, echo: bool = False) -> Outcom
 
 def _script(arguments: Sequence[str]) -> str:
     """The shell line that the guest's init runs."""
-    options = ["-p", "no:cacheprovider", f"--timeout={TEST_TIMEOUT_SECONDS}", "--junitxml=/results/junit.xml"]
+    options = ["-v", "-p", "no:cacheprovider", f"--timeout={TEST_TIMEOUT_SECONDS}", "--junitxml=/results/junit.xml"]
     return shlex.join([".venv/bin/python", "-m", "pytest", *options, *arguments]) + "\n"
 
 

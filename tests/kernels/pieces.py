@@ -67,9 +67,7 @@ def cache() -> Path:
 
 def kernel(series: str) -> Kernel:
     """The newest kernel of a series ("6.1") that Debian has."""
-    return Kernel(
-        _piece(f"linux-{series}", (*KERNELS[series], *MODULES), lambda at: _make_kernel(series, at))
-    )
+    return Kernel(_piece(f"linux-{series}", (*KERNELS[series], *MODULES), lambda at: _make_kernel(series, at)))
 
 
 def initramfs(booted: Kernel, into: Path, *, script: str) -> None:
