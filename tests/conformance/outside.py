@@ -24,8 +24,11 @@ def accept_only_from(outside: Namespace, network: str) -> None:
     """Let echo requests into `outside` only from `network`: a reply then tells the source that was seen."""
     family = "ip6" if ":" in network else "ip"
     protocol = "icmpv6" if ":" in network else "icmp"
-    rules = (
-        "table inet only { chain input { type filter hook input priority 0; policy accept;\n"
-        f"meta l4proto {protocol} {protocol} type echo-request {family} saddr != {network} drop\n}} }}\n"
-    )
+    rules = f"""table inet only {{
+    chain input {{
+        type filter hook input priority 0; policy accept;
+        meta l4proto {protocol} {protocol} type echo-request {family} saddr != {network} drop
+    }}
+}}
+"""
     outside.run("nft", "-f", "-", stdin=rules)
