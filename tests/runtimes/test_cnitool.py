@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from podwire.lab.command import Done
-from podwire.lab.mirror import Mirror
+from podwire.lab.mirror import Mirror, ask
 from podwire.lab.outside import LINK_GATEWAY
 from tests.runtimes.world import CNI_BIN_DIR, CNI_CONF_DIR, DUAL, ONESHOT, WITH_AGENT, World, bare, world
 from tests.support.tools import tool
@@ -60,12 +60,6 @@ class Bench:
         rows = json.loads(self.in_pod(pod, "ip", "-j", "link").output)
         return [row["ifname"] for row in rows]
 
-    def called(self, address: str) -> str:
-        """What the outside hears at the node's port: the address of the caller as the pod saw it."""
-        target = f"[{address}]" if ":" in address else address
-        done = self.world.outside.run("socat", "-T10", "-", f"TCP:{target}:{NODE_PORT}", check=False)
-        return done.output.strip()
-
     def pod_limits(self) -> list[dict[str, Any]]:
         """The token bucket filters on the node's devices."""
         rows = json.loads(self.world.node.run("tc", "-j", "qdisc", "show").output)
@@ -112,7 +106,7 @@ def test_portmap_leads_from_the_node_to_the_pod(bench: Bench, added: dict[str, A
     bench.tool("del", "two")  # both asked for the same port: leave it to the one that is called
     outside = bench.world.outside
     with Mirror(bench.netns("one"), POD_PORT):
-        assert bench.called(outside.seen_node[family]) == bare(LINK_GATEWAY[family])
+        assert ask(outside.place.netns_path, outside.seen_node[family], NODE_PORT) == bare(LINK_GATEWAY[family])
 
 
 def test_bandwidth_limits_the_pods_host_device(bench: Bench, added: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ def test_what_a_node_writes_stays_in_it(here: Node) -> None:
     assert here.run("hostname").output.strip() == "node"
     assert socket.gethostname() == machine
     assert "127.0.0.1" in here.run("ip", "-brief", "address").output
-    assert here.run("ps", "-o", "pid=", "-p", "1").ok
+    assert "podwire.lab.init" in here.run("cat", "/proc/1/cmdline").output
 
 
 def test_the_death_of_the_first_process_ends_everything(here: Node) -> None:

@@ -16,35 +16,45 @@ from podwire.agent.log import CallLog
 from podwire.agent.paths import NodePaths
 from podwire.agent.settings_file import SettingsFileError, load
 from podwire.kernel.apply import KernelRefusedError
+from podwire.kernel.encode import RTM_DELADDR, RTM_DELLINK
 from podwire.kernel.host import Host, Shared
 from podwire.kernel.nftables import NftablesError
-from podwire.kernel.watch import FileWatch, TouchedError, Watch
+from podwire.kernel.watch import RTM_NEWNETCONF, FileWatch, TouchedError, Watch
 from podwire.node.paths import pod_mtu
 from podwire.node.settings import Peer, RawPeer, Settings
-from podwire.verbs.network import ensure
+from podwire.verbs.network import Networks, ensure
 
 TICK_SECONDS = 1.0
 WHOLE_LOOK_SECONDS = 60.0
+SETTLE_SECONDS = 0.005
+"""Notifications come in bursts, one burst for every pod; they are looked at together."""
+
 Announce = Callable[[Settings, int], None]
 """Called with new settings and the pods' MTU, for the container runtime's configuration."""
 
 
 class Mender:
-    """Looks after the networks in `Shared.networks` and, with a settings file, after the paths to other nodes."""
+    """Looks after the networks of pods and, with a settings file, after the paths to other nodes."""
 
     def __init__(
-        self, shared: Shared, log: CallLog, file: Path | None = None, announce: Announce | None = None
+        self,
+        shared: Shared,
+        networks: Networks,
+        log: CallLog,
+        file: Path | None = None,
+        announce: Announce | None = None,
     ) -> None:
-        self._shared = shared
+        self._networks = networks
         self._log = log
         self._file = file
         self._announce = announce
         self._host = Host(shared)
         self._watch = Watch()
-        self._files = FileWatch(file.parent) if file else None
+        self._files = FileWatch(str(file.parent)) if file else None
         self._known: dict[RawPeer, Peer] = {}
         self._stamp: object = None
         self._last_look = 0.0
+        self._last_tick = 0.0
         self.paths = NodePaths(self._host, log)
 
     def begin(self) -> None:
@@ -71,6 +81,7 @@ class Mender:
         sources += [self._files.descriptor] if self._files else []
         while True:
             select.select(sources, [], [], TICK_SECONDS)
+            time.sleep(SETTLE_SECONDS)
             try:
                 self._once()
             except (KernelRefusedError, NftablesError, OSError) as refused:
@@ -81,27 +92,32 @@ class Mender:
         if self._files:
             self._files.drain()
             self._reload()
-        self._watch.nftables_changed()
-        touched = self._touched() or self.paths.device_is_down()
-        touched = self._look_after_networks() or touched  # an address that was gone took routes with it
-        if touched or time.monotonic() - self._last_look > WHOLE_LOOK_SECONDS:
-            self._last_look = time.monotonic()
+        networks, paths = self._touched()
+        now = time.monotonic()
+        if networks or now - self._last_tick > TICK_SECONDS:
+            self._last_tick = now
+            paths = self._look_after_networks() or paths  # an address that was gone took routes with it
+            paths = paths or self.paths.device_is_down()
+        if paths or now - self._last_look > WHOLE_LOOK_SECONDS:
+            self._last_look = now
             self.paths.look()
 
-    def _touched(self) -> bool:
-        """Did anybody touch what the paths need? (Devices of networks are looked at in any case.)"""
-        found = False
+    def _touched(self) -> tuple[bool, bool]:
+        """Did anybody touch something that the networks of pods need, and that the paths to nodes need?"""
+        networks, paths = self._watch.nftables_changed(), False
+        devices = {one.part.device.encode() for one in self._networks.all()}
         try:
             for kind, key in self._watch.route_events():
-                found = found or (self.paths.settings is not None and self.paths.concerns(kind, key))
+                networks |= kind in (RTM_DELADDR, RTM_NEWNETCONF) or (kind == RTM_DELLINK and key in devices)
+                paths = paths or (self.paths.settings is not None and self.paths.concerns(kind, key))
         except TouchedError:
-            return True
-        return found
+            return True, True
+        return networks, paths
 
     def _look_after_networks(self) -> bool:
         """Bring the host's part of every network about; was anything missing?"""
         done = []
-        for network in list(self._shared.networks.values()):
+        for network in self._networks.all():
             done += ensure(self._host, network)[1]
         for words in done:
             self._log.note(f"mended: {words}")
@@ -126,7 +142,7 @@ class Mender:
         self.paths.read_underlays()
         if self._announce:
             self._announce(settings, pod_mtu(settings, self.paths.underlays))
-        for network in list(self._shared.networks.values()):
+        for network in self._networks.all():
             ensure(self._host, network)
         return self.paths.take(settings)
 

@@ -15,7 +15,7 @@ from podwire.agent.server import Server, check_unused, listen
 from podwire.cni.config import parse_configuration
 from podwire.kernel.host import Shared
 from podwire.node.settings import Settings
-from podwire.verbs.network import network_of
+from podwire.verbs.network import Networks, network_of
 
 SETTINGS_NETWORK = "settings"
 
@@ -29,14 +29,14 @@ def run(path: Path, file: Path | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     check_unused(path)
-    log, shared = CallLog(), Shared()
-    runtime = RuntimeConfiguration(shared, log)
-    mender = Mender(shared, log, file, runtime.announce)
+    log, shared, networks = CallLog(), Shared(), Networks(kept=True)
+    runtime = RuntimeConfiguration(networks, log)
+    mender = Mender(shared, networks, log, file, runtime.announce)
     mender.begin()
     listener = listen(path)
     inode = path.stat().st_ino
     try:
-        Server(listener, shared, log).start()
+        Server(listener, shared, networks, log).start()
         log.note(f"serving {path}")
         runtime.ready()
         mender.start()
@@ -54,8 +54,8 @@ class RuntimeConfiguration:
     It stays when the agent ends: without it, runtimes cannot even remove a pod.
     """
 
-    def __init__(self, shared: Shared, log: CallLog) -> None:
-        self._shared = shared
+    def __init__(self, networks: Networks, log: CallLog) -> None:
+        self._networks = networks
         self._log = log
         self._ready = False
         self._wanted: tuple[Path, bytes] | None = None
@@ -73,7 +73,7 @@ class RuntimeConfiguration:
         )
         plugin = msgspec.json.decode(text)["plugins"][0]
         config = parse_configuration(installation.alone(settings.cni.network, plugin))
-        self._shared.networks[SETTINGS_NETWORK] = network_of(config)
+        self._networks.remember(SETTINGS_NETWORK, network_of(config))
         self._wanted = (Path(settings.cni.conf_dir), text) if settings.cni.write else None
         self._write()
 

@@ -21,6 +21,7 @@ from podwire.agent import protocol
 from podwire.agent.log import CallLog
 from podwire.kernel.host import Host, Shared
 from podwire.verbs.dispatch import Answer, serve
+from podwire.verbs.network import Networks
 from podwire.verbs.undo import undo
 
 BACKLOG = 512
@@ -72,9 +73,10 @@ def listen(path: Path) -> socket.socket:
 class Server:
     """Serves one listening socket with as many threads as calls are under way, and a few spare."""
 
-    def __init__(self, listener: socket.socket, shared: Shared, log: CallLog) -> None:
+    def __init__(self, listener: socket.socket, shared: Shared, networks: Networks, log: CallLog) -> None:
         self._listener = listener
         self._shared = shared
+        self._networks = networks
         self._log = log
         self._lock = threading.Lock()
         self._accepting = 0
@@ -132,7 +134,7 @@ class Server:
         begun = time.perf_counter()
         kernel_before = host.kernel_seconds
         try:
-            answer = serve(received.environment, received.stdin, received.netns, host)
+            answer = serve(received.environment, received.stdin, received.netns, host, self._networks)
             self._reply(connection, received, answer, host)
         finally:
             if received.netns >= 0:
@@ -146,7 +148,7 @@ class Server:
             protocol.send_reply(connection, answer.status, answer.body, to_stderr=answer.to_stderr)
         except OSError as gone:
             self._log.note(f"the caller did not wait for its answer: {gone.strerror}")
-            undo(received.environment, received.stdin, answer, host)
+            undo(received.environment, received.stdin, answer, host, self._networks)
 
 
 def _uid_of_peer(connection: socket.socket) -> int:

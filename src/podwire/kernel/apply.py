@@ -28,12 +28,16 @@ class KernelRefusedError(Exception):
         self.number = refused.errno
 
 
+LOOPBACK_INDEX = 1
+"""The first device of every network namespace (net/core/dev.c)."""
+
+
 class Indexes:
     """Device indexes by name, each asked for once."""
 
     def __init__(self, socket: Netlink) -> None:
         self._socket = socket
-        self._known: dict[str, int] = {}
+        self._known = {"lo": LOOPBACK_INDEX}
 
     def __call__(self, name: str) -> int:
         index = self._known.get(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from functools import singledispatch
 from typing import Any
 
 from podwire.kernel import netlink as nl
@@ -21,7 +20,7 @@ AF_BRIDGE = 7
 IFF_UP, IFF_PROMISC = 0x1, 0x100
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 18, 20, 26, 27, 28
-IFLA_EXT_MASK, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 29, 52, 53
+IFLA_EXT_MASK, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 29, 31, 32, 52, 53
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
 IFLA_BRPORT_MODE = 4
@@ -43,6 +42,9 @@ RTMSG = struct.Struct("=BBBBBBBBI")
 NDMSG = struct.Struct("=BxxxiHBB")
 
 CREATE = nl.NLM_F_CREATE | nl.NLM_F_EXCL
+ONE_QUEUE = nl.u32(IFLA_NUM_TX_QUEUES, 1) + nl.u32(IFLA_NUM_RX_QUEUES, 1)
+"""A veth has no queue that could be full, so more than one is of no use; the kernel would make one per processor."""
+
 VETH = nl.text(IFLA_INFO_KIND, "veth")
 BRIDGE = nl.text(IFLA_INFO_KIND, "bridge")
 VXLAN = nl.text(IFLA_INFO_KIND, "vxlan")
@@ -75,14 +77,7 @@ def link_body(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     return IFINFOMSG.pack(socket.AF_UNSPEC, 0, index, flags, change)
 
 
-@singledispatch
-def encode(operation: Any, index_of: IndexOf, pod_netns: int = -1) -> bytes:
-    """The netlink message of an operation. `pod_netns` is the descriptor that `AddVeth` puts its peer into."""
-    raise TypeError(f"not an operation: {operation!r}")
-
-
-@encode.register
-def _(veth: op.AddVeth, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _add_veth(veth: op.AddVeth, index_of: IndexOf, pod_netns: int) -> bytes:
     mtu = nl.u32(IFLA_MTU, veth.mtu) if veth.mtu else b""
     peer = nl.attribute(
         VETH_INFO_PEER,
@@ -90,6 +85,7 @@ def _(veth: op.AddVeth, index_of: IndexOf, pod_netns: int = -1) -> bytes:
         + nl.text(IFLA_IFNAME, veth.peer)
         + nl.attribute(IFLA_ADDRESS, mac_bytes(veth.peer_mac))
         + nl.u32(IFLA_NET_NS_FD, pod_netns)
+        + ONE_QUEUE
         + mtu,
     )
     return nl.message(
@@ -98,14 +94,14 @@ def _(veth: op.AddVeth, index_of: IndexOf, pod_netns: int = -1) -> bytes:
         link_body(),
         nl.text(IFLA_IFNAME, veth.name),
         nl.attribute(IFLA_ADDRESS, mac_bytes(veth.mac)),
+        ONE_QUEUE,
         mtu,
         nl.u32(IFLA_MASTER, index_of(veth.master)) if veth.master else b"",
         nl.nested(IFLA_LINKINFO, VETH, nl.nested(IFLA_INFO_DATA, peer)),
     )
 
 
-@encode.register
-def _(bridge: op.AddBridge, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _add_bridge(bridge: op.AddBridge, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWLINK,
         CREATE,
@@ -117,13 +113,11 @@ def _(bridge: op.AddBridge, index_of: IndexOf, pod_netns: int = -1) -> bytes:
     )
 
 
-@encode.register
-def _(gone: op.DeleteLink, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _delete_link(gone: op.DeleteLink, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(RTM_DELLINK, 0, link_body(), nl.text(IFLA_IFNAME, gone.device))
 
 
-@encode.register
-def _(owner: op.SetAlias, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _set_alias(owner: op.SetAlias, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWLINK,
         0,
@@ -133,8 +127,7 @@ def _(owner: op.SetAlias, index_of: IndexOf, pod_netns: int = -1) -> bytes:
     )
 
 
-@encode.register
-def _(lease: op.AddAltname, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _add_altname(lease: op.AddAltname, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWLINKPROP,
         nl.NLM_F_CREATE | nl.NLM_F_EXCL,
@@ -143,29 +136,24 @@ def _(lease: op.AddAltname, index_of: IndexOf, pod_netns: int = -1) -> bytes:
     )
 
 
-@encode.register
-def _(up: op.SetUp, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _set_up(up: op.SetUp, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(RTM_NEWLINK, 0, link_body(index_of(up.device), IFF_UP, IFF_UP))
 
 
-@encode.register
-def _(mac: op.SetMac, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _set_mac(mac: op.SetMac, index_of: IndexOf, pod_netns: int) -> bytes:
     new = nl.attribute(IFLA_ADDRESS, mac_bytes(mac.mac))
     return nl.message(RTM_NEWLINK, 0, link_body(index_of(mac.device)), new)
 
 
-@encode.register
-def _(device: op.SetPromiscuous, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _set_promiscuous(device: op.SetPromiscuous, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(RTM_NEWLINK, 0, link_body(index_of(device.device), IFF_PROMISC, IFF_PROMISC))
 
 
-@encode.register
-def _(port: op.SetHairpin, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _set_hairpin(port: op.SetHairpin, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(RTM_NEWLINK, 0, link_body(index_of(port.device)), HAIRPIN)
 
 
-@encode.register
-def _(one: op.AddAddress, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _add_address(one: op.AddAddress, index_of: IndexOf, pod_netns: int) -> bytes:
     address, version = one.address.ip.packed, one.address.version
     network = one.address.network
     flags = IFA_F_PERMANENT | (IFA_F_NODAD if version == 6 else 0)
@@ -183,8 +171,7 @@ def _(one: op.AddAddress, index_of: IndexOf, pod_netns: int = -1) -> bytes:
     )
 
 
-@encode.register
-def _(route: op.AddRoute, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _add_route(route: op.AddRoute, index_of: IndexOf, pod_netns: int) -> bytes:
     destination = route.destination
     scope = route.scope
     if scope is None:
@@ -208,8 +195,7 @@ def _(route: op.AddRoute, index_of: IndexOf, pod_netns: int = -1) -> bytes:
     )
 
 
-@encode.register
-def _(entry: op.AddNeighbour, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _add_neighbour(entry: op.AddNeighbour, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWNEIGH,
         nl.NLM_F_CREATE | nl.NLM_F_REPLACE,
@@ -219,8 +205,7 @@ def _(entry: op.AddNeighbour, index_of: IndexOf, pod_netns: int = -1) -> bytes:
     )
 
 
-@encode.register
-def _(vxlan: op.AddVxlan, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _add_vxlan(vxlan: op.AddVxlan, index_of: IndexOf, pod_netns: int) -> bytes:
     local = IFLA_VXLAN_LOCAL if vxlan.local.version == 4 else IFLA_VXLAN_LOCAL6
     data = nl.nested(
         IFLA_INFO_DATA,
@@ -241,8 +226,7 @@ def _(vxlan: op.AddVxlan, index_of: IndexOf, pod_netns: int = -1) -> bytes:
     )
 
 
-@encode.register
-def _(gone: op.DeleteRoute, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _delete_route(gone: op.DeleteRoute, index_of: IndexOf, pod_netns: int) -> bytes:
     to = gone.destination
     body = RTMSG.pack(family(to.version), to.prefixlen, 0, 0, RT_TABLE_MAIN, gone.protocol, SCOPE_NOWHERE, 0, 0)
     return nl.message(
@@ -254,8 +238,7 @@ def _(gone: op.DeleteRoute, index_of: IndexOf, pod_netns: int = -1) -> bytes:
     )
 
 
-@encode.register
-def _(gone: op.DeleteNeighbour, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _delete_neighbour(gone: op.DeleteNeighbour, index_of: IndexOf, pod_netns: int) -> bytes:
     body = NDMSG.pack(family(gone.address.version), index_of(gone.device), 0, 0, 0)
     return nl.message(RTM_DELNEIGH, 0, body, nl.attribute(NDA_DST, gone.address.packed))
 
@@ -270,11 +253,35 @@ def _forwarding(kind: int, flags: int, entry: op.AddForwarding | op.DeleteForwar
     )
 
 
-@encode.register
-def _(entry: op.AddForwarding, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _add_forwarding(entry: op.AddForwarding, index_of: IndexOf, pod_netns: int) -> bytes:
     return _forwarding(RTM_NEWNEIGH, nl.NLM_F_CREATE | nl.NLM_F_REPLACE, entry, index_of)
 
 
-@encode.register
-def _(entry: op.DeleteForwarding, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+def _delete_forwarding(entry: op.DeleteForwarding, index_of: IndexOf, pod_netns: int) -> bytes:
     return _forwarding(RTM_DELNEIGH, 0, entry, index_of)
+
+
+ENCODERS: dict[type, Callable[[Any, IndexOf, int], bytes]] = {
+    op.AddVeth: _add_veth,
+    op.AddBridge: _add_bridge,
+    op.DeleteLink: _delete_link,
+    op.SetAlias: _set_alias,
+    op.AddAltname: _add_altname,
+    op.SetUp: _set_up,
+    op.SetMac: _set_mac,
+    op.SetPromiscuous: _set_promiscuous,
+    op.SetHairpin: _set_hairpin,
+    op.AddAddress: _add_address,
+    op.AddRoute: _add_route,
+    op.AddNeighbour: _add_neighbour,
+    op.AddVxlan: _add_vxlan,
+    op.DeleteRoute: _delete_route,
+    op.DeleteNeighbour: _delete_neighbour,
+    op.AddForwarding: _add_forwarding,
+    op.DeleteForwarding: _delete_forwarding,
+}
+
+
+def encode(operation: op.Operation, index_of: IndexOf, pod_netns: int = -1) -> bytes:
+    """The netlink message of an operation. `pod_netns` is the descriptor that `AddVeth` puts its peer into."""
+    return ENCODERS[type(operation)](operation, index_of, pod_netns)

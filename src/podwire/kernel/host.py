@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
-from podwire.ipam.lease import RangeSet, read_last
+from podwire.ipam.lease import RangeSet, read_last, write_last
 from podwire.kernel import namespace, read, sysctl
 from podwire.kernel.apply import apply_each
 from podwire.kernel.departure import Departures
@@ -23,10 +23,9 @@ class Shared:
         self.home = namespace.open_own()
         self.departures = Departures()
         self.firewall = Firewall()
-        self.ipv6 = Path("/proc/sys/net/ipv6").exists()
-        self.networks: dict[object, Any] = {}
-        """The networks that calls told of, for whoever keeps the host in order."""
+        self.ipv6 = os.path.exists("/proc/sys/net/ipv6")
         self._last: dict[RangeSet, Address] = {}
+        self._aliases: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def claim(self, wanted: RangeSet, alias: str) -> Address:
@@ -36,6 +35,14 @@ class Shared:
             first = next(iter(wanted.after(last)))
             self._last[wanted] = first
             return first
+
+    def note_leases(self, device: str, alias: str, leased: Iterable[tuple[RangeSet, Address]]) -> str | None:
+        """The gateway device's alias with these leases in it, None if it is not ours; `alias` is what it was once."""
+        with self._lock:
+            text = write_last(self._aliases.get(device, alias), leased)
+            if text is not None:
+                self._aliases[device] = text
+            return text
 
     def claimed(self, wanted: RangeSet, address: Address) -> None:
         """The address that was leased in the end, further on than the claim."""

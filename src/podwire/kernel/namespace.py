@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import ioctl
-from pathlib import Path
 
+from podwire.kernel import sysctl
 from podwire.kernel.netlink import NETLINK_ROUTE, Netlink
 
 CLONE_NEWNET = 0x40000000
@@ -74,4 +74,4 @@ def netlink_inside(descriptor: int, home: int, family: int = NETLINK_ROUTE) -> N
 def write_sysctl_inside(descriptor: int, home: int, path: str, value: str) -> None:
     """Write `/proc/sys/<path>` as the namespace of `descriptor` has it; raises OSError."""
     with inside(descriptor, home):
-        Path("/proc/sys", path).write_text(value)
+        sysctl.write(path, value)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-ROOT = Path("/proc/sys")
+ROOT = "/proc/sys"
 VALUE_BYTES = 4096
 
 
@@ -28,5 +27,14 @@ def ensure(path: str, value: str) -> bool:
     """
     if read(path) in (value, None):
         return False
-    (ROOT / path).write_text(value)
+    write(path, value)
     return True
+
+
+def write(path: str, value: str) -> None:
+    """Write a setting; raises OSError."""
+    descriptor = os.open(f"{ROOT}/{path}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)

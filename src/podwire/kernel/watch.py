@@ -8,7 +8,6 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 from podwire.kernel import encode as rt
 from podwire.kernel import netlink as nl
@@ -19,6 +18,8 @@ from podwire.kernel.read import number, string
 NETLINK_ADD_MEMBERSHIP = 1
 SO_ATTACH_FILTER = 26
 RTNLGRP_LINK, RTNLGRP_NEIGH = 1, 3
+RTM_NEWNETCONF = 80
+RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF = 24, 25
 RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE = 5, 7, 9, 11
 NFNLGRP_NFTABLES = 7
 RECEIVE_BUFFER_BYTES = 1 << 20
@@ -30,16 +31,32 @@ _filters: list[ctypes.Array[ctypes.c_char]] = []
 """Filter programs are read by the kernel when they are attached; kept, because they are few and forever."""
 
 
-def type_filter(*types: int) -> bytes:
-    """`struct sock_fprog`: let only these types through (netlink writes little, the filter reads big endian)."""
-    count = len(types)
-    program = struct.pack("=HBBI", 0x28, 0, 0, 4)
+Instruction = tuple[int, int, int, int]
+LOAD_HALF, LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x28, 0x20, 0x15, 0x06
+ALL, NOTHING = 0xFFFFFFFF, 0
+
+
+def type_filter(*types: int, netconf_of_all: bool = False) -> bytes:
+    """`struct sock_fprog`: let only messages of these types through; a filter reads big endian, netlink writes little.
+
+    With `netconf_of_all` also RTM_NEWNETCONF, but only what is told of all devices together (`NETCONFA_IFINDEX_ALL`),
+    not of every new device.
+    """
+    tests: list[Instruction] = [(LOAD_HALF, 0, 0, 4)]
+    rest = 4 if netconf_of_all else 1  # instructions between the last of the types and the final acceptance
     for place, kind in enumerate(types):
-        program += struct.pack("=HBBI", 0x15, count - place, 0, socket.htons(kind))
-    program += struct.pack("=HBBI", 0x06, 0, 0, 0) + struct.pack("=HBBI", 0x06, 0, 0, 0xFFFFFFFF)
+        tests.append((JUMP_IF_EQUAL, len(types) - 1 - place + rest, 0, socket.htons(kind)))
+    if netconf_of_all:
+        tests += [
+            (JUMP_IF_EQUAL, 0, 2, socket.htons(RTM_NEWNETCONF)),
+            (LOAD_WORD, 0, 0, 24),
+            (JUMP_IF_EQUAL, 1, 0, ALL),
+        ]
+    tests += [(RETURN, 0, 0, NOTHING), (RETURN, 0, 0, ALL)]
+    program = b"".join(struct.pack("=HBBI", *one) for one in tests)
     buffer = ctypes.create_string_buffer(program, len(program))
     _filters.append(buffer)
-    return struct.pack("HL", len(program) // 8, ctypes.addressof(buffer))
+    return struct.pack("HL", len(tests), ctypes.addressof(buffer))
 
 
 class TouchedError(Exception):
@@ -47,17 +64,17 @@ class TouchedError(Exception):
 
 
 class Watch:
-    """Notifications about deleted links, addresses, routes and neighbours, and about any nftables change."""
+    """Notifications: deleted links, addresses, routes and neighbours, changed forwarding, changed nftables."""
 
     def __init__(self) -> None:
         self.route = Netlink()
-        self.route.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, type_filter(*WATCHED))
+        self.route.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, type_filter(*WATCHED, netconf_of_all=True))
         self.route.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        # One without a port of its own would be taken for the kernel's, and hear nothing. (A later bind ends memberships.)
+        # One without a port of its own would pass for the kernel and hear nothing. (A later bind ends memberships.)
         self.route.socket.bind((0, 0))
         for group in (
             *(RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE),
-            *(RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE),
+            *(RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF),
         ):
             self.route.socket.setsockopt(nl.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
         self.nftables = Netlink(NETLINK_NETFILTER)
@@ -70,7 +87,7 @@ class Watch:
         """What rtnetlink told since the last time: (message type, key). Raises TouchedError when some of it was lost.
 
         The key is the device's name (DELLINK), the packed destination and prefix length (DELROUTE), the device's
-        index (DELNEIGH, NEWADDR, DELADDR).
+        index (DELNEIGH, NEWADDR, DELADDR), nothing that matters (NEWNETCONF).
         """
         for data in _drain(self.route):
             for kind, _, _, payload in nl.messages(data):
@@ -117,12 +134,12 @@ def index_of_key(key: bytes) -> int:
 class FileWatch:
     """Tells when files in a folder are written, renamed or removed (inotify(7)); `descriptor` becomes readable."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str) -> None:
         self.descriptor: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE | IN_CREATE
         if self.descriptor < 0 or libc.inotify_add_watch(self.descriptor, os.fsencode(folder), mask) < 0:
             failed = ctypes.get_errno()
-            raise OSError(failed, os.strerror(failed), str(folder))
+            raise OSError(failed, os.strerror(failed), folder)
 
     def drain(self) -> None:
         """Forget what was told so far."""

@@ -15,6 +15,7 @@ from podwire.kernel import namespace
 
 PORT = 7777
 POLL_SECONDS = 0.2
+ASK_TIMEOUT_SECONDS = 10.0
 
 
 class Mirror:
@@ -54,16 +55,31 @@ def _plain(host: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def _listen(netns: Path, port: int) -> socket.socket:
-    """A listening socket that lives in the network namespace; this process stays where it is."""
+def ask(netns: Path, address: str, port: int = PORT) -> str:
+    """What the mirror at an address sees when it is called from a network namespace; raises OSError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with _socket_in(netns, family) as caller:
+        caller.settimeout(ASK_TIMEOUT_SECONDS)
+        caller.connect((address, port))
+        with caller.makefile() as answer:
+            return answer.read().strip()
+
+
+def _socket_in(netns: Path, family: socket.AddressFamily) -> socket.socket:
+    """A TCP socket that lives in the network namespace; this process stays where it is."""
     there = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
     home = namespace.open_own()
     try:
         with namespace.inside(there, home):
-            listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+            return socket.socket(family, socket.SOCK_STREAM)
     finally:
         os.close(there)
         os.close(home)
+
+
+def _listen(netns: Path, port: int) -> socket.socket:
+    """A socket that listens there, for both families."""
+    listener = _socket_in(netns, socket.AF_INET6)
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("::", port))

@@ -47,8 +47,3 @@ def route(place: Place, destination: str, gateway: str) -> None:
     """A route through a gateway; `default` is a destination too, of the gateway's family."""
     family = "-6" if ":" in gateway else "-4"
     run(["ip", "-n", place.netns, family, "route", "add", destination, "via", gateway])
-
-
-def sysctl(place: Place, key: str, value: str) -> None:
-    """Set a network setting in the place's namespace."""
-    run(["nsenter", f"--net={place.netns_path}", "--", "sysctl", "-q", "-w", f"{key}={value}"])

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from podwire.lab import cgroup, init, netns, root, service
+from podwire.lab import cgroup, init, netns, service
 from podwire.lab.command import TIMEOUT_SECONDS, Done, run
 from podwire.lab.place import FOLDER, Place
 from podwire.lab.service import Service
@@ -176,8 +176,3 @@ def remove_lab(lab: str) -> list[Place]:
     for place in places:
         remove(place)
     return places
-
-
-def inside_node() -> bool:
-    """Whether this process is itself in a node."""
-    return root.NODE_FOLDER.joinpath("services").is_dir()

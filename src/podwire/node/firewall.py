@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from ipaddress import collapse_addresses, ip_network
 from typing import Any
 
 from msgspec import Struct
 
+from podwire.plan.digest import blake2b
 from podwire.plan.operations import Network
 
 TABLE_PREFIX = "podwire-"

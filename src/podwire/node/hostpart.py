@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 
 from msgspec import Struct
 
 from podwire.cni.config import Configuration
 from podwire.plan import operations as op
+from podwire.plan.digest import blake2b
 from podwire.plan.operations import Interface, Operation
 from podwire.pod.wiring import PodAddress
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
@@ -14,6 +13,7 @@ from msgspec import Struct, field
 from podwire.node.hostpart import CREATED
 from podwire.node.settings import Peer, Settings
 from podwire.plan import operations as op
+from podwire.plan.digest import blake2b
 from podwire.plan.operations import Address, Interface, Network, Operation
 
 VXLAN_DEVICE = {4: "podwire-vx4", 6: "podwire-vx6"}

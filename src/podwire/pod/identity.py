@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from base64 import b32hexencode
 from functools import cached_property, lru_cache
-from hashlib import blake2b
 
 from msgspec import Struct
 
+from podwire.plan.digest import blake2b
 from podwire.plan.operations import Address
 
 PREFIX = "pw"

@@ -11,9 +11,8 @@ import time
 from podwire.cni import values as take
 from podwire.cni.errors import EXISTS, FIREWALL, IO_FAILURE, KERNEL_REFUSED, CniError
 from podwire.cni.result import Result
-from podwire.ipam.lease import write_last
 from podwire.kernel import namespace, read
-from podwire.kernel.apply import KernelRefusedError, apply
+from podwire.kernel.apply import Indexes, KernelRefusedError, apply
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import NetlinkError
 from podwire.kernel.nftables import NftablesError
@@ -24,7 +23,7 @@ from podwire.pod.identity import pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
 from podwire.verbs import delegate, leasing
 from podwire.verbs.call import Call, check_namespace
-from podwire.verbs.network import ensure, network_of
+from podwire.verbs.network import network_of
 
 SMALLEST_IPV6_MTU = 1280
 DEFAULT_MTU = 1500
@@ -49,7 +48,12 @@ def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | N
     """`_build` with every refusal as the CniError that people read."""
     network = call.config.name
     try:
-        return _build(call, host, requested, given)
+        try:
+            return _build(call, host, requested, given)
+        except KernelRefusedError:
+            # Perhaps somebody removed the bridge just now; the second time looks at everything anew.
+            call.networks.forget_ready()
+            return _build(call, host, requested, given)
     except KernelRefusedError as refused:
         raise CniError(KERNEL_REFUSED, f"network {network}: {refused}") from None
     except NetlinkError as refused:
@@ -64,29 +68,31 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
     config, attachment = call.config, call.attachment
     addresses = _delegated(given) if given else []
     network = network_of(config, addresses) if given else call.network
-    gateway_device, _ = ensure(host, network)
-    host.shared.networks[config.name, network.outbound] = network
-    claims = leasing.claim(host, config, requested, gateway_device.alias)
+    gateway_device = call.networks.gateway_device(host, network)
+    claims = first_claims = leasing.claim(host, config, requested, gateway_device.alias)
     first = [*claims.values(), *(one.interface.ip for one in addresses)]
     wiring = Wiring(attachment, config, _mac(call, first), call.request.netns)
     veth = wire.veth(wiring)
+    index_of = Indexes(host.socket)
     try:
-        apply(host.socket, [veth], pod_netns=call.netns)
+        apply(host.socket, [veth], index_of, pod_netns=call.netns)
     except KernelRefusedError as refused:
         raise _why_no_veth(call, host, refused) from None
     try:
         quiet6 = host.shared.ipv6 and (config.mtu or DEFAULT_MTU) >= SMALLEST_IPV6_MTU
         owner = SetAlias(veth.name, attachment.alias(_now()), quiet6)
         if given:
-            leasing.name_after(host, veth.name, owner, addresses)
+            leasing.name_after(host, index_of, owner, addresses)
             routes = wire.given_routes(config, given.routes, addresses)
         else:
-            claims = leasing.hold(host, veth.name, owner, claims, requested)
+            claims = leasing.hold(host, index_of, owner, claims, requested)
             addresses = leasing.as_pod_addresses(claims)
             routes = wire.chosen_routes(config, addresses)
-        mac = _mac(call, [one.interface.ip for one in addresses])
+        mac = wiring.pod_mac
+        if given is None and claims != first_claims:
+            mac = _mac(call, [*claims.values()])
         whole = Wiring(attachment, config, mac, call.request.netns, addresses, routes)
-        _wire(call, host, whole, veth.peer_mac, claims, gateway_device)
+        _wire(call, host, index_of, whole, veth.peer_mac, claims, gateway_device)
         return wire.result(whole, gateway_device.mac, config.mtu or DEFAULT_MTU)
     except BaseException:
         host.delete(veth.name)
@@ -94,14 +100,20 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
 
 
 def _wire(
-    call: Call, host: Host, wiring: Wiring, born_with: str, claims: leasing.Claims, gateway_device: read.Link
+    call: Call,
+    host: Host,
+    index_of: Indexes,
+    wiring: Wiring,
+    born_with: str,
+    claims: leasing.Claims,
+    gateway_device: read.Link,
 ) -> None:
     """The host's end, then the pod's end."""
     operations = wire.host_operations(wiring)
-    alias = write_last(gateway_device.alias, claims.items()) if claims else None
+    alias = host.shared.note_leases(gateway_device.name, gateway_device.alias, claims.items()) if claims else None
     if alias:
         operations.append(SetAlias(gateway_device.name, alias))
-    apply(host.socket, operations)
+    apply(host.socket, operations, index_of)
     operations = wire.pod_operations(wiring, born_with)
     with host.open_pod(call.netns) as pod:
         try:

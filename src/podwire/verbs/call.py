@@ -12,7 +12,7 @@ from podwire.cni.request import Request
 from podwire.kernel import namespace
 from podwire.kernel.host import Host
 from podwire.pod.identity import Attachment
-from podwire.verbs.network import Network
+from podwire.verbs.network import Network, Networks
 
 
 class Call(Struct, frozen=True, dict=True):
@@ -23,6 +23,7 @@ class Call(Struct, frozen=True, dict=True):
 
     request: Request
     network: Network
+    networks: Networks
     stdin: bytes
     netns: int
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 from podwire.cni.document import folded, parse
@@ -15,11 +13,11 @@ from podwire.verbs.call import Call
 TIMEOUT_SECONDS = {"ADD": 55, "DEL": 15, "CHECK": 15, "GC": 50, "STATUS": 1.5}
 
 
-def find(name: str, path: str) -> Path:
+def find(name: str, path: str) -> str:
     """The first regular file of that name in CNI_PATH; raises CniError naming both."""
     for folder in path.split(":"):
-        candidate = Path(folder, name)
-        if folder and candidate.is_file():
+        candidate = f"{folder}/{name}"
+        if folder and os.path.isfile(candidate):
             return candidate
     raise CniError(
         DELEGATE_FAILED,
@@ -32,12 +30,14 @@ def run(call: Call, verb: str) -> bytes:
 
     Its output goes into files, not pipes: a child that it leaves behind could hold a pipe open for ever.
     """
+    import subprocess  # noqa: PLC0415  most calls never need it, and a process for one call waits for its import
+
     plugin = find(call.config.ipam_type, call.request.path)
     environment = {"PATH": os.environ.get("PATH", os.defpath), **call.request.environment, "CNI_COMMAND": verb}
     with memory("stdin", call.stdin) as given, memory("stdout") as out, memory("stderr") as err:
         try:
             ended = subprocess.run(
-                [str(plugin)],
+                [plugin],
                 stdin=given,
                 stdout=out,
                 stderr=err,
@@ -59,7 +59,7 @@ def run(call: Call, verb: str) -> bytes:
 
 def memory(name: str, content: bytes = b"") -> Any:
     """A file in memory (memfd_create(2)), rewound to its start."""
-    file = open(os.memfd_create(f"podwire-{name}"), "r+b", buffering=0)  # noqa: PTH123, SIM115
+    file = open(os.memfd_create(f"podwire-{name}"), "r+b", buffering=0)  # noqa: SIM115
     file.write(content)
     file.seek(0)
     return file
@@ -71,7 +71,7 @@ def _content(file: Any) -> bytes:
     return content
 
 
-def _passed_on(plugin: Path, verb: str, status: int, answer: bytes, words: bytes) -> CniError:
+def _passed_on(plugin: str, verb: str, status: int, answer: bytes, words: bytes) -> CniError:
     try:
         told = folded(parse(answer))
         code, message = told.get("code"), told.get("msg")

@@ -17,7 +17,7 @@ from podwire.cni.versions import NEWEST, SUPPORTED, knows_verb
 from podwire.kernel.host import Host
 from podwire.verbs import add, check, collect, delegate, delete, loopback
 from podwire.verbs.call import Call
-from podwire.verbs.network import Network, network_of
+from podwire.verbs.network import Network, Networks, network_of
 
 CACHED_BYTES = 16 * 1024
 ABOUT = (
@@ -35,7 +35,7 @@ class Answer(Struct, frozen=True):
     to_stderr: bool = False
 
 
-def serve(environment: Mapping[str, str], stdin: bytes, netns: int, host: Host) -> Answer:
+def serve(environment: Mapping[str, str], stdin: bytes, netns: int, host: Host, networks: Networks) -> Answer:
     """Answer one call. Never raises: what nobody foresaw becomes an error object as well."""
     if not environment.get("CNI_COMMAND"):
         return Answer(0, ABOUT.encode(), to_stderr=True)
@@ -43,7 +43,7 @@ def serve(environment: Mapping[str, str], stdin: bytes, netns: int, host: Host) 
         request = parse_request(environment)
         if request.verb == "VERSION":
             return Answer(0, document.dump(versions(stdin)))
-        return _run(request, stdin, netns, host)
+        return _run(request, stdin, netns, host, networks)
     except CniError as refused:
         return refusal(refused, stdin)
     except Exception as unforeseen:  # noqa: BLE001  a traceback must never reach a runtime
@@ -69,7 +69,7 @@ def refusal(refused: CniError, stdin: bytes) -> Answer:
     return Answer(1, document.dump(body))
 
 
-def _run(request: Request, stdin: bytes, netns: int, host: Host) -> Answer:
+def _run(request: Request, stdin: bytes, netns: int, host: Host, networks: Networks) -> Answer:
     network = _cached(stdin) if len(stdin) <= CACHED_BYTES else network_of(parse_configuration(stdin))
     config = network.config
     if not knows_verb(config.version, request.verb):
@@ -78,7 +78,7 @@ def _run(request: Request, stdin: bytes, netns: int, host: Host) -> Answer:
             f"{request.verb} does not exist in cniVersion={config.version}: raise the configuration's cniVersion",
             f"supported versions: {', '.join(SUPPORTED)}",
         )
-    call = Call(request, network, stdin, netns)
+    call = Call(request, network, networks, stdin, netns)
     if request.verb == "ADD":
         run = loopback.add if config.type == "loopback" else add.add
         return Answer(0, document.dump(encode_result(run(call, host), config.version)))

@@ -12,7 +12,7 @@ from podwire.ipam.lease import RangeSet
 from podwire.kernel import read
 from podwire.kernel.apply import Indexes, apply
 from podwire.kernel.host import Host
-from podwire.plan.operations import AddAltname, Address, Operation, with_prefix
+from podwire.plan.operations import AddAltname, Address, SetAlias, with_prefix
 from podwire.pod.identity import parse_alias
 from podwire.pod.wiring import PodAddress
 
@@ -48,12 +48,12 @@ def claim(host: Host, config: Configuration, requested: Claims, gateway_alias: s
     return {group: requested.get(group) or host.shared.claim(group, gateway_alias) for group in config.range_sets}
 
 
-def hold(host: Host, device: str, owner: Operation, claims: Claims, requested: Claims) -> Claims:
-    """Lease an address of each range set for `device`; in the same batch goes `owner`, its alias.
+def hold(host: Host, index_of: Indexes, owner: SetAlias, claims: Claims, requested: Claims) -> Claims:
+    """Lease an address of each range set for the device that `owner`, its alias, is for; both go in one batch.
 
     Raises CniError 102 where a range is full and 103 where a requested address is taken; KernelRefusedError.
     """
-    index_of = Indexes(host.socket)
+    device = owner.device
     wanted = {str(address): group for group, address in claims.items()}
     taken = apply(host.socket, [owner, *(AddAltname(device, name) for name in wanted)], index_of)
     held = dict(claims)
@@ -67,9 +67,10 @@ def hold(host: Host, device: str, owner: Operation, claims: Claims, requested: C
     return held
 
 
-def name_after(host: Host, device: str, owner: Operation, addresses: list[PodAddress]) -> None:
+def name_after(host: Host, index_of: Indexes, owner: SetAlias, addresses: list[PodAddress]) -> None:
     """Addresses of another IPAM plug-in: the altname is for people, the lease is that plug-in's."""
-    apply(host.socket, [owner, *(AddAltname(device, str(one.interface.ip)) for one in addresses)])
+    names = [AddAltname(owner.device, str(one.interface.ip)) for one in addresses]
+    apply(host.socket, [owner, *names], index_of)
 
 
 def _next_free(host: Host, device: str, group: RangeSet, claimed: Address, index_of: Indexes) -> Address:

@@ -39,6 +39,40 @@ def network_of(config: Configuration, addresses: Sequence[PodAddress] = ()) -> N
     return Network(config, desired_part(config, addresses), outbound, tuple(passing))
 
 
+class Networks:
+    """The networks that this process knows, and the gateway devices of those that somebody keeps in order.
+
+    Where nobody does (`kept` is False: a process for one call), every call looks for itself.
+    """
+
+    def __init__(self, *, kept: bool = False) -> None:
+        self.kept = kept
+        self._known: dict[object, Network] = {}
+        self._ready: dict[object, Link] = {}
+
+    def remember(self, key: object, network: Network) -> None:
+        """A network to be looked after from now on."""
+        self._known[key] = network
+
+    def all(self) -> list[Network]:
+        return list(self._known.values())
+
+    def gateway_device(self, host: Host, network: Network) -> Link:
+        """The network's gateway device, everything being in place. Raises as `ensure` does."""
+        key = (network.config.name, network.part, network.outbound)
+        ready = self._ready.get(key)
+        if ready is None:
+            ready, _ = ensure(host, network)
+            self._known[key] = network
+            if self.kept:
+                self._ready[key] = ready
+        return ready
+
+    def forget_ready(self) -> None:
+        """Something failed that should not: the next call looks for itself."""
+        self._ready.clear()
+
+
 def ensure(host: Host, network: Network) -> tuple[Link, list[str]]:
     """Bring the host's part of a network about: its gateway device, and what was mended.
 

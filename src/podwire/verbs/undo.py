@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from podwire.kernel.host import Host
 from podwire.verbs.dispatch import Answer, serve
+from podwire.verbs.network import Networks
 
 
-def undo(environment: Mapping[str, str], stdin: bytes, answer: Answer, host: Host) -> None:
+def undo(environment: Mapping[str, str], stdin: bytes, answer: Answer, host: Host, networks: Networks) -> None:
     """DEL what a successful ADD made. Other verbs leave nothing to undo."""
     if environment.get("CNI_COMMAND") == "ADD" and answer.status == 0:
-        serve({**environment, "CNI_COMMAND": "DEL"}, stdin, -1, host)
+        serve({**environment, "CNI_COMMAND": "DEL"}, stdin, -1, host, networks)
