@@ -8,7 +8,7 @@ VENV := .venv
 SHIM := src/podwire/native/podwire
 
 # What must be there, by target. `apt-stamp` installs only what is missing, so a prepared machine needs no network.
-APT_BUILD := python3-venv gcc libc6-dev
+APT_BUILD := python3-venv gcc libc6-dev musl-tools
 APT_RUN := iproute2 libnftables1 nftables iputils-ping
 APT_TEST := strace containerd runc podman mmdebstrap busybox-static qemu-system-x86 cpio kmod conntrack iptables jq
 
@@ -32,7 +32,7 @@ $(VENV)/.build-stamp: pyproject.toml hatch_build.py
 	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-$(SHIM): shim/podwire.c hatch_build.py $(VENV)/.build-stamp
+$(SHIM): $(wildcard shim/*.[ch]) hatch_build.py $(VENV)/.build-stamp
 	$(VENV)/bin/python -c 'import hatch_build' 2>/dev/null || $(VENV)/bin/python -m pip install --quiet hatchling
 	$(VENV)/bin/python hatch_build.py
 

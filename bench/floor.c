@@ -123,6 +123,7 @@ static void route(int index, uint32_t destination, uint32_t gateway)
 static void veth(int index, int netns, const char *ip, const char *ifname, const uint8_t *host_mac, const uint8_t *pod_mac)
 {
 	char name[IFNAMSIZ], alias[256];
+	uint32_t one = 1;
 	struct ifinfomsg host = {.ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
 	struct ifinfomsg pod = {.ifi_index = POD_INDEX}, by_index = {.ifi_index = index};
 	struct nlmsghdr *message = open_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &host, sizeof host);
@@ -131,6 +132,8 @@ static void veth(int index, int netns, const char *ip, const char *ifname, const
 	snprintf(alias, sizeof alias, "podwire floor %s %s", getenv("CNI_CONTAINERID"), ifname);
 	attribute(IFLA_IFNAME, name, strlen(name) + 1);
 	attribute(IFLA_ADDRESS, host_mac, 6);
+	attribute(IFLA_NUM_TX_QUEUES, &one, sizeof one);
+	attribute(IFLA_NUM_RX_QUEUES, &one, sizeof one);
 	attribute(IFLA_IFALIAS, alias, strlen(alias));
 	struct rtattr *info = open_nest(IFLA_LINKINFO);
 	attribute(IFLA_INFO_KIND, "veth", 4);
@@ -138,6 +141,8 @@ static void veth(int index, int netns, const char *ip, const char *ifname, const
 	put(&pod, sizeof pod);
 	attribute(IFLA_IFNAME, ifname, strlen(ifname) + 1);
 	attribute(IFLA_ADDRESS, pod_mac, 6);
+	attribute(IFLA_NUM_TX_QUEUES, &one, sizeof one);
+	attribute(IFLA_NUM_RX_QUEUES, &one, sizeof one);
 	attribute(IFLA_NET_NS_FD, &netns, 4);
 	close_nest(peer);
 	close_nest(data);

@@ -6,14 +6,13 @@ import argparse
 from pathlib import Path
 
 from podwire.cli.errors import UserError
-
-DEFAULT_SOCKET = Path("/run/podwire/agent.sock")
+from podwire.cli.install import SOCKET
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument(
-        "--socket", type=Path, default=DEFAULT_SOCKET, metavar="PATH", help="where to serve (default: %(default)s)"
+        "--socket", type=Path, default=SOCKET, metavar="PATH", help="where to serve (default: %(default)s)"
     )
     parser.add_argument(
         "--config",

@@ -9,6 +9,7 @@ from podwire.cli.errors import UserError
 
 BIN_DIR = Path("/opt/cni/bin")
 CONF_DIR = Path("/etc/cni/net.d")
+SOCKET = Path("/run/podwire/agent.sock")
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from base64 import b32hexencode
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from podwire.plan.digest import blake2b
 from podwire.plan.operations import Address
@@ -24,26 +25,27 @@ ATTACHMENT_LETTERS = 9
 POD = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
-class Attachment(Struct, frozen=True, dict=True):
-    """What identifies an attachment (section 2: Operations), and the pod's `namespace/name` for people."""
+class Attachment(Struct, frozen=True):
+    """What identifies an attachment (section 2: Operations), and the pod's `namespace/name` for people.
+
+    `device` is the host's device: `pw`, 20 bits of the network's name, 45 bits of the whole identity.
+    `host_mac` is its MAC: locally administered, from the device's name. Both are computed, never given.
+    """
 
     network: str
     container_id: str
     ifname: str
     pod: str = ""
+    device: str = ""
+    host_mac: str = ""
 
-    @cached_property
-    def device(self) -> str:
-        """The host's device: `pw`, 20 bits of the network's name, 45 bits of the whole identity."""
+    def __post_init__(self) -> None:
         whole = f"{self.network}\0{self.container_id}\0{self.ifname}"
-        return network_prefix(self.network) + _letters(whole, ATTACHMENT_LETTERS)
-
-    @cached_property
-    def host_mac(self) -> str:
-        """The MAC of the host's end: locally administered, from the identity."""
-        raw = bytearray(blake2b(self.device.encode(), digest_size=6).digest())
+        device = network_prefix(self.network) + _letters(whole, ATTACHMENT_LETTERS)
+        raw = bytearray(blake2b(device.encode(), digest_size=6).digest())
         raw[0] = raw[0] & 0xFC | 0x02
-        return raw.hex(":")
+        force_setattr(self, "device", device)
+        force_setattr(self, "host_mac", raw.hex(":"))
 
     def alias(self, since: str) -> str:
         """`podwire <network> <container ID> <ifname> <since> [<namespace>/<pod>]`, at most 255 bytes.

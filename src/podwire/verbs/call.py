@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from msgspec import Struct
 
 from podwire.cni.config import Configuration
@@ -15,7 +13,7 @@ from podwire.pod.identity import Attachment
 from podwire.verbs.network import Network, Networks
 
 
-class Call(Struct, frozen=True, dict=True):
+class Call(Struct, frozen=True):
     """One call: its environment, its configuration, its standard input as it came, the pod's namespace.
 
     `netns` is an open descriptor of CNI_NETNS, -1 where the runtime named none or it could not be opened.
@@ -26,14 +24,11 @@ class Call(Struct, frozen=True, dict=True):
     networks: Networks
     stdin: bytes
     netns: int
+    attachment: Attachment
 
     @property
     def config(self) -> Configuration:
         return self.network.config
-
-    @cached_property
-    def attachment(self) -> Attachment:
-        return Attachment(self.config.name, self.request.container_id, self.request.ifname, self.request.pod)
 
 
 def check_namespace(call: Call, host: Host) -> None:

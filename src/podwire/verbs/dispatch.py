@@ -15,6 +15,7 @@ from podwire.cni.request import Request, parse_request
 from podwire.cni.result import encode_result
 from podwire.cni.versions import NEWEST, SUPPORTED, knows_verb
 from podwire.kernel.host import Host
+from podwire.pod.identity import Attachment
 from podwire.verbs import add, check, collect, delegate, delete, loopback
 from podwire.verbs.call import Call
 from podwire.verbs.network import Network, Networks, network_of
@@ -78,7 +79,8 @@ def _run(request: Request, stdin: bytes, netns: int, host: Host, networks: Netwo
             f"{request.verb} does not exist in cniVersion={config.version}: raise the configuration's cniVersion",
             f"supported versions: {', '.join(SUPPORTED)}",
         )
-    call = Call(request, network, networks, stdin, netns)
+    attachment = Attachment(config.name, request.container_id, request.ifname, request.pod)
+    call = Call(request, network, networks, stdin, netns, attachment)
     if request.verb == "ADD":
         run = loopback.add if config.type == "loopback" else add.add
         return Answer(0, document.dump(encode_result(run(call, host), config.version)))
