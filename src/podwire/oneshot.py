@@ -7,35 +7,61 @@ folders of the package and its libraries are added here.
 import os
 import sys
 
+BROKEN = (
+    '{"cniVersion":"1.1.0","code":11,"msg":"podwire cannot be loaded: its files are damaged or its libraries are'
+    ' missing: install podwire again"}'
+)
+
 
 def main() -> int:
     """Answer the call in the environment and on standard input; the exit status."""
-    sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), *sys.argv[1:]]  # noqa: PTH100, PTH120
+    sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), *sys.argv[1:]]
     sys.modules.setdefault("typing_extensions", None)  # type: ignore[arg-type]  # msgspec would load it, and inspect
-    from podwire.kernel.host import Host, Shared
-    from podwire.verbs.dispatch import serve
-    from podwire.verbs.network import Networks
-
+    try:
+        from podwire.kernel.host import Host, Shared
+        from podwire.verbs.dispatch import serve
+        from podwire.verbs.network import Networks
+        from podwire.verbs.undo import undo
+    except ImportError as missing:
+        write(2, f"podwire: {missing}\n".encode())
+        write(1, BROKEN.encode())
+        return 1
     environment = {key: value for key, value in os.environ.items() if key.startswith("CNI_")}
-    stdin = b""
-    if environment.get("CNI_COMMAND"):
-        try:
-            with open(0, "rb", closefd=False) as file:
-                stdin = file.read()
-        except OSError:
-            stdin = b""
-    netns = -1
-    if environment.get("CNI_NETNS"):
-        try:
-            netns = os.open(environment["CNI_NETNS"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except (OSError, ValueError):
-            netns = -1
-    answer = serve(environment, stdin, netns, Host(Shared()), Networks())
-    out = 2 if answer.to_stderr else 1
-    body = memoryview(answer.body)
-    while body:
-        body = body[os.write(out, body) :]
+    stdin = read_stdin() if environment.get("CNI_COMMAND") else b""
+    host, networks = Host(Shared()), Networks()
+    answer = serve(environment, stdin, open_netns(environment.get("CNI_NETNS", "")), host, networks)
+    if not write(2 if answer.to_stderr else 1, answer.body):
+        undo(environment, stdin, answer, host, networks)
+        return 1
     return answer.status
+
+
+def read_stdin() -> bytes:
+    """All of standard input; nothing where it is closed."""
+    try:
+        with open(0, "rb", closefd=False) as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def open_netns(path: str) -> int:
+    """A descriptor of the pod's namespace, -1 where there is none."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC) if path else -1
+    except (OSError, ValueError):
+        return -1
+
+
+def write(descriptor: int, body: bytes) -> bool:
+    """Write it all; False if nobody reads."""
+    rest = memoryview(body)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
