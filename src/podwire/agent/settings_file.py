@@ -83,4 +83,5 @@ def line_of(text: str, where: str, words: str = "") -> int:
                 break
             if name and re.match(rf"\s*\"?{re.escape(name)}\"?\s*=", lines[at]):
                 return at + 1
-    return start + 1
+    tables = [at for at, line in enumerate(lines) if quoted and re.match(rf"\s*\[+\s*{quoted[1]}\s*\]+", line)]
+    return (tables[0] if tables else start) + 1

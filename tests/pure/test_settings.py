@@ -1,0 +1,103 @@
+"""A node's file: what is accepted, and with which line and reason it is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from podwire.agent.settings_file import SettingsFileError, load
+
+GOOD = """\
+name = "worker-1"
+addresses = ["192.168.33.11"]
+pod_ranges = ["10.244.1.0/24"]
+cluster_ranges = ["10.244.0.0/16"]
+
+[tunnel]
+when = "auto"
+vni = 77
+
+[[peers]]
+name = "worker-2"
+addresses = ["192.168.33.12"]
+pod_ranges = ["10.244.2.0/24"]
+
+[[peers]]
+name = "worker-3"
+addresses = ["192.168.33.13"]
+pod_ranges = ["10.244.3.0/24"]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "podwire.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    settings, known = load(write(tmp_path, GOOD))
+    assert settings.name == "worker-1" and settings.vni == 77 and settings.port == 4789
+    assert list(settings.peers) == ["worker-2", "worker-3"] and len(known) == 2
+    assert str(settings.peers["worker-2"].pod_ranges[0]) == "10.244.2.0/24"
+
+
+def test_peers_that_did_not_change_are_not_parsed_again(tmp_path: Path) -> None:
+    first, known = load(write(tmp_path, GOOD))
+    second, _ = load(write(tmp_path, GOOD.replace("10.244.3.0", "10.244.4.0")), known)
+    assert second.peers["worker-2"] is first.peers["worker-2"]
+    assert second.peers["worker-3"] is not first.peers["worker-3"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "reason"),
+    [
+        ('when = "auto"', 'when = "maybe"', 7, "maybe"),
+        ("vni = 77", "vni = 16777216", 8, "16777215"),
+        ("vni = 77", 'vni = "77"', 8, "whole number"),
+        ('name = "worker-2"', 'name = "worker-1"', 11, "own name"),
+        ('name = "worker-3"', 'name = "worker-2"', 16, "peers[0]"),
+        ("10.244.3.0/24", "10.244.2.128/25", 18, "overlaps 10.244.2.0/24"),
+        ("10.244.3.0/24", "10.244.1.0/25", 18, "overlaps"),
+        ("10.244.3.0/24", "10.99.3.0/24", 18, "outside the cluster"),
+        ('["10.244.1.0/24"]', '["10.99.1.0/24"]', 3, "outside the cluster"),
+        ('["10.244.1.0/24"]', '["10.244.1.5/24"]', 3, "host bits"),
+        ('["10.244.1.0/24"]', "[]", 3, "empty"),
+        ('"192.168.33.12"', '"worker-2.example"', 12, "not an IP address"),
+        ('"192.168.33.12"', '"127.0.0.1"', 12, "cannot be a node's address"),
+        ('"192.168.33.12"', '"192.168.33.12", "192.168.33.14"', 12, "two addresses of a family"),
+        ('name = "worker-3"', 'name = "worker-3"\ncolour = "blue"', 17, "unknown key `colour`"),
+        ("[tunnel]", "[tunel]", 6, "unknown key `tunel`"),
+        ('addresses = ["192.168.33.11"]\n', "", 1, "missing key `addresses`"),
+        ('addresses = ["192.168.33.13"]\n', "", 15, "missing key `addresses`"),
+        ('addresses = ["192.168.33.11"]', 'addresses = "192.168.33.11"', 2, "a list"),
+        ("vni = 77", "vni = = 77", 8, "not TOML"),
+        ('name = "worker-1"', 'name = "Worker 1"', 1, "not a node name"),
+        ('name = "worker-1"', "mtu = 500", 1, "1280"),
+        ('["10.244.2.0/24"]', '["fd00:10:244:2::/64"]\ntunnel = "never"', 13, "outside the cluster"),
+    ],
+)
+def test_a_bad_file_is_refused_with_line_and_reason(tmp_path: Path, old: str, new: str, line: int, reason: str) -> None:
+    assert old in GOOD
+    path = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(SettingsFileError) as refused:
+        load(path)
+    words = str(refused.value)
+    assert words.startswith(f"{path}:{line}: ") and reason in words and "\n" not in words
+
+
+def test_a_family_without_address_or_tunnel_is_refused(tmp_path: Path) -> None:
+    text = GOOD.replace('["10.244.0.0/16"]', '["10.244.0.0/16", "fd00:10:244::/48"]')
+    text = text.replace('["10.244.2.0/24"]', '["fd00:10:244:2::/64"]\ntunnel = "never"')
+    with pytest.raises(SettingsFileError, match="IPv6 address of the peer, or a tunnel"):
+        load(write(tmp_path, text))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsFileError, match="No such file"):
+        load(tmp_path / "nothing.toml")
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsFileError, match="UTF-8"):
+        load(binary)
