@@ -72,8 +72,8 @@ class Node:
             pod.delete()
 
     def pod(self) -> Namespace:
-        """A fresh sandbox."""
-        self._pods.append(Namespace())
+        """A fresh sandbox, its `lo` up already, as a runtime's own call of `loopback` leaves it."""
+        self._pods.append(Host())
         return self._pods[-1]
 
     def config(self, **changes: Any) -> Config:

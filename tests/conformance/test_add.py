@@ -34,7 +34,7 @@ def test_add_makes_what_it_tells(node: Node) -> None:
 
 
 @pytest.mark.line(17)
-@pytest.mark.cells("all")
+@pytest.mark.cells("datapaths")
 def test_interfaces_of_the_result_exist(node: Node) -> None:
     """Line 17: each interface that the result lists is there with that MAC, on the host or in the sandbox."""
     attachment = node.added()
@@ -92,7 +92,7 @@ def _without_default_route(subject: Subject) -> dict[str, Any]:
 
 
 @pytest.mark.line(16)
-@pytest.mark.cells("all")
+@pytest.mark.cells("datapaths")
 def test_existing_interface_is_untouched(node: Node) -> None:
     """Line 16: IFNAME that exists already is an error, and stays as it is."""
     node.added()
@@ -104,7 +104,7 @@ def test_existing_interface_is_untouched(node: Node) -> None:
 
 
 @pytest.mark.line(16, 20)
-@pytest.mark.cells("all")
+@pytest.mark.cells("datapaths")
 def test_same_attachment_again(node: Node) -> None:
     """Lines 16 and 20: a second ADD of the same attachment is an error; the first keeps all it has."""
     attachment = node.added()
@@ -209,12 +209,8 @@ def test_a_failure_late_in_add_is_undone(node: Node) -> None:
     """Line 19: a route that the kernel refuses fails the ADD; everything done before it is undone."""
     node.added()
     pod = node.pod()
-    family = node.subject.families[0]
-    route = (
-        {"dst": "198.51.100.0/24", "gw": "203.0.113.1"}
-        if family == 4
-        else {"dst": "2001:db8:1::/64", "gw": "2001:db8::1"}
-    )
+    local = {4: {"dst": "198.51.100.0/24", "gw": "127.0.0.1"}, 6: {"dst": "2001:db8:1::/64", "gw": "::1"}}
+    route = local[node.subject.families[0]]
     with node.unchanged(pod):
         message = node.refused(node.plugin.cni_add(node.config(routes=[route]), "c1", pod.path))
         assert route["gw"] in message or route["dst"] in message

@@ -59,7 +59,7 @@ def _notices(node: Node, damage: Callable[[Attachment], str]) -> None:
 
 
 @pytest.mark.line(24)
-@pytest.mark.cells("all")
+@pytest.mark.cells("datapaths")
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_check_notices(node: Node, damage: str) -> None:
     """Line 24: interface, address, route missing or different: an error says which; nothing is mended."""
@@ -153,7 +153,7 @@ def test_extras_of_later_plugins_are_fine(node: Node) -> None:
 
 
 @pytest.mark.line("cri-o", 24)
-@pytest.mark.cells("all")
+@pytest.mark.cells("datapaths")
 def test_check_right_after_add(node: Node) -> None:
     """CRI-O checks right after ADD, before duplicate address detection could end."""
     for _ in range(5):

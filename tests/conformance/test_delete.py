@@ -32,7 +32,7 @@ def test_del_leaves_nothing(node: Node) -> None:
 
 
 @pytest.mark.line(21)
-@pytest.mark.cells("all")
+@pytest.mark.cells("datapaths")
 def test_del_repeated(node: Node) -> None:
     """Line 21: a repeated DEL succeeds, with the result, without it, and with CNI_NETNS empty."""
     attachment = node.added()
@@ -43,7 +43,7 @@ def test_del_repeated(node: Node) -> None:
 
 
 @pytest.mark.line(21, 23, "nerdctl")
-@pytest.mark.cells("all")
+@pytest.mark.cells("datapaths")
 def test_del_of_what_never_was(node: Node) -> None:
     """Lines 21 and 23: DEL of an attachment that was never added, as nerdctl sends before every ADD."""
     pod = node.pod()
@@ -53,7 +53,7 @@ def test_del_of_what_never_was(node: Node) -> None:
 
 
 @pytest.mark.line(21)
-@pytest.mark.cells("all")
+@pytest.mark.cells("datapaths")
 @pytest.mark.parametrize("kind", ["gone", "file", "folder", "empty"])
 def test_del_after_the_namespace_vanished(node: Node, kind: str) -> None:
     """Line 21: netns gone, or not a namespace any more, or empty: exit 0, and nothing is left on the host."""

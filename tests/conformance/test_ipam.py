@@ -102,7 +102,7 @@ def test_a_failure_after_the_ipam_plugin(node: Node, ipam: Ipam) -> None:
     """Line 19: when ADD fails after the IPAM plug-in gave addresses, they are given back by DEL."""
     _added(node, ipam)
     (ipam.notes / "order").unlink()
-    ipam.gives("10.50.0.9/24", routes=[{"dst": "198.51.100.0/24", "gw": "203.0.113.1"}])
+    ipam.gives("10.50.0.9/24", routes=[{"dst": "198.51.100.0/24", "gw": "127.0.0.1"}])
     pod = node.pod()
     with node.unchanged(pod):
         node.refused(node.plugin.cni_add(_config(node, ipam), "c1", pod.path, CNI_PATH=_path(node, ipam)))
@@ -205,7 +205,7 @@ def test_no_child_holds_the_output(node: Node, ipam: Ipam) -> None:
 
 
 @pytest.mark.line(36)
-@pytest.mark.cells("all")
+@pytest.mark.cells("datapaths")
 def test_output_ends_with_the_program(node: Node) -> None:
     """Line 36: when the program has ended, its stdout and stderr are at their end too."""
     pod = node.pod()

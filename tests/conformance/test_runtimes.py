@@ -30,6 +30,7 @@ def test_loopback(node: Node, version: str) -> None:
     """containerd calls `loopback` for every pod: lo comes up; DEL takes it down; both may be repeated."""
     loopback, config = _loopback(node), {**LOOPBACK, "cniVersion": version}
     pod = node.pod()
+    pod.run("ip", "link", "set", "lo", "down")
     outcome = loopback.cni_add(config, "c1", pod.path, "lo")
     assert outcome.ok, outcome
     assert outcome.document["cniVersion"] == version

@@ -17,7 +17,7 @@ HANG_GUARD_SECONDS = 15.0
 
 
 @pytest.mark.line(27)
-@pytest.mark.cells("all")
+@pytest.mark.cells("datapaths")
 def test_status_of_a_healthy_node(node: Node) -> None:
     """Line 27: exit 0 and nothing printed, before the first pod and after; it changes nothing."""
     with node.unchanged():

@@ -167,7 +167,7 @@ class Namespace:
 
 
 class Host(Namespace):
-    """A namespace that plays the node: `lo` is up, nothing else is there."""
+    """A namespace with `lo` up and nothing else: the node, or a sandbox that a runtime has prepared."""
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name)
