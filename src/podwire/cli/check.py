@@ -1,0 +1,111 @@
+"""`podwire check`: does every pod reach its host, the other pods, the other nodes and the outside?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from podwire.check.endpoints import Endpoint
+    from podwire.check.report import Report
+
+UNUSABLE = 2
+FAMILIES = {"v4": (4,), "v6": (6,), "dual": (4, 6)}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.add_argument(
+        "--topology",
+        type=Path,
+        metavar="FILE",
+        help="who takes part: pods, hosts and the outside of any number of nodes (JSON; default: this node's pods)",
+    )
+    parser.add_argument(
+        "--to",
+        action="append",
+        default=[],
+        metavar="ADDRESS[:PORT]",
+        help="an address outside of the cluster that pods must reach, by TCP as well if a port is given; repeatable",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="the agent's settings (TOML): its peers are called, too"
+    )
+    parser.add_argument(
+        "--family", choices=tuple(FAMILIES), default="dual", help="which addresses to check (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=1.5,
+        metavar="SECONDS",
+        help="how long to wait for each answer (default: %(default)s)",
+    )
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report as well")
+    parser.add_argument(
+        "-o", "--output", choices=("table", "json"), default="table", help="for people or for scripts (default: table)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check; 0: all works, 1: something fails, 2: the arguments make no check."""
+    from podwire.agent.settings_file import SettingsFileError
+    from podwire.check.endpoints import EndpointError
+    from podwire.check.run import check
+
+    if not 0.1 <= options.timeout <= 60:
+        return _unusable(f"--timeout: {options.timeout:g} is not between 0.1 and 60 seconds")
+    try:
+        report = check(_endpoints(options), families=FAMILIES[options.family], timeout_seconds=options.timeout)
+        if options.junit:
+            from podwire.check.junit import junit
+
+            options.junit.write_bytes(junit(report))
+    except (EndpointError, SettingsFileError) as wrong:
+        return _unusable(str(wrong))
+    except OSError as refused:
+        if isinstance(refused, PermissionError) or refused.filename is None:
+            raise
+        return _unusable(f"{refused.filename}: {refused.strerror}: name a file that can be written")
+    _print(report, options.output)
+    return 0 if report.ok else 1
+
+
+def _endpoints(options: argparse.Namespace) -> list[Endpoint]:
+    """Raises EndpointError, SettingsFileError."""
+    from podwire.agent.settings_file import load
+    from podwire.check.endpoints import EndpointError, parse_target, parse_topology
+    from podwire.check.local import read_endpoints
+
+    extra = [parse_target(text) for text in options.to]
+    if options.topology:
+        if options.config:
+            raise EndpointError("--config and --topology do not go together: the topology names the other nodes itself")
+        try:
+            return [*parse_topology(options.topology.read_bytes()), *extra]
+        except EndpointError as wrong:
+            raise EndpointError(f"{options.topology}: {wrong}") from None
+        except OSError as refused:
+            raise EndpointError(f"{options.topology}: {refused.strerror}: name a file that can be read") from None
+    settings = load(options.config)[0] if options.config else None
+    return [*read_endpoints(settings), *extra]
+
+
+def _unusable(words: str) -> int:
+    print(f"podwire: {words}", file=sys.stderr)
+    return UNUSABLE
+
+
+def _print(report: Report, output: str) -> None:
+    if output == "json":
+        import msgspec
+
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report.document()), indent=2).decode() + "\n")
+        return
+    from rich.console import Console
+
+    from podwire.check.matrix import show
+
+    show(report, Console(width=None if sys.stdout.isatty() else 160))
