@@ -4,7 +4,7 @@
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb
 # A sample of the kills: everything is some 10 to 20 times slower here.
 export PODWIRE_KILL_STRIDE=15
-export PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
+export HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
 
 busybox mount -t proc proc /proc
 busybox mount -t sysfs sys /sys
