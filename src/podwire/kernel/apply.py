@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from podwire.kernel.encode import encode
 from podwire.kernel.netlink import Netlink, NetlinkError
@@ -53,8 +53,11 @@ def apply(
     *,
     pod_netns: int = -1,
     pod: bool = False,
+    excused: Callable[[Operation, NetlinkError], bool] | None = None,
 ) -> list[Operation]:
     """Send operations as one batch; raises KernelRefusedError for the first refusal that matters.
+
+    All operations are tried, also behind a refusal; `excused` says which refusals do not matter to the caller.
 
     What is there already (EEXIST) does not matter for routes that may exist, and for altnames: those altnames
     are returned, since a taken name is an answer. Operations in one batch may not refer to a device that the
@@ -75,7 +78,9 @@ def apply(
         exists = refusal.errno == errno.EEXIST
         if exists and isinstance(operation, AddAltname):
             taken.append(operation)
-        elif not (exists and isinstance(operation, AddRoute) and operation.may_exist):
+        elif exists and isinstance(operation, AddRoute) and operation.may_exist:
+            continue
+        elif not (excused and excused(operation, refusal)):
             raise KernelRefusedError(operation, refusal, pod=pod)
     return taken
 

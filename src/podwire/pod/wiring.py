@@ -105,6 +105,7 @@ def _pod_route(wiring: Wiring, route: ResultRoute) -> op.AddRoute:
         metric=numbers.get("priority"),
         table=numbers.get("table"),
         scope=numbers.get("scope"),
+        onlink=wiring.routed,  # a second interface has the gateway's route on the first
     )
 
 
@@ -141,10 +142,19 @@ def given_routes(
     return routes
 
 
-def after_interface_up(operations: Sequence[Operation]) -> list[Operation]:
-    """The pod's operations without those that are done once its interface is up; addresses may be there."""
-    ups = [place for place, one in enumerate(operations) if isinstance(one, op.SetUp)]
-    return list(operations[ups[-1] + 1 :])
+def ipv6_operations(operations: Sequence[Operation]) -> list[Operation]:
+    """Those that need IPv6 on the pod's interface."""
+    return [one for one in operations if needs_ipv6(one)]
+
+
+def needs_ipv6(operation: Operation) -> bool:
+    """Is it about an IPv6 address, route or neighbour?"""
+    match operation:
+        case op.AddAddress(address=address) | op.AddNeighbour(address=address):
+            return address.version == 6
+        case op.AddRoute(destination=destination):
+            return destination.version == 6
+    return False
 
 
 def default_routes(addresses: Sequence[PodAddress], present: set[Network]) -> list[ResultRoute]:

@@ -14,9 +14,9 @@ from podwire.cni.result import Result
 from podwire.kernel import namespace, read
 from podwire.kernel.apply import Indexes, KernelRefusedError, apply
 from podwire.kernel.host import Host
-from podwire.kernel.netlink import NetlinkError
+from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.kernel.nftables import NftablesError
-from podwire.plan.operations import AddAddress, Address, SetAlias
+from podwire.plan.operations import AddAddress, Address, AddRoute, Operation, SetAlias
 from podwire.plan.operations import Network as IpNetwork
 from podwire.pod import wiring as wire
 from podwire.pod.identity import pod_mac
@@ -114,18 +114,35 @@ def _wire(
     if alias:
         operations.append(SetAlias(gateway_device.name, alias))
     apply(host.socket, operations, index_of)
-    operations = wire.pod_operations(wiring, born_with)
     with host.open_pod(call.netns) as pod:
-        try:
-            apply(pod, operations, pod=True)
-        except KernelRefusedError as refused:
-            if not (isinstance(refused.operation, AddAddress) and refused.number == errno.EACCES):
-                raise
-            # The namespace was born with IPv6 switched off; the configuration wants it on this interface.
-            setting = f"net/ipv6/conf/{wiring.ifname}/disable_ipv6"
-            namespace.write_sysctl_inside(call.netns, host.home, setting, "0")
-            apply(pod, wire.after_interface_up(operations), pod=True)
+        _wire_pod(call, host, pod, wire.pod_operations(wiring, born_with))
         host.pod_seconds += pod.busy_seconds
+
+
+def _wire_pod(call: Call, host: Host, pod: Netlink, operations: list[Operation]) -> None:
+    """The pod's end. Where its namespace was born with IPv6 switched off, it is switched on for the interface."""
+    ipv6_off = False
+
+    def excused(operation: Operation, refused: NetlinkError) -> bool:
+        nonlocal ipv6_off
+        if isinstance(operation, AddAddress) and wire.needs_ipv6(operation) and refused.errno == errno.EACCES:
+            ipv6_off = True
+        return (ipv6_off and wire.needs_ipv6(operation)) or _has_route(pod, operation)
+
+    apply(pod, operations, pod=True, excused=excused)
+    if ipv6_off:
+        setting = f"net/ipv6/conf/{call.request.ifname}/disable_ipv6"
+        namespace.write_sysctl_inside(call.netns, host.home, setting, "0")
+        again = wire.ipv6_operations(operations)
+        apply(pod, again, pod=True, excused=lambda operation, _: _has_route(pod, operation))
+
+
+def _has_route(pod: Netlink, operation: Operation) -> bool:
+    """Does another interface have this route already? The first one wins, whatever words the kernel has for it."""
+    if not isinstance(operation, AddRoute) or not operation.may_exist:
+        return False
+    destination = operation.destination
+    return any(one.destination == destination for one in read.routes(pod, destination.version))
 
 
 def _now() -> str:
