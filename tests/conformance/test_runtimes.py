@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.conformance.node import Node
+from tests.support.namespace import wait_until
 from tests.support.plugin import Plugin
+from tests.support.snapshot import snapshot
 
 LOOPBACK = {"cniVersion": "0.3.1", "name": "cni-loopback", "type": "loopback"}
 GO_CNI = {
@@ -132,3 +135,21 @@ def test_the_agent_dies(node: Node) -> None:
     assert attachment.pod.pings(other.addresses[0])
     node.silent(node.plugin.cni_gc(node.config(**{"cni.dev/valid-attachments": []})))
     assert not node.host_veths()
+
+
+@pytest.mark.line("agent", "containerd")
+@pytest.mark.cells("agent")
+@pytest.mark.podwire_decision
+def test_a_changed_configuration_comes_to_rest(node: Node) -> None:
+    """Pods added under two configurations of one network: the agent settles the node once, and leaves it alone."""
+    node.added(node.config(ipMasq=True))
+    node.added(node.config(ipMasq=True, subnet="10.22.0.0/24"))
+
+    def is_still() -> bool:
+        seen = set()
+        for _ in range(20):
+            seen.add(snapshot(node.host))
+            time.sleep(0.05)
+        return len(seen) == 1
+
+    assert wait_until(is_still, timeout_seconds=10)
