@@ -17,6 +17,7 @@ PROTOCOLS = {
     "tcp": {4: TCP, 6: TCP},
     "udp": {4: UDP, 6: UDP},
 }
+TUNNEL_STATES = ("new", "established")
 HOOKS = {
     "not sent": ("output", "postrouting"),
     "unanswered": ("ingress", "prerouting", "input"),
@@ -62,8 +63,11 @@ def too_large(case: Case) -> Iterator[Cause]:
 
 
 def _asked(case: Case, packet: Packet) -> Question:
-    """The lost packet as a firewall would see it."""
+    """The lost packet as a firewall would see it: in a tunnel, the outer one."""
     facts, gap = case.facts, case.gap
+    if gap.where == "not unwrapped" and packet.tunnel_from is not None and packet.tunnel_to is not None:
+        port = next((one.port for one in facts.devices.values() if one.kind == "vxlan"), 0)
+        return Question(packet.tunnel_from, packet.tunnel_to, UDP, port, came_by=gap.device, states=TUNNEL_STATES)
     outward = gap.where in ("inside", "not sent", "not wrapped")
     return Question(
         packet.source,

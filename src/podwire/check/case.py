@@ -54,7 +54,7 @@ class Case(Struct, frozen=True):
 
 def hop_words(gap: Gap) -> str:
     """Where it was lost: "between node-1 and node-2", "in node-1"."""
-    answer = "the answer, " if gap.way == "back" and gap.where not in ("unanswered", "not taken") else ""
+    answer = "on the way back, " if gap.way == "back" and gap.where not in ("unanswered", "not taken") else ""
     if gap.where == "between":
         return f"{answer}between {gap.at} and {gap.next}"
     return f"{answer}in {gap.at}"

@@ -23,6 +23,7 @@ from podwire.check.wires import (
     cannot_unwrap,
     cannot_wrap,
     device_down,
+    no_carrier,
     no_neighbour,
     other_mac_beyond,
     small_underlay,
@@ -34,11 +35,9 @@ Finder = Callable[[Case], Iterator[Cause]]
 
 
 def explain(case: Case) -> Cause:
-    """The most likely cause."""
-    for finder in FINDERS[case.gap.where]:
-        for cause in finder(case):
-            return cause
-    return _unknown(case)
+    """The first cause that is certain, else the first that is likely."""
+    found = [cause for finder in FINDERS[case.gap.where] for cause in finder(case)]
+    return next((one for one in found if one.sure), found[0] if found else _unknown(case))
 
 
 def _unknown(case: Case) -> Cause:
@@ -48,21 +47,23 @@ def _unknown(case: Case) -> Cause:
         words = "every packet was seen on its way there and back this time: it is lost now and then, or too late"
         return Cause(case.gap.at, words + legacy, (), "run the check again", sure=False)
     words = f"it ends in {case.facts.place}, and nothing that was looked at says why{said}{legacy}"
-    shown = command_at(case.facts, "perf", "trace", "--no-syscalls", "-e", "skb:kfree_skb")
-    return Cause(case.facts.place, words, shown, "watch the kernel's reasons for drops while pinging", sure=False)
+    shown = command_at(case.facts, "nstat", "-az")
+    advice = "see which of the kernel's counters of drops grows while you ping"
+    return Cause(case.facts.place, words, shown, advice, sure=False)
 
 
 FINDERS: dict[str, tuple[Finder, ...]] = {
-    "not sent": (device_down, no_route, no_neighbour, dropped),
+    "not sent": (device_down, no_route, no_carrier, no_neighbour, dropped),
     "unanswered": (
         *(wrong_mac, not_masqueraded, no_address, arrival_refused, device_down, no_route, no_neighbour),
         *(ignores_echo, dropped),
     ),
     "inside": (
-        *(wrong_mac, forwarding_off, default_only, arrival_refused, no_route, too_large, dropped, no_neighbour),
+        *(wrong_mac, forwarding_off, default_only, arrival_refused, no_route, no_carrier, too_large, dropped),
+        no_neighbour,
     ),
     "between": (not_masqueraded, default_only, small_underlay, other_mac_beyond, no_neighbour, underlay),
     "not unwrapped": (cannot_unwrap,),
     "not wrapped": (no_neighbour, cannot_wrap),
-    "not taken": (dropped,),
+    "not taken": (wrong_mac, dropped),
 }

@@ -49,7 +49,10 @@ class Way(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True):
-    """A place's part in a packet's way. `arrival_error` is the kernel's word on a packet that came in by its device."""
+    """A place's part in a packet's way. `arrival_error` is the kernel's word on a packet that came in by its device.
+
+    `back_device` is where the route to that packet's source leads.
+    """
 
     place: str
     family: int
@@ -57,6 +60,7 @@ class Facts(Struct, frozen=True):
     prefix: tuple[str, ...] = ()
     way: Way = Way()
     arrival_error: str = ""
+    back_device: str = ""
     neighbour: str = ""
     neighbour_mac: str = ""
     devices: Mapping[str, Device] = {}
@@ -86,11 +90,12 @@ def read_facts(places: Places, ask: Ask) -> Facts:
     def ip(*words: str) -> tuple[list[Row], str]:
         return _rows([*prefix, "ip", "-j", *words])
 
-    way = _way(ip, ask)
-    arrival = ""
+    way = _way(ip, str(ask.destination))
+    arrival, back = "", ""
     if ask.came_by and ask.came is not None:
         to, source = (str(one) for one in ask.came)
         arrival = ip("route", "get", to, "from", source, "iif", ask.came_by)[1]
+        back = _way(ip, source).device
     neighbour, mac = _neighbour(ip, way, ask.destination)
     devices = {one["ifname"]: _device(one) for one in ip("-d", "link", "show")[0]}
     rows = ip(f"-{family}", "address", "show")[0]
@@ -104,6 +109,7 @@ def read_facts(places: Places, ask: Ask) -> Facts:
         prefix=tuple(prefix),
         way=way,
         arrival_error=arrival,
+        back_device=back,
         neighbour=neighbour,
         neighbour_mac=mac,
         devices=devices,
@@ -114,12 +120,12 @@ def read_facts(places: Places, ask: Ask) -> Facts:
     )
 
 
-def _way(ip: Any, ask: Ask) -> Way:
+def _way(ip: Any, destination: str) -> Way:
     """Equals `ip route get ADDRESS`, then the same with `fibmatch`, which shows the route that was chosen."""
-    found, error = ip("route", "get", str(ask.destination))
+    found, error = ip("route", "get", destination)
     if not found:
         return Way(error=error)
-    matched, _ = ip("route", "get", "fibmatch", str(ask.destination))
+    matched, _ = ip("route", "get", "fibmatch", destination)
     one = found[0]
     return Way(
         device=str(one.get("dev", "")),
@@ -158,7 +164,8 @@ def _device(row: Row) -> Device:
 def _of_device(family: int, device: str) -> list[str]:
     if not device or "/" in device:
         return []
-    return [f"net/ipv{family}/conf/{device}/forwarding"]
+    filters = ["net/ipv4/conf/all/rp_filter", f"net/ipv4/conf/{device}/rp_filter"] if family == 4 else []
+    return [f"net/ipv{family}/conf/{device}/forwarding", *filters]
 
 
 def _read_sysctls(keys: Sequence[str]) -> dict[str, str]:

@@ -217,7 +217,7 @@ def _equal(have: Any, want: Any) -> bool | None:
     if isinstance(want, dict):
         return _within(have, want)
     if isinstance(have, (IPv4Address, IPv6Address)):
-        return str(have) == want
+        return bool(str(have) == want)
     if isinstance(have, int) and isinstance(want, str):
         known = TYPES.get(want) or TRANSPORTS.get(want)
         return bool(have in known) if known else None

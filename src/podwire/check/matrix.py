@@ -115,5 +115,5 @@ def _show_cause(same: Sequence[Failure], console: Console) -> None:
         line = Text(f"  {word}: ", style="dim")
         line.append(text, style="not dim")
         console.print(line, soft_wrap=True)
-    if first.seen:
-        console.print(Text(f"  seen: {first.seen[-1]}", style="dim"), soft_wrap=True)
+    if first.last:
+        console.print(Text(f"  seen last: {first.last}", style="dim"), soft_wrap=True)

@@ -27,7 +27,7 @@ FRAGMENT = 44
 
 
 class Packet(Struct, frozen=True):
-    """What matters of one captured packet; of one in VXLAN that of the packet inside, and the outer destination.
+    """What matters of one captured packet; of one in VXLAN that of the packet inside, and the outer addresses.
 
     `token` is the mark of a probe, `about` the token of the packet that an ICMP error complains of.
     """
@@ -43,6 +43,7 @@ class Packet(Struct, frozen=True):
     about: Packet | None = None
     mtu: int = 0
     to_mac: str = ""
+    tunnel_from: Address | None = None
     tunnel_to: Address | None = None
 
 
@@ -123,14 +124,9 @@ def _transport(data: bytes, source: Address, destination: Address, protocol: int
     if protocol == UDP and payload[:4] == b"\x08\0\0\0" and len(payload) > 22:
         inner = parse_frame(payload[8:])
         if inner is not None:
-            return _wrapped(inner, destination, to_mac)
+            return msgspec.structs.replace(inner, to_mac=to_mac, tunnel_from=source, tunnel_to=destination)
     found = payload[:TOKEN_BYTES] if protocol == UDP and payload.startswith(MARK) else b""
     return Packet(source, destination, protocol, source_port, destination_port, token=found, to_mac=to_mac)
-
-
-def _wrapped(inner: Packet, destination: Address, to_mac: str) -> Packet:
-    """The packet inside, with the outer destination, and the MAC of the frame that was really on the wire."""
-    return msgspec.structs.replace(inner, to_mac=to_mac, tunnel_to=destination)
 
 
 def _icmp(data: bytes, source: Address, destination: Address, protocol: int, to_mac: str) -> Packet:

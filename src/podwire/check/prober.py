@@ -27,6 +27,7 @@ EXTENDED_ERROR = struct.Struct("=IBBBBII")
 RECEIVE_BYTES = 65536
 SMALLEST_MTU = {4: 576, 6: 1280}
 STEP_BYTES = 10
+SO_RCVBUFFORCE, BURST_BYTES = 33, 4 << 20
 MOST_HOPS = 8
 ANSWER_ENOUGH_ERRORS = 2
 
@@ -34,9 +35,10 @@ ANSWER_ENOUGH_ERRORS = 2
 class Reply(Struct):
     """What came back for one question: an answer after `rtt_seconds` with `body`, or errors.
 
-    `told_mtu` is what the kernel or a router said about a packet that was too large, in bytes.
+    `told_mtu` is what the kernel or a router said about a packet of `sent_bytes` that was too large, in bytes.
     """
 
+    sent_bytes: int = 0
     answered: bool = False
     rtt_seconds: float = 0.0
     body: bytes = b""
@@ -100,11 +102,12 @@ def mtu(probe: Probe, device_mtu: int, timeout_seconds: float) -> Outcome:
             break
         size = reply.told_mtu
     passing = _largest(probe.address, size, timeout_seconds)
-    found = f"{passing} bytes pass" if passing else "nor do small ones pass"
+    found = f"{passing} bytes still pass" if passing else "nor do small ones pass"
     return Outcome(
         probe,
         "black hole",
         mtu=passing,
+        lost_bytes=size,
         words=f"packets of {size} bytes vanish without ICMP; {found}" + (f" ({words})" if words else ""),
     )
 
@@ -114,6 +117,7 @@ def _largest(address: Address, size: int, timeout_seconds: float) -> int:
     best = 0
     mark = _mark()
     with _raw(address) as client:
+        client.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BURST_BYTES)
         smallest = SMALLEST_MTU[address.version]
         for length in range(smallest, size, STEP_BYTES):
             with suppress(OSError):
@@ -141,7 +145,7 @@ def _echo(address: Address, packet_bytes: int, timeout_seconds: float, mark: byt
         def right(data: bytes) -> bool:
             return packets.is_echo_reply(address.version, data, mark)
 
-        return _ask(client, address, 0, message, timeout_seconds, right)
+        return _ask(client, address, 0, message, timeout_seconds, right, packet_bytes)
 
 
 def _raw(address: Address) -> socket.socket:
@@ -180,9 +184,10 @@ def _ask(
     message: bytes,
     timeout_seconds: float,
     right: Callable[[bytes], bool],
+    packet_bytes: int = 0,
 ) -> Reply:
     """Send, and send again, until the right answer comes, errors have come twice, or the time is over."""
-    reply, errors = Reply(), 0
+    reply, errors = Reply(packet_bytes), 0
     begun = time.monotonic()
     until = begun + timeout_seconds
     try:
@@ -212,6 +217,8 @@ def _take(client: socket.socket, family: int, reply: Reply, right: Callable[[byt
     """Receive what is there, answers and errors; how many errors."""
     found = 0
     for words, told in _errors(client, family):
+        if told >= reply.sent_bytes > 0:
+            continue  # about an earlier, larger packet
         reply.words, reply.told_mtu = words, told or reply.told_mtu
         found += 1
     try:

@@ -44,7 +44,7 @@ class Outcome(Struct, frozen=True):
     """What came of a probe.
 
     `rtt_seconds` to the answer; `seen` is the source that the other side saw; `mtu` the largest packet that passed,
-    in bytes; `words` say what went wrong, or nothing.
+    in bytes, `lost_bytes` that of those that vanished; `words` say what went wrong, or nothing.
     """
 
     probe: Probe
@@ -52,6 +52,7 @@ class Outcome(Struct, frozen=True):
     rtt_seconds: float = 0.0
     seen: Address | None = None
     mtu: int = 0
+    lost_bytes: int = 0
     words: str = ""
 
     @property

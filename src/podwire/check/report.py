@@ -16,7 +16,8 @@ class Failure(Struct, frozen=True):
     """What does not work between two endpoints, where it is lost, why, and what to do.
 
     `hop` is in words ("between node-1 and node-2"); `at` is the place to mend; `command` shows the cause; `seen` is
-    where the packets were seen, in order; `sure` is False where the cause is only likely.
+    where the packets were seen, in order, `last` the last place before the loss; `sure` is False where the cause is
+    only likely.
     """
 
     source: str
@@ -33,9 +34,10 @@ class Failure(Struct, frozen=True):
     advice: str
     sure: bool
     seen: tuple[str, ...]
+    last: str = ""
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome], hop: str, cause: Cause, seen: Sequence[str]) -> Failure:
+    def of(cls, outcomes: Sequence[Outcome], hop: str, cause: Cause, seen: Sequence[str], last: str = "") -> Failure:
         """The failure that a group of outcomes shares."""
         first = outcomes[0]
         return cls(
@@ -53,6 +55,7 @@ class Failure(Struct, frozen=True):
             advice=cause.advice,
             sure=cause.sure,
             seen=tuple(seen),
+            last=last,
         )
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from podwire.check.case import Case, Cause, command_at, wire_again
 from podwire.node.paths import VXLAN_DEVICE
+from podwire.pod.identity import PREFIX
 
 
 def no_route(case: Case) -> Iterator[Cause]:
@@ -25,11 +26,17 @@ def default_only(case: Case) -> Iterator[Cause]:
     if facts.kind != "host" or not case.to_pod or not facts.way.default:
         return
     words = f"{facts.place} has no route of its own to {case.to}: it goes by {facts.way.device}, the default route"
+    shown = command_at(facts, "ip", "route", "get", "fibmatch", case.to)
+    if case.after is not None and case.after.kind == "pod":
+        down = [one.name for one in facts.devices.values() if one.name.startswith(PREFIX) and not one.up]
+        words += f"; {', '.join(down)} is down" if down else ""
+        yield Cause(facts.place, words, shown, wire_again(case.after))
+        return
     tunnels = [facts.devices[name] for name in VXLAN_DEVICE.values() if name in facts.devices]
     if down := [one.name for one in tunnels if not one.up]:
         words += f"; the VXLAN device {down[0]} is down"
     advice = f"{wire_again(facts)}; see that its settings have the other node among the peers"
-    yield Cause(facts.place, words, command_at(facts, "ip", "route", "get", "fibmatch", case.to), advice)
+    yield Cause(facts.place, words, shown, advice)
 
 
 def forwarding_off(case: Case) -> Iterator[Cause]:
@@ -52,10 +59,15 @@ def arrival_refused(case: Case) -> Iterator[Cause]:
     if not facts.arrival_error or packet is None:
         return
     shown = command_at(facts, "ip", "route", "get", str(packet.destination), "from", str(packet.source), "iif", device)
-    if "cross-device" in facts.arrival_error:
-        key = f"net.ipv4.conf.{device}.rp_filter"
-        words = f"{facts.place} takes no packets from {packet.source} by {device}: the reverse path filter"
-        advice = f"give {facts.place} its route to {packet.source} by {device}, or set {key} to 2"
+    strict = max((value for key, value in facts.sysctls.items() if key.endswith("rp_filter")), default="") == "1"
+    if strict and facts.back_device != device:
+        way = facts.back_device or "nowhere"
+        words = (
+            f"the reverse path filter of {facts.place} takes no packets from {packet.source} by {device}: "
+            f"its route back leads to {way}"
+        )
+        shown = command_at(facts, "ip", "route", "get", str(packet.source))
+        advice = f"{wire_again(facts)}: with the route to {packet.source} by {device} the filter lets it pass"
     else:
         words = f"{facts.place} has no way from {device} to {packet.destination} ({facts.arrival_error})"
         advice = wire_again(facts)

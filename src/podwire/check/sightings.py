@@ -87,7 +87,7 @@ def find_gap(trace: Trace, sightings: Sequence[Sighting], tunnels: Mapping[str, 
     """
     ways: dict[str, dict[str, list[Sighting]]] = {"there": {}, "back": {}}
     for one in sightings:
-        way = way_of(trace, one.packet)
+        way = way_of(trace, one.packet) if one.place in trace.watched else None
         if way in ways:
             ways[way].setdefault(one.place, []).append(one)
     there = _leg(trace.path, trace.watched, ways["there"], tunnels, "there")
@@ -95,7 +95,8 @@ def find_gap(trace: Trace, sightings: Sequence[Sighting], tunnels: Mapping[str, 
         return there
     back = _leg(trace.path[::-1], trace.watched, ways["back"], tunnels, "back")
     if back is None:
-        return Gap("not taken", trace.path[0], way="back")
+        came = [one for one in ways["back"].get(trace.path[0], ()) if not one.outgoing]
+        return _gap("not taken", trace.path[0], came[-1] if came else None, "back")
     if back.where == "unanswered":
         asked = [one for one in ways["there"].get(back.at, ()) if not one.outgoing]
         return _gap("unanswered", back.at, asked[-1] if asked else None, "back")
@@ -152,5 +153,19 @@ def complaints(trace: Trace, sightings: Sequence[Sighting]) -> list[str]:
 
 
 def evidence(trace: Trace, sightings: Sequence[Sighting]) -> list[str]:
-    """The sightings of a trace in words, each once, in order."""
-    return list(dict.fromkeys(str(one) for one in sightings if way_of(trace, one.packet)))
+    """The sightings of a trace in words, each once: on the way there, complaints, on the way back."""
+    found = []
+    for number, one in enumerate(sightings):
+        way = way_of(trace, one.packet)
+        if way is not None and one.place in trace.watched:
+            place = trace.path.index(one.place)
+            found.append((("there", "error", "back").index(way), -place if way == "back" else place, number, str(one)))
+    return list(dict.fromkeys(words for _, _, _, words in sorted(found)))
+
+
+def sighted(gap: Gap) -> str:
+    """Where the lost packet was seen last, in words; empty if it was seen nowhere."""
+    if gap.packet is None:
+        return ""
+    outgoing = gap.where in ("between", "not wrapped")
+    return str(Sighting(gap.at, gap.device, outgoing, gap.packet, gap.other_mac))

@@ -18,7 +18,7 @@ from podwire.check.probes import Outcome
 from podwire.check.report import Failure, group
 from podwire.check.rewriting import explain_source
 from podwire.check.servers import Servers
-from podwire.check.sightings import Gap, Sighting, Trace, complaints, evidence, find_gap, way_of
+from podwire.check.sightings import Gap, Sighting, Trace, complaints, evidence, find_gap, sighted, way_of
 from podwire.kernel import read
 from podwire.kernel.netlink import Netlink
 from podwire.plan.operations import Address
@@ -98,7 +98,7 @@ class Tracer:
             port,
             tuple(dict.fromkeys(names)),
             frozenset(name for name in names if name in self._places),
-            source.mtu if probe.method == "mtu" else 0,
+            outcome.lost_bytes,
         )
 
     def _failure(
@@ -129,7 +129,7 @@ class Tracer:
             bare_at=self._bare(trace, own),
             complaints=complaints(trace, own),
         )
-        return Failure.of(outcomes, hop_words(gap), explain(case), evidence(trace, own))
+        return Failure.of(outcomes, hop_words(gap), explain(case), evidence(trace, own), sighted(gap))
 
     def _asker(self, trace: Trace, gap: Gap) -> Facts | None:
         """Where nothing was answered: the place that brought the question."""

@@ -28,6 +28,17 @@ def device_down(case: Case) -> Iterator[Cause]:
         yield Cause(facts.place, words, shown, f"raise it on the host (ip link set DEVICE up); or {wire_again(facts)}")
 
 
+def no_carrier(case: Case) -> Iterator[Cause]:
+    """A host's device towards a pod whose other end is down."""
+    facts = case.facts
+    device = facts.devices.get(facts.way.device)
+    if facts.kind == "host" and device is not None and not (device.up and device.carrier):
+        end = "its other end is down" if device.up else "it is down"
+        words = f"{device.name} of {facts.place}, the way to {case.to}, carries nothing: {end}"
+        shown = command_at(facts, "ip", "link", "show", device.name)
+        yield Cause(facts.place, words, shown, f"raise it, there or at its other end; {wire_again(facts)}")
+
+
 def no_neighbour(case: Case) -> Iterator[Cause]:
     facts = case.facts
     state = facts.neighbour
