@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from podwire.cni.document import folded
-from podwire.cni.errors import INVALID_CONFIGURATION, UNDECODABLE, CniError, shown
-from podwire.cni.versions import at_least
+from podwire.cni.errors import INCOMPATIBLE_VERSION, INVALID_CONFIGURATION, UNDECODABLE, CniError, shown
+from podwire.cni.versions import SUPPORTED, at_least
 from podwire.plan.operations import Address, Interface, Network
 
 ROUTE_NUMBERS = ("mtu", "advmss", "priority", "table", "scope")
@@ -128,8 +128,12 @@ def parse_result(raw: Any, where: str = "prevResult") -> Result:
     if not isinstance(raw, dict):
         raise CniError(UNDECODABLE, f"{where} is {shown(raw)}, not an object: pass on the result as it came")
     values = folded(raw)
-    if not isinstance(values.get("cniversion", ""), str):
-        raise CniError(UNDECODABLE, f"{where}.cniVersion={shown(values['cniversion'])} is not a string")
+    version = values.get("cniversion") or SUPPORTED[0]
+    if version not in SUPPORTED:
+        raise CniError(
+            INCOMPATIBLE_VERSION,
+            f"{where}.cniVersion={shown(version)} is not supported: use one of {', '.join(SUPPORTED)}",
+        )
     addresses = [_parse_address(one, where) for one in _objects(values, "ips", where)]
     routes = [_parse_route(one, where) for one in _objects(values, "routes", where)]
     for key in ("ip4", "ip6"):
