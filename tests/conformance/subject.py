@@ -24,6 +24,9 @@ NETWORKS: dict[str, tuple[str, ...]] = {
 class Absent:
     """Marks a key that `Subject.config_with` removes."""
 
+    def __repr__(self) -> str:
+        return "ABSENT"
+
 
 ABSENT = Absent()
 
