@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from podwire.lab.command import Done
-from podwire.lab.mirror import Mirror, ask
-from podwire.lab.outside import LINK_GATEWAY
+from tests.runtimes.mirror import Mirror, ask
 from tests.runtimes.world import CNI_BIN_DIR, CNI_CONF_DIR, DUAL, ONESHOT, WITH_AGENT, World, bare, world
 from tests.support.tools import tool
 
@@ -106,7 +105,7 @@ def test_portmap_leads_from_the_node_to_the_pod(bench: Bench, added: dict[str, A
     bench.tool("del", "two")  # both asked for the same port: leave it to the one that is called
     outside = bench.world.outside
     with Mirror(bench.netns("one"), POD_PORT):
-        assert ask(outside.place.netns_path, outside.seen_node[family], NODE_PORT) == bare(LINK_GATEWAY[family])
+        assert ask(outside.place.netns_path, outside.seen_node[family], NODE_PORT) == outside.addresses[family]
 
 
 def test_bandwidth_limits_the_pods_host_device(bench: Bench, added: dict[str, Any]) -> None:

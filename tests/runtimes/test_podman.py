@@ -10,7 +10,7 @@ import pytest
 
 from podwire.lab import images
 from podwire.lab.command import Done
-from podwire.lab.mirror import PORT
+from tests.runtimes.mirror import PORT
 from tests.runtimes.world import CNI_BIN_DIR, CNI_CONF_DIR, ONESHOT, WITH_AGENT, World, at_once, world
 
 # runc, since crun refuses mixed cgroups; no limit may be raised without CAP_SYS_RESOURCE; no journal to write to.
@@ -49,7 +49,7 @@ class Podman:
 
     def start(self, name: str) -> Container:
         """Run a container in the network of the plug-in."""
-        self.call("run", "--detach", "--name", name, "--cap-add", "NET_RAW", images.POD_IMAGE)
+        self.call("run", "--detach", "--name", name, "--cap-add", "NET_RAW", images.PAUSE)
         network = json.loads(self.call("inspect", name).output)[0]["NetworkSettings"]["Networks"]["lab"]
         addresses = (network["IPAddress"], network["GlobalIPv6Address"])
         return Container(name, tuple(address for address in addresses if address))
@@ -68,7 +68,7 @@ def podman(request: pytest.FixtureRequest) -> Iterator[Podman]:
     """podman with each wiring."""
     with world(request.param) as made:
         made.node.write("/etc/containers/containers.conf", CONTAINERS_CONF)
-        made.node.path("/root/image.tar").write_bytes(images.archive(images.busybox_image()))
+        made.node.path("/root/image.tar").write_bytes(images.built().read_bytes())
         here = Podman(made)
         here.call("load", "--quiet", "--input", "/root/image.tar")
         yield here

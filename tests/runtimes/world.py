@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
-from podwire.lab import network, node, outside, runtime
+from podwire.lab import lock, network, node, runtime
 from podwire.lab.containerd import CNI_BIN_DIR, CNI_CONF_DIR, Containerd, debian
-from podwire.lab.mirror import Mirror
-from podwire.lab.network import PodNetwork
+from podwire.lab.layout import CLUSTER, INTERNET_ADDRESS, Wish, layout
 from podwire.lab.node import Node
-from podwire.lab.outside import Outside, bare
 from podwire.lab.place import FOLDER, Place
+from podwire.lab.underlay import Underlay
+from tests.runtimes.mirror import Mirror
 from tests.support.namespace import Namespace, wait_until
 from tests.support.snapshot import Snapshot, difference, snapshot
 from tests.support.tools import reference_plugins, tool
@@ -29,6 +30,24 @@ AT_ONCE = 16
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 DUAL = ("10.244.1.0/24", "fd00:10:244:1::/64")
+# Read before what the agent or `podwire install` wrote: a runtime takes the first file in the order of names.
+CONFLIST = f"{CNI_CONF_DIR}/05-lab.conflist"
+VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
+ONE_NODE = layout(Wish(nodes=1))
+
+
+def bare(address: str) -> str:
+    """An address without its prefix length."""
+    return address.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A host far away that has no route to pods: its addresses, and those of the node as it sees them."""
+
+    place: Place
+    addresses: tuple[str, ...] = tuple(INTERNET_ADDRESS.values())
+    seen_node: tuple[str, ...] = ONE_NODE.nodes[0].addresses
 
 
 @dataclass(frozen=True)
@@ -47,20 +66,21 @@ class Wiring:
         return DUAL[:1] if self.plugin == "reference" else DUAL
 
     @property
-    def pod_network(self) -> PodNetwork:
-        """podwire's configuration for these ranges."""
-        return PodNetwork(self.plugin, self.subnets)
+    def gateways(self) -> list[str]:
+        """The addresses under which the node answers its pods: the first of each range."""
+        return [str(ip_network(subnet)[1]) for subnet in self.subnets]
 
     def plugins(self) -> list[dict[str, Any]]:
         """The part of a conflist that wires a pod."""
         if self.plugin != "reference":
-            return [self.pod_network.plugin()]
+            own = {"network": list(CLUSTER.values()), "subnet": ",".join(self.subnets)}
+            return [{"type": "podwire", "mode": self.plugin, **own}]
         ipam = {"type": "host-local", "subnet": self.subnets[0], "routes": [{"dst": "0.0.0.0/0"}]}
         return [{"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "ipam": ipam}]
 
     def conflist(self, *chained: dict[str, Any]) -> str:
         """The whole configuration, with other plug-ins after this one."""
-        head = {"cniVersion": "1.0.0", "cniVersions": network.VERSIONS, "name": "lab"}
+        head = {"cniVersion": "1.0.0", "cniVersions": VERSIONS, "name": "lab"}
         return json.dumps({**head, "plugins": [*self.plugins(), *chained]})
 
     def install(self, where: Node, *chained: dict[str, Any]) -> None:
@@ -70,10 +90,10 @@ class Wiring:
         if self.plugin == "reference":
             names += ["bridge", "host-local", "loopback"]
         else:
-            network.install(where, self.pod_network)
+            network.install(where)
         if names:
             runtime.install_programs(where, *(reference / name for name in names))
-        where.write(network.CONFLIST, self.conflist(*chained))
+        where.write(CONFLIST, self.conflist(*chained))
         if self.agent:
             network.start_agent(where)
 
@@ -108,7 +128,7 @@ class World:
     @property
     def gateways(self) -> list[str]:
         """What pods may call as their gateway."""
-        return self.wiring.pod_network.gateways()
+        return self.wiring.gateways
 
     @property
     def families(self) -> int:
@@ -145,10 +165,12 @@ _serial = iter(range(1_000_000))
 def world(wiring: Wiring, *chained: dict[str, Any]) -> Iterator[World]:
     """A node with an outside and the plug-in installed; all of it goes at the end, whatever happened."""
     lab = f"{LAB_PREFIX}-{os.getpid()}-{next(_serial)}"
-    here = Node(Place(lab, "node"))
+    underlay = Underlay(lab, ONE_NODE)
+    here, beyond = Node(underlay.node(ONE_NODE.nodes[0])), Outside(underlay.internet)
     try:
-        here.start()
-        beyond = outside.connect(here.place, Place(lab, "outside"))
+        with lock.hold(lab):
+            underlay.make()
+            here.start()
         wiring.install(here, *chained)
         with Mirror(beyond.place.netns_path):
             yield World(here, beyond, wiring)

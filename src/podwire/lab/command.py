@@ -40,7 +40,13 @@ def run(argv: Sequence[str], *, check: bool = True, stdin: str = "", timeout_sec
     such program, subprocess.TimeoutExpired (the command is then killed) if it takes too long.
     """
     ended = subprocess.run(
-        list(argv), input=stdin, capture_output=True, text=True, check=False, timeout=timeout_seconds
+        list(argv),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_seconds,
+        close_fds=False,  # Python's descriptors stay here anyway, but for a lab's lock
     )
     done = Done(tuple(argv), ended.returncode, ended.stdout, ended.stderr)
     if check and not done.ok:

@@ -1,4 +1,4 @@
-"""containerd in a node: its configuration for Debian's 1.6 and for 2.x, and the service that runs it. Pure.
+"""containerd in a node: its configuration for Debian's 1.6 and for 2.x, and the service that runs it.
 
 Only the two plug-in folders of CNI, the image of a pod's sandbox and what a small machine needs are set:
 `restrict_oom_score_adj` because without CAP_SYS_RESOURCE no score may be lowered.
@@ -7,15 +7,20 @@ Only the two plug-in folders of CNI, the image of a pod's sandbox and what a sma
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from podwire.lab.command import CommandError, run
+from podwire.lab.programs import NotInstalledError
 from podwire.lab.service import Service
 
+NAME = "containerd"
 SOCKET = "/run/containerd/containerd.sock"
 CONFIG = "/etc/containerd/config.toml"
 CNI_BIN_DIR = "/opt/cni/bin"
 CNI_CONF_DIR = "/etc/cni/net.d"
+_VERSION = re.compile(r"\sv?(\d+)\.\d+")
 
 _VERSION_2 = """\
 version = 2
@@ -67,13 +72,23 @@ class Containerd:
         """The service that runs it. Its shim must be of its own version: its folder comes first in PATH."""
         path = f"{self.programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         argv = (str(self.programs / "containerd"), "--config", CONFIG)
-        return Service("containerd", argv, {"PATH": path}, after=(CONFIG,))
+        return Service(NAME, argv, {"PATH": path}, after=(CONFIG,))
 
-    def ctr(self, *arguments: str) -> list[str]:
+    def ctr(self, *arguments: str, socket: str = SOCKET) -> list[str]:
         """A `ctr` command in the namespace of Kubernetes' images and pods."""
-        return [str(self.programs / "ctr"), "--address", SOCKET, "--namespace", "k8s.io", *arguments]
+        return [str(self.programs / "ctr"), "--address", socket, "--namespace", "k8s.io", *arguments]
 
 
 def debian() -> Containerd:
     """The containerd of Debian 12 (1.6)."""
     return Containerd(Path("/usr/bin"), 2)
+
+
+def found(programs: Path) -> Containerd:
+    """The containerd in a folder, whatever its version; raises NotInstalledError."""
+    try:
+        answer = run([str(programs / NAME), "--version"]).output
+    except (OSError, CommandError) as failed:
+        raise NotInstalledError(f"{programs} holds no containerd that runs here: {failed}") from None
+    version = _VERSION.search(answer)
+    return Containerd(programs, 3 if version and int(version[1]) >= 2 else 2)

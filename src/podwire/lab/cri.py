@@ -1,16 +1,17 @@
-"""Pods by the container runtime interface, as a kubelet makes them, driven by `crictl` inside a node."""
+"""Pods by the container runtime interface, as a kubelet makes them: `crictl`, on a node's socket."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from podwire.lab import containerd, images
-from podwire.lab.command import Done
+from podwire.lab.command import Done, run
 from podwire.lab.node import Node
 
 CALL_TIMEOUT_SECONDS = 120
@@ -48,20 +49,35 @@ def container_config(name: str, image: str, command: Sequence[str] = ()) -> dict
     return {**config, "command": list(command)} if command else config
 
 
+def addresses_in(status: dict[str, Any]) -> tuple[str, ...]:
+    """The addresses in a PodSandboxStatus, as the runtime reports them to a kubelet."""
+    network = status.get("network") or {}
+    more = (each["ip"] for each in network.get("additionalIps") or [])
+    return tuple(address for address in (network.get("ip"), *more) if address)
+
+
 @dataclass(frozen=True)
 class Cri:
     """The runtime of one node, asked through `crictl`. Several threads may use it at once."""
 
     node: Node
     crictl: Path
-    endpoint: str = f"unix://{containerd.SOCKET}"
     namespace: str = "default"
-    folder: str = field(default="/run/pods", repr=False)  # of the node
 
     def call(self, *arguments: str, check: bool = True, timeout_seconds: int = CALL_TIMEOUT_SECONDS) -> Done:
         """One crictl command; raises CommandError with the runtime's words."""
-        options = ("--runtime-endpoint", self.endpoint, "--timeout", f"{timeout_seconds}s")
-        return self.node.run(str(self.crictl), *options, *arguments, check=check, timeout_seconds=timeout_seconds + 10)
+        endpoint = f"unix://{self.node.path(containerd.SOCKET)}"
+        own = (
+            "--config",
+            str(self.node.path("/etc/crictl.yaml")),
+            "--runtime-endpoint",
+            endpoint,
+            "--image-endpoint",
+            endpoint,
+            "--timeout",
+            f"{timeout_seconds}s",
+        )
+        return run([str(self.crictl), *own, *arguments], check=check, timeout_seconds=timeout_seconds + 10)
 
     def ask(self, command: str, *arguments: str) -> dict[str, Any]:
         """One crictl command that answers with a JSON object."""
@@ -80,24 +96,32 @@ class Cri:
     def run_pod(
         self,
         name: str,
-        image: str = images.POD_IMAGE,
+        image: str = images.BASH,
         command: Sequence[str] = (),
         ports: Sequence[dict[str, Any]] = (),
     ) -> Pod:
         """Make a pod with one container and start it; what failed half-way is for `remove_all`."""
-        pod_file, container_file = f"{self.folder}/{name}.json", f"{self.folder}/{name}.container.json"
-        self.node.write(pod_file, json.dumps(sandbox_config(name, self.namespace, ports)))
-        self.node.write(container_file, json.dumps(container_config(name, image, command)))
-        sandbox = self.call("runp", pod_file).output.strip()
-        container = self.call("create", "--no-pull", sandbox, container_file, pod_file).output.strip()
-        self.call("start", container)
+        container = self.begin_pod(name, image, command, ports)
+        sandbox = self.sandbox_of(container)
         return Pod(name, sandbox, container, self.addresses(sandbox))
+
+    def begin_pod(
+        self, name: str, image: str, command: Sequence[str] = (), ports: Sequence[dict[str, Any]] = ()
+    ) -> str:
+        """Make and start a pod with one container; the container's id."""
+        with tempfile.TemporaryDirectory(prefix="podwire-pod-") as folder:
+            pod, container = Path(folder, "pod.json"), Path(folder, "container.json")
+            pod.write_text(json.dumps(sandbox_config(name, self.namespace, ports)))
+            container.write_text(json.dumps(container_config(name, image, command)))
+            return self.call("run", "--no-pull", str(container), str(pod)).output.strip()
+
+    def sandbox_of(self, container: str) -> str:
+        """The id of the pod that a container is in."""
+        return str(self.ask("inspect", container)["info"]["sandboxID"])
 
     def addresses(self, sandbox: str) -> tuple[str, ...]:
         """The addresses of a pod as the runtime reports them to a kubelet."""
-        network = self.ask("inspectp", sandbox)["status"]["network"]
-        more = (each["ip"] for each in network.get("additionalIps") or [])
-        return tuple(address for address in (network["ip"], *more) if address)
+        return addresses_in(self.ask("inspectp", sandbox)["status"])
 
     def sandboxes(self) -> list[str]:
         """The ids of all pods, running or not."""

@@ -1,105 +1,149 @@
-"""Container images built on this machine from Debian's packages: no registry is asked.
+"""The images of the lab's pods, built on this machine from Debian's packages: no registry is asked.
 
-An image is a `docker-archive`: a tar of a configuration, layers and a manifest, which containerd, podman and docker
-all read. It is built the same from the same files, byte for byte.
+They are built once and kept under `${PODWIRE_CACHE:-~/.cache/podwire}/images/`, in a folder named by a hash of all
+that decides what is in them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import subprocess
-import tarfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import os
+import tempfile
 from pathlib import Path
 
-BUSYBOX = Path("/bin/busybox")
-POD_IMAGE = "localhost/podwire-lab/busybox:latest"
-PAUSE_IMAGE = "localhost/podwire-lab/pause:latest"
+from podwire.lab import packages, programs
+from podwire.lab.archive import Image, Member, archive, layer
+from podwire.lab.command import run
+
+PAUSE, NGINX, BASH = (f"localhost/podwire-lab/{name}:latest" for name in ("pause", "nginx", "bash"))
+NAMES = {"nginx": NGINX, "bash": BASH}
 # Sleeps until it is told to end: a shell as process 1 takes no signal that it has no trap for.
 SLEEP = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; sleep 1000000000 & wait")
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image: its names, its layers (tars), and what it runs."""
-
-    names: tuple[str, ...]
-    layers: tuple[bytes, ...]
-    command: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes = b"", **attributes: object) -> None:
-    """One member with no owner but root and no time but the epoch."""
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    for key, value in attributes.items():
-        setattr(member, key, value)
-    tar.addfile(member, io.BytesIO(content))
-
-
-def _tar(members: Iterable[tuple[str, bytes, Mapping[str, object]]]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name, content, attributes in members:
-            _add(tar, name, content, **attributes)
-    return out.getvalue()
-
-
-def busybox_layer(program: bytes, applets: Iterable[str]) -> bytes:
-    """A whole small system: busybox, a name for each of its applets, and the files that programs expect."""
-    folder: dict[str, object] = {"type": tarfile.DIRTYPE, "mode": 0o755}
-    link: dict[str, object] = {"type": tarfile.SYMTYPE, "mode": 0o777, "linkname": "/bin/busybox"}
-    plain: dict[str, object] = {"mode": 0o644}
-    folders = ("bin", "dev", "etc", "proc", "root", "run", "sys", "usr", "usr/bin", "usr/sbin", "var")
-    return _tar(
-        [
-            *((name, b"", folder) for name in folders),
-            ("tmp", b"", {**folder, "mode": 0o1777}),
-            ("bin/busybox", program, {"mode": 0o755}),
-            *((f"bin/{applet}", b"", link) for applet in sorted(set(applets)) if applet != "busybox"),
-            ("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n", plain),
-            ("etc/group", b"root:x:0:\nnogroup:x:65534:\n", plain),
-        ]
-    )
-
-
-def archive(image: Image) -> bytes:
-    """The image as a docker-archive."""
-    digests = [hashlib.sha256(layer).hexdigest() for layer in image.layers]
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "created": "1970-01-01T00:00:00Z",
-        "config": {
-            "Cmd": list(image.command),
-            "Env": [f"{key}={value}" for key, value in image.environment.items()],
-            "WorkingDir": "/",
-        },
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
-        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "podwire lab"} for _ in digests],
+BUSYBOX = "/bin/busybox"
+SHELL_PROGRAMS = {
+    "/usr/bin/bash": "bash",
+    "/usr/bin/curl": "curl",
+    "/usr/bin/ping": "iputils-ping",
+    "/usr/sbin/ip": "iproute2",
+}
+_NGINX_PROGRAM = "/usr/sbin/nginx"
+_NGINX_CONF = """\
+daemon off;
+worker_processes 1;
+pid /run/nginx.pid;
+error_log stderr;
+events {}
+http {
+    access_log /dev/stdout;
+    server {
+        listen 80;
+        listen [::]:80;
+        default_type text/plain;
+        location / { return 200 "nginx in pod $hostname, asked by $remote_addr\\n"; }
     }
-    config_bytes = json.dumps(config, sort_keys=True).encode()
-    config_name = f"{hashlib.sha256(config_bytes).hexdigest()}.json"
-    layer_names = [f"{digest}.tar" for digest in digests]
-    manifest = [{"Config": config_name, "RepoTags": list(image.names), "Layers": layer_names}]
-    return _tar(
+}
+"""
+_PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
+_GROUP = b"root:x:0:\nnogroup:x:65534:\n"
+
+
+def folder() -> Path:
+    """Where built images are kept."""
+    return programs.cache() / "images"
+
+
+def built() -> Path:
+    """The archive with all images, built if it is not there; raises NotInstalledError, CommandError."""
+    target = folder() / f"lab-{_key()}.tar"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as beside:
+            try:
+                beside.write(archive(images()))
+                Path(beside.name).replace(target)
+            finally:
+                Path(beside.name).unlink(missing_ok=True)
+    return target
+
+
+def _key() -> str:
+    """A hash of this recipe, the release, and the versions of what is installed."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest.update(Path("/etc/os-release").read_bytes())
+    digest.update(packages.versions([*SHELL_PROGRAMS.values(), "busybox-static", "nginx", "libc6"]).encode())
+    return digest.hexdigest()[:16]
+
+
+def images() -> list[Image]:
+    """All images, from the packages' files; raises NotInstalledError, CommandError."""
+    base, architecture = base_layer(), packages.architecture()
+    shell = layer(
         [
-            (config_name, config_bytes, {}),
-            *((name, layer, {}) for name, layer in zip(layer_names, image.layers, strict=True)),
-            ("manifest.json", json.dumps(manifest).encode(), {}),
+            *(member for path, package in SHELL_PROGRAMS.items() for member in packages.program(path, package)),
+            # As `sh`, too: busybox's takes its own ip and ping before those of the PATH.
+            *(Member(f"bin/{name}", target="/usr/bin/bash") for name in ("bash", "sh")),
+        ]
+    )
+    wanted = (
+        (PAUSE, (base,), SLEEP),
+        (NGINX, (base, nginx_layer()), (_NGINX_PROGRAM,)),
+        (BASH, (base, shell), SLEEP),
+    )
+    return [Image((name,), layers, command, architecture=architecture) for name, layers, command in wanted]
+
+
+def nginx_layer() -> bytes:
+    """nginx, from the installed package or else from the archive's, and a configuration that answers with names."""
+    with tempfile.TemporaryDirectory() as here:
+        root = Path("/")
+        if not Path(_NGINX_PROGRAM).exists():
+            root = Path(here)
+            packages.unpack("nginx", root)
+        members = packages.program(_NGINX_PROGRAM, "nginx", root)
+    return layer(
+        [
+            *members,
+            Member("etc/nginx/nginx.conf", _NGINX_CONF.encode()),
+            Member("var/log/nginx", mode=0o755, folder=True),
+            Member("var/lib/nginx", mode=0o755, folder=True),
         ]
     )
 
 
-def busybox_image(busybox: Path = BUSYBOX) -> Image:
-    """Debian's static busybox as the image of a pod's sandbox and of a pod: it sleeps, and has ping, nc, wget.
+def base_layer() -> bytes:
+    """A whole small system: busybox, a name for each of its applets, and the files that programs expect.
 
-    Raises FileNotFoundError where the package busybox-static is not installed.
+    Raises NotInstalledError where the package busybox-static is not installed.
     """
-    listed = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True)
-    layer = busybox_layer(busybox.resolve().read_bytes(), listed.stdout.split())
-    return Image((POD_IMAGE, PAUSE_IMAGE), (layer,), SLEEP)
+    members = packages.program(BUSYBOX, "busybox-static")
+    applets = run([BUSYBOX, "--list"]).output.split()
+    empty = ("dev", "proc", "root", "run", "sys", "usr/bin", "usr/sbin", "var")
+    return layer(
+        [
+            *members,
+            *(Member(f"bin/{applet}", target=BUSYBOX) for applet in applets if applet != "busybox"),
+            *(Member(name, mode=0o755, folder=True) for name in empty),
+            Member("tmp", mode=0o1777, folder=True),
+            Member("etc/passwd", _PASSWD),
+            Member("etc/group", _GROUP),
+        ]
+    )
+
+
+def pulled(reference: str) -> Path:
+    """An image of a registry, or an archive that lies here, as a file to import.
+
+    Pulled by podman into a store of its own that goes afterwards; raises NotInstalledError, CommandError.
+    """
+    if os.sep in reference and Path(reference).is_file():
+        return Path(reference)
+    podman = str(programs.find("podman"))
+    folder().mkdir(parents=True, exist_ok=True)
+    target = folder() / f"pulled-{hashlib.sha256(reference.encode()).hexdigest()[:16]}.tar"
+    with tempfile.TemporaryDirectory(prefix="podwire-pull-") as store:
+        apart = [podman, "--root", f"{store}/root", "--runroot", f"{store}/run", "--storage-driver", "vfs"]
+        beside = Path(store, "image.tar")
+        run([*apart, "pull", "--quiet", reference], timeout_seconds=600)
+        run([*apart, "save", "--quiet", "--format", "docker-archive", "--output", str(beside), reference])
+        target.write_bytes(beside.read_bytes())
+    return target

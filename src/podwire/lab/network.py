@@ -1,68 +1,63 @@
-"""podwire in a node of the lab: its configuration, its plug-in and its agent, installed as on a real node."""
+"""podwire in a node of the lab: its plug-in, its agent and the agent's file, as on any machine."""
 
 from __future__ import annotations
 
-import ipaddress
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from podwire.agent import installation
 from podwire.lab import containerd, programs
+from podwire.lab.layout import Layout, NodePlan
 from podwire.lab.node import Node
 from podwire.lab.service import Service
 
+AGENT = "podwire"
 AGENT_SOCKET = "/run/podwire/agent.sock"
-# Read before what `podwire install` wrote: a runtime takes the first file in the order of names.
-CONFLIST = f"{containerd.CNI_CONF_DIR}/05-lab.conflist"
-CLUSTER = ("10.244.0.0/16", "fd00:10:244::/48")
-VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
+SETTINGS = "/etc/podwire/podwire.toml"
+CONFLIST = f"{containerd.CNI_CONF_DIR}/{installation.CONFIGURATION}"
 
 
-@dataclass(frozen=True)
-class PodNetwork:
-    """A node's pod network: how pods are wired, and out of which ranges they get their addresses."""
-
-    mode: str = "routed"
-    subnets: tuple[str, ...] = ("10.244.1.0/24",)
-    cluster: tuple[str, ...] = CLUSTER
-    name: str = "lab"
-
-    def plugin(self) -> dict[str, Any]:
-        """podwire's part of the configuration."""
-        families = {ipaddress.ip_network(subnet).version for subnet in self.subnets}
-        cluster = [each for each in self.cluster if ipaddress.ip_network(each).version in families]
-        return {
-            "type": "podwire",
-            "mode": self.mode,
-            "network": cluster if len(cluster) > 1 else cluster[0],
-            "subnet": ",".join(self.subnets),
-        }
-
-    def conflist(self) -> str:
-        """The whole configuration; 1.0.0 because older runtimes take nothing newer, and the newer ones read on."""
-        head = {"cniVersion": "1.0.0", "cniVersions": VERSIONS, "name": self.name}
-        return json.dumps({**head, "plugins": [self.plugin()]}, indent=1)
-
-    def gateways(self) -> list[str]:
-        """The addresses under which the node answers its pods: the first of each range."""
-        return [str(ipaddress.ip_network(subnet)[1]) for subnet in self.subnets]
+def settings(layout: Layout, plan: NodePlan) -> str:
+    """A node's file for the agent (TOML): itself, the cluster, and every other node as a peer."""
+    wish = layout.wish
+    lines = [
+        f"name = {json.dumps(plan.name)}",
+        *_place(plan),
+        f"cluster_ranges = {json.dumps(layout.cluster)}",
+        f"mode = {json.dumps(wish.mode)}",
+        "",
+        "[tunnel]",
+        f"when = {json.dumps(wish.tunnel)}",
+    ]
+    for peer in layout.nodes:
+        if peer is not plan:
+            lines += ["", "[[peers]]", f"name = {json.dumps(peer.name)}", *_place(peer)]
+    return "\n".join(lines) + "\n"
 
 
-def install(node: Node, network: PodNetwork) -> None:
-    """Put podwire and its configuration where the node's runtime looks."""
-    folders = ("--bin-dir", containerd.CNI_BIN_DIR, "--conf-dir", containerd.CNI_CONF_DIR)
-    node.run(*programs.podwire_argv(), "install", *folders)
+def _place(plan: NodePlan) -> list[str]:
+    # A JSON list of strings is a TOML one, too.
+    return [f"addresses = {json.dumps(plan.addresses)}", f"pod_ranges = {json.dumps(plan.pod_ranges)}"]
+
+
+def install(node: Node) -> None:
+    """Put the plug-in where the runtime looks; the network's configuration is for the agent to write.
+
+    Raises InstallationError.
+    """
+    folder = node.path(containerd.CNI_BIN_DIR)
+    binary = installation.stamped(installation.SHIM.read_bytes(), installation.oneshot_argv())
+    for name in installation.NAMES:
+        installation.write_whole(folder / name, binary, 0o755)
     node.link_program(Path(programs.podwire_argv()[0]))
-    node.write(CONFLIST, network.conflist())
 
 
-def agent() -> Service:
+def agent(*options: str) -> Service:
     """The podwire agent as a service."""
-    return Service("podwire", (*programs.podwire_argv(), "agent", "--socket", AGENT_SOCKET))
+    return Service(AGENT, (*programs.podwire_argv(), "agent", "--socket", AGENT_SOCKET, *options))
 
 
-def start_agent(node: Node) -> None:
+def start_agent(node: Node, *options: str) -> None:
     """Start the agent and wait until it serves; raises NodeError with the end of its log."""
-    node.serve(agent())
-    node.wait_for(lambda: node.path(AGENT_SOCKET).exists(), "podwire")
+    node.serve(agent(*options))
+    node.wait_for(node.path(AGENT_SOCKET).exists, AGENT)

@@ -9,16 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from podwire.lab import cgroup, init, netns, service
+from podwire.lab import cgroup, init, lock, netns, service
 from podwire.lab.command import TIMEOUT_SECONDS, Done, run
 from podwire.lab.place import FOLDER, Place
 from podwire.lab.service import Service
 
 SIZE_BYTES = 8 << 30  # the most that a node may write; memory is taken only for what is written
+LOCK_TIMEOUT_SECONDS = 30.0
 
 
 class NodeError(RuntimeError):
@@ -130,6 +132,11 @@ class Node:
             return int((self.place.folder / f"{name}.pid").read_text())
         return None
 
+    def service_runs(self, name: str) -> bool:
+        """Whether a service's process is there just now."""
+        pid = self.service_pid(name)
+        return pid is not None and self.path(f"/proc/{pid}").exists()
+
     def log(self, name: str) -> str:
         """What a service has said so far."""
         with suppress(FileNotFoundError):
@@ -144,35 +151,54 @@ class Node:
             words = self.log(name) or self.log("init")  # where there is no such program, the first process says so
             raise NodeError(f"{late}; its log ends: {words[-2000:]}") from late
 
-    def remove(self) -> None:
-        """Kill all that runs in it and remove every trace; also if it was only half made, or is gone."""
-        remove(self.place)
-
 
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 
 
-def remove(place: Place) -> None:
-    """Kill what runs at a place, remove its control groups, network namespace and folder; repeatable."""
+def kill(place: Place) -> None:
+    """Kill a node's first process, and with it all that runs in it; no error if there is none."""
     with suppress(NodeError, ProcessLookupError):
         os.kill(Node(place).pid, signal.SIGKILL)
+
+
+def remove(place: Place) -> None:
+    """Kill what runs at a place, remove its control groups, network namespace and folder; repeatable."""
+    kill(place)
     cgroup.clear(place)
     netns.delete(place)
     shutil.rmtree(place.folder, ignore_errors=True)
-    for empty in (place.folder.parent, FOLDER):
-        with suppress(OSError):  # another node, another lab
-            empty.rmdir()
+
+
+def read_all_places() -> set[Place]:
+    """All places of all labs of which anything is left, however little."""
+    folders = {Place(folder.parent.name, folder.name) for folder in FOLDER.glob("*/*")}
+    return folders | cgroup.read_places() | netns.read_places()
 
 
 def read_places(lab: str) -> list[Place]:
-    """All places of a lab of which anything is left, however little."""
-    folders = {Place(folder.parent.name, folder.name) for folder in FOLDER.glob("*/*")}
-    return sorted(place for place in folders | cgroup.read_places() | netns.read_places() if place.lab == lab)
+    """All places of a lab of which anything is left."""
+    return sorted(place for place in read_all_places() if place.lab == lab)
+
+
+def remove_places(lab: str) -> list[Place]:
+    """Remove everything of a lab, which nobody may make meanwhile (see `lock`); the places that were there."""
+    places = read_places(lab)
+    for place in places:
+        kill(place)  # all of them first: none waits for another to end
+    with ThreadPoolExecutor(len(places) or 1) as workers:
+        list(workers.map(remove, places))
+    return places
 
 
 def remove_lab(lab: str) -> list[Place]:
-    """Remove everything of a lab; the places that were there."""
-    places = read_places(lab)
-    for place in places:
-        remove(place)
-    return places
+    """Remove everything of a lab, also one that is half made or half removed; the places that were there.
+
+    Raises LabBusyError if somebody goes on making it.
+    """
+    found = set(read_places(lab))
+    for place in found:
+        kill(place)
+    if found or (FOLDER / lab).exists():
+        with lock.hold(lab, LOCK_TIMEOUT_SECONDS):
+            found.update(remove_places(lab))
+    return sorted(found)

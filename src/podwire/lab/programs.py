@@ -14,14 +14,14 @@ class NotInstalledError(RuntimeError):
     """A program that the lab needs is not on this machine; the message says how to get it."""
 
 
-def cache_root() -> Path:
-    """Where `make tools` keeps what it builds."""
-    return Path(os.environ.get("PODWIRE_CACHE") or Path.home() / ".cache" / "podwire") / "tools"
+def cache() -> Path:
+    """Where what is built once is kept."""
+    return Path(os.environ.get("PODWIRE_CACHE") or Path.home() / ".cache" / "podwire")
 
 
 def find(name: str) -> Path:
     """The program `name`: the newest that `make tools` built, else the one in PATH; raises NotInstalledError."""
-    built = sorted(cache_root().glob(f"*/bin/{name}"), key=lambda path: path.stat().st_mtime)
+    built = sorted((cache() / "tools").glob(f"*/bin/{name}"), key=lambda path: path.stat().st_mtime)
     if built:
         return built[-1]
     found = shutil.which(name)
@@ -37,5 +37,5 @@ def podwire_argv() -> tuple[str, ...]:
 
 def needed_paths() -> list[Path]:
     """The folders that a node must see: Python, podwire and what `make tools` built."""
-    folders = (Path(sys.prefix), Path(sys.base_prefix), Path(podwire.__file__).parent, cache_root())
-    return [folder.resolve() for folder in folders]
+    folders = [Path(sys.prefix), Path(sys.base_prefix), Path(podwire.__file__).parent]
+    return [folder.resolve() for folder in (*folders, cache() / "tools")]

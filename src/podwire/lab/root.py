@@ -7,7 +7,7 @@ node's mount namespace holds: it goes when the node's first process goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 # What a node has for itself, empty at its start; not on the overlay, since a snapshotter needs another
@@ -72,10 +72,17 @@ def enter(stage: Path) -> list[list[str]]:
     ]
 
 
+def hosts(node: str, others: Mapping[str, Iterable[str]] | None = None) -> str:
+    """The text of a node's /etc/hosts; `others` are the addresses of all hosts by name."""
+    lines = ["127.0.0.1 localhost", "::1 localhost", f"127.0.1.1 {node}"]
+    lines += [f"{address} {name}" for name, addresses in (others or {}).items() for address in addresses]
+    return "".join(f"{line}\n" for line in lines)
+
+
 def files(node: str) -> dict[str, str]:
     """The node's own names, by path."""
     return {
         "/etc/hostname": f"{node}\n",
-        "/etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {node}\n",
-        "/etc/resolv.conf": "# no resolver: the lab has no names but those of its nodes\n",
+        "/etc/hosts": hosts(node),
+        "/etc/resolv.conf": "# no resolver: the lab has no names but those of its hosts\n",
     }

@@ -2,44 +2,73 @@
 
 from __future__ import annotations
 
+import re
+import socket
+from contextlib import suppress
 from pathlib import Path
 
-from podwire.lab import containerd, images, programs
+from podwire.lab import containerd, images, programs, service
+from podwire.lab.command import run
 from podwire.lab.containerd import Containerd
 from podwire.lab.cri import Cri
-from podwire.lab.node import Node
+from podwire.lab.node import Node, NodeError
 
 _CRICTL_CONFIG = f"runtime-endpoint: unix://{containerd.SOCKET}\nimage-endpoint: unix://{containerd.SOCKET}\n"
+_IMPORTED = re.compile(r"^(?:unpacking )?(\S+)", re.MULTILINE)
 
 
-def start(node: Node, runtime: Containerd) -> Cri:
-    """Start containerd in a node, with the pods' image; pods can be made once the node has a CNI configuration.
-
-    Raises NodeError with the end of containerd's log if it does not answer.
-    """
-    node.write(containerd.CONFIG, runtime.config(images.PAUSE_IMAGE))
+def begin(node: Node, runtime: Containerd) -> Cri:
+    """Have containerd start in a node, and `crictl` at hand for whoever logs in there."""
+    node.write(containerd.CONFIG, runtime.config(images.PAUSE))
     node.write("/etc/crictl.yaml", _CRICTL_CONFIG)
     node.serve(runtime.service())
-    node.wait_for(lambda: node.run(*runtime.ctr("version"), check=False).ok, "containerd")
-    load(node, runtime, images.archive(images.busybox_image()))
     crictl = programs.find("crictl")
     node.link_program(crictl)
     return Cri(node, crictl)
 
 
-def load(node: Node, runtime: Containerd, archive: bytes) -> None:
-    """Give the runtime an image."""
-    inside = "/tmp/image.tar"  # noqa: S108 (the node's own)
-    node.path(inside).write_bytes(archive)
-    node.run(*runtime.ctr("images", "import", inside))
-    node.path(inside).unlink()
+def of_node(node: Node) -> Containerd:
+    """The containerd that runs in a node; raises NodeError."""
+    wanted = service.read_services(node.place.folder).get(containerd.NAME)
+    if wanted is None:
+        raise NodeError(f"{node.place.node} has no containerd")
+    return containerd.found(Path(wanted.argv[0]).parent)
+
+
+def wait_until_serving(node: Node) -> None:
+    """Wait until containerd takes calls; raises NodeError with the end of its log."""
+    node.wait_for(lambda: _serves(node.path(containerd.SOCKET)), containerd.NAME)
+
+
+def start(node: Node, runtime: Containerd) -> Cri:
+    """Start containerd, with the lab's images; pods can be made once the node has a CNI configuration.
+
+    Raises NodeError with the end of containerd's log if it does not answer.
+    """
+    cri = begin(node, runtime)
+    wait_until_serving(node)
+    load(node, runtime, images.built())
+    return cri
+
+
+def load(node: Node, runtime: Containerd, archive: Path) -> list[str]:
+    """Give the runtime the images of an archive; their names. Raises CommandError."""
+    client = runtime.ctr("images", "import", str(archive), socket=str(node.path(containerd.SOCKET)))
+    return _IMPORTED.findall(run(client).output)
 
 
 def wait_until_ready(cri: Cri) -> None:
     """Wait until containerd has read a CNI configuration; raises NodeError with the end of its log."""
-    cri.node.wait_for(lambda: cri.ready, "containerd")
+    cri.node.wait_for(lambda: cri.ready, containerd.NAME)
 
 
 def install_programs(node: Node, *files: Path) -> None:
     """Copy programs into the node's CNI folder."""
     node.run("cp", *map(str, files), containerd.CNI_BIN_DIR)
+
+
+def _serves(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as caller, suppress(OSError):
+        caller.connect(str(path))
+        return True
+    return False

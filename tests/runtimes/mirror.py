@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 import threading
 from contextlib import suppress
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from podwire.kernel import namespace
+from podwire.lab.netns import socket_in
 
 PORT = 7777
 POLL_SECONDS = 0.2
@@ -58,28 +57,16 @@ def _plain(host: str) -> str:
 def ask(netns: Path, address: str, port: int = PORT) -> str:
     """What the mirror at an address sees when it is called from a network namespace; raises OSError."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with _socket_in(netns, family) as caller:
+    with socket_in(netns, family) as caller:
         caller.settimeout(ASK_TIMEOUT_SECONDS)
         caller.connect((address, port))
         with caller.makefile() as answer:
             return answer.read().strip()
 
 
-def _socket_in(netns: Path, family: socket.AddressFamily) -> socket.socket:
-    """A TCP socket that lives in the network namespace; this process stays where it is."""
-    there = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-    home = namespace.open_own()
-    try:
-        with namespace.inside(there, home):
-            return socket.socket(family, socket.SOCK_STREAM)
-    finally:
-        os.close(there)
-        os.close(home)
-
-
 def _listen(netns: Path, port: int) -> socket.socket:
     """A socket that listens there, for both families."""
-    listener = _socket_in(netns, socket.AF_INET6)
+    listener = socket_in(netns, socket.AF_INET6)
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("::", port))

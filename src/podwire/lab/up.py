@@ -1,0 +1,173 @@
+"""Builds a lab: the underlay, then all nodes at once, each with its agent, its containerd and its pods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from podwire.lab import containerd, images, lock, netns, network, node, root, runtime
+from podwire.lab.containerd import Containerd
+from podwire.lab.cri import Cri
+from podwire.lab.layout import INTERNET, INTERNET_ADDRESS, Layout, NodePlan, PodPlan
+from podwire.lab.node import Node, NodeError
+from podwire.lab.progress import Steps
+from podwire.lab.underlay import Underlay
+
+NGINX_PORT = 80
+
+
+class LabExistsError(RuntimeError):
+    """There is a lab of that name, or what is left of one."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A lab to be built: its name, its layout, what runs in it.
+
+    `images` are other images for the pods, by the names of the lab's own (nginx, bash): registry references, or files.
+    """
+
+    lab: str
+    layout: Layout
+    containerd: Containerd = field(default_factory=containerd.debian)
+    images: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Supply:
+    """The archives that every node is given, and which one holds the image of the pods of a kind."""
+
+    own: Path
+    others: Mapping[str, Path]
+
+
+def up(order: Order, steps: Steps) -> None:
+    """Build a lab; whatever stops it, nothing of it stays.
+
+    Raises LabExistsError, LabBusyError, NodeError, CommandError, NotInstalledError, InstallationError.
+    """
+    if node.read_places(order.lab):
+        raise LabExistsError(
+            f"lab {order.lab} is there already, whole or in part: `podwire lab down --name {order.lab}` removes it"
+        )
+    with lock.hold(order.lab):
+        try:
+            supply = prepare(order, steps)
+            Underlay(order.lab, order.layout).make()
+            steps.step("underlay", _shape(order.layout), done=True)
+            works = [Builder(order, plan, supply, steps).build for plan in order.layout.nodes]
+            all_at_once(works, lambda: node.remove_places(order.lab))
+        except BaseException:  # also of a signal
+            node.remove_places(order.lab)
+            raise
+
+
+def prepare(order: Order, steps: Steps) -> Supply:
+    """Have all images at hand; raises NotInstalledError, CommandError."""
+    steps.step("images", "from Debian's packages")
+    own = images.built()
+    others = {}
+    for kind, reference in order.images.items():
+        steps.step("images", f"{kind}: {reference}")
+        others[kind] = images.pulled(reference)
+    steps.step("images", f"{own.stat().st_size / 1e6:.0f} MB, kept in {own.parent}", done=True)
+    return Supply(own, others)
+
+
+def _shape(layout: Layout) -> str:
+    segments = len(layout.segments)
+    return "one segment" if segments == 1 else f"{segments} segments with a router between them"
+
+
+def all_at_once(works: Sequence[Callable[[], None]], break_off: Callable[[], object]) -> None:
+    """Do all works at once; at the first failure, or a signal, `break_off` has the others fail soon. Raises it."""
+    with ThreadPoolExecutor(len(works) or 1) as workers:
+        doing: list[Future[None]] = [workers.submit(work) for work in works]
+        try:
+            done, _ = wait(doing, return_when=FIRST_EXCEPTION)
+            for each in done:
+                each.result()
+        except BaseException:
+            break_off()
+            raise
+
+
+def _names(layout: Layout) -> dict[str, list[str]]:
+    """All hosts' addresses by name."""
+    nodes = {plan.name: list(plan.addresses) for plan in layout.nodes}
+    return {**nodes, INTERNET: [INTERNET_ADDRESS[family] for family in layout.families]}
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds one node of a lab."""
+
+    order: Order
+    plan: NodePlan
+    supply: Supply
+    steps: Steps
+
+    @property
+    def node(self) -> Node:
+        """The node."""
+        return Node(Underlay(self.order.lab, self.order.layout).node(self.plan))
+
+    def _say(self, words: str, *, done: bool = False) -> None:
+        self.steps.step(self.plan.name, words, done=done)
+
+    def build(self) -> None:
+        """From nothing to pods that answer."""
+        self._say("namespaces and a file tree")
+        self.node.start()
+        self.node.write("/etc/hosts", root.hosts(self.plan.name, _names(self.order.layout)))
+        self._say("podwire and containerd start")
+        network.install(self.node)
+        self.node.write(network.SETTINGS, network.settings(self.order.layout, self.plan))
+        self.node.serve(network.agent("--config", network.SETTINGS))
+        cri = runtime.begin(self.node, self.order.containerd)
+        runtime.wait_until_serving(self.node)
+        self._say("containerd takes the images")
+        names = self._load()
+        self._wait_for_network(cri)
+        self._say("pods start")
+        pods = [partial(self._run_pod, cri, pod, names) for pod in self.plan.pods]
+        all_at_once(pods, lambda: None)
+        self._say(", ".join(["runs", *(pod.name for pod in self.plan.pods)]), done=True)
+
+    def _load(self) -> dict[str, str]:
+        """Import what this node's pods need; the images' names by kind."""
+        runtime.load(self.node, self.order.containerd, self.supply.own)
+        names = dict(images.NAMES)
+        for kind, archive in self.supply.others.items():
+            loaded = runtime.load(self.node, self.order.containerd, archive)
+            if not loaded:
+                raise NodeError(f"{archive} holds no image with a name: save it with one")
+            names[kind] = loaded[0]
+        return names
+
+    def _wait_for_network(self, cri: Cri) -> None:
+        """The agent's configuration first, so that a failure is told in the agent's words."""
+        self.node.wait_for(self.node.path(network.CONFLIST).exists, network.AGENT)
+        runtime.wait_until_ready(cri)
+
+    def _run_pod(self, cri: Cri, pod: PodPlan, names: Mapping[str, str]) -> None:
+        """A pod with a container; the shell's sleeps whatever its image would run."""
+        container = cri.begin_pod(pod.name, names[pod.image], images.SLEEP if pod.image == "bash" else ())
+        if pod.image != "nginx":
+            return
+        for address in cri.addresses(cri.sandbox_of(container)):
+            try:
+                node.wait_until(
+                    partial(netns.answers, self.node.place, address, NGINX_PORT), f"{pod.name} at {address}"
+                )
+            except TimeoutError as late:
+                said = cri.call("logs", container, check=False)
+                raise NodeError(f"{late}; its log ends: {(said.output + said.error)[-2000:]}") from late
+
+
+def down(lab: str) -> int:
+    """Remove a lab, whatever is left of it; how many hosts that were. Raises LabBusyError, TimeoutError."""
+    return len(node.remove_lab(lab))
