@@ -1,4 +1,4 @@
-"""`python -m bench` (as root): podwire, the reference plug-ins and the floor, alternating in one run."""
+"""`python -m bench` (as root): podwire, the reference plug-ins and the floor, alternating; traffic; many peers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ import platform
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import measures, plugins, report, stage
-from bench.measures import Samples
-from bench.plugins import Plugin
+from bench import cni, plugins, report, scale, traffic
 
-ONESHOT_ROUNDS = 20
-SHARE_ROUNDS = 40
+PARTS = ("cni", "traffic", "scale")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--part", choices=[*PARTS, "all"], default="all", help="what to measure (default: all)")
     parser.add_argument("--rounds", type=int, default=100, help="calls one at a time, of each plug-in")
     parser.add_argument("--bursts", type=int, default=5, help="bursts of each plug-in")
     parser.add_argument("--burst-calls", type=int, default=100, help="calls in a burst")
@@ -29,6 +26,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--reference", type=Path, help="folder of reference plug-ins (default: built from tests/tools)")
     parser.add_argument("--without-podwire", action="store_true", help="the reference plug-ins and the floor only")
     parser.add_argument("--only", nargs="*", help="names of plug-ins to run; the others are left out")
+    parser.add_argument("--traffic-rounds", type=int, default=5, help="legs of about a second, of each way and kind")
+    parser.add_argument("--peers", type=int, default=5000, help="peers in the settings file")
+    parser.add_argument("--changes", type=int, default=15, help="peers that come one by one, and go again")
     return parser.parse_args()
 
 
@@ -45,61 +45,38 @@ def _first_line(*argv: str) -> str:
     return (done.stdout + done.stderr).partition("\n")[0]
 
 
-def _setting(reference: Path, arguments: argparse.Namespace) -> dict[str, object]:
+def _setting(reference: Path | None, arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "kernel": platform.release(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "commit": _first_line("git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"),
-        "reference": _first_line(str(reference / "bridge")),
+        "reference": _first_line(str(reference / "bridge")) if reference else None,
         "load_before": os.getloadavg()[0],
         "arguments": {key: value for key, value in vars(arguments).items() if not isinstance(value, Path)},
     }
 
 
-def _measure(
-    contestants: list[Plugin], arguments: argparse.Namespace, agent_pid: int | None, log: Path
-) -> tuple[dict[str, Samples], measures.FullNode | None, measures.Shares | None]:
-    samples = {plugin.name: Samples() for plugin in contestants}
-    named = {plugin.name: plugin for plugin in contestants}
-    oneshot, podwire = named.get(report.ONESHOT), named.get(report.POD)
-    quick = [plugin for plugin in contestants if plugin is not oneshot]
-    discarded = {name: Samples() for name in samples}
-    measures.single_calls(contestants, 3, discarded)  # first calls make bridges, load modules, fill caches
-    measures.single_calls(quick, arguments.rounds, samples)
-    if oneshot:
-        measures.single_calls([oneshot], min(ONESHOT_ROUNDS, arguments.rounds), samples)
-    measures.bursts(quick, arguments.bursts, arguments.burst_calls, samples)
-    if podwire is None or agent_pid is None:
-        return samples, None, None
-    shares = measures.shares(podwire, SHARE_ROUNDS, log)
-    full = None
-    if arguments.pods:
-        full = measures.full_node(podwire, agent_pid, arguments.pods, arguments.rounds)
-    return samples, full, shares
-
-
 def main() -> int:
     """Measure, print, keep; the exit status says only whether everything could be run."""
     arguments = _arguments()
-    reference = _reference_folder(arguments.reference)
-    with tempfile.TemporaryDirectory(prefix="podwire-bench-") as name, ExitStack() as stack:
+    wanted = PARTS if arguments.part == "all" else (arguments.part,)
+    reference = _reference_folder(arguments.reference) if {"cni", "traffic"} & {*wanted} else None
+    results: dict[str, report.Part] = {}
+    with tempfile.TemporaryDirectory(prefix="podwire-bench-") as name:
         folder = Path(name)
         setting = _setting(reference, arguments)
-        contestants = [*plugins.floors(folder), *plugins.references(reference, folder / "leases")]
-        agent_pid = None
-        log = folder / "agent.log"
         bin_dir = None if arguments.without_podwire else plugins.install(folder)
-        stage.enter_host()
-        if bin_dir:
-            contestants = [*plugins.podwires(bin_dir, folder / "agent.sock"), *contestants]
-            agent_pid = stack.enter_context(plugins.agent(folder / "agent.sock", log))
-        if arguments.only:
-            contestants = [plugin for plugin in contestants if plugin.name in arguments.only]
-        results = report.Results(setting, *_measure(contestants, arguments, agent_pid, log))
-    report.show(results)
-    print(report.keep(results))
+        if "cni" in wanted and reference:
+            results["cni"] = cni.run(arguments, reference, bin_dir, folder)
+        if "traffic" in wanted and reference and bin_dir:
+            results["traffic"] = traffic.run(arguments.traffic_rounds, reference, bin_dir, folder)
+        if "scale" in wanted and bin_dir:
+            runs = [scale.measure(way, arguments.peers, arguments.changes, folder) for way in ("direct", "vxlan")]
+            results["scale"] = scale.ScaleResults(runs)
+    report.show(setting, results)
+    print(report.keep(setting, results))
     return 0
 
 

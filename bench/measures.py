@@ -19,6 +19,7 @@ ROUNDS_A_CHUNK = 20  # namespaces made at once, and given back together
 SETTLE_SECONDS = 0.03  # a deletion's RCU work goes on for about 25 ms after its answer
 SETTLE_CHUNK_SECONDS = 1.0
 AT_A_TIME = 8
+WARM_UP_ROUNDS = 3
 KIBIBYTE = 1024
 
 
@@ -88,37 +89,51 @@ def bursts(plugins: Sequence[Plugin], rounds: int, count: int, samples: Mapping[
 
 @dataclass(frozen=True)
 class FullNode:
-    """ADD with none and with many pods present (p50, seconds), and the agent's memory then (MiB)."""
+    """ADD on a node without pods and on one with many (p50, seconds; of it inside the kernel), and the agents' memory
+    (MiB)."""
 
     pods: int
     add_empty: float
     add_full: float
+    kernel_empty: float
+    kernel_full: float
     resident_mib_empty: float
     resident_mib_full: float
 
 
-def resident_mib(pid: int) -> float:
-    """VmRSS of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / KIBIBYTE
-    raise LookupError(f"process {pid} has no VmRSS")
+def memory_mib(pid: int) -> tuple[float, float]:
+    """What a process has in memory now, and the most that it ever had (VmRSS, VmHWM)."""
+    found = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    now, most = (int(found[key].split()[0]) / KIBIBYTE for key in ("VmRSS", "VmHWM"))
+    return now, most
 
 
-def full_node(plugin: Plugin, agent_pid: int, count: int, rounds: int) -> FullNode:
-    """ADDs one at a time on an empty node, then with `count` pods of the same plug-in on it."""
-    empty, full = {plugin.name: Samples()}, {plugin.name: Samples()}
-    resident_empty = resident_mib(agent_pid)
-    single_calls([plugin], rounds, empty)
+@dataclass(frozen=True)
+class Node:
+    """A plug-in whose calls go to an agent in a node's namespace of its own."""
+
+    plugin: Plugin
+    agent_pid: int
+    log: Path
+
+
+def full_node(empty: Node, full: Node, count: int, rounds: int) -> FullNode:
+    """ADDs alternating between two nodes, of which one has `count` pods."""
     with stage.pods(count) as present:
-        spawn.run_burst([plugin.call("ADD", pod) for pod in present], AT_A_TIME)
+        spawn.run_burst([full.plugin.call("ADD", pod) for pod in present], AT_A_TIME)
         time.sleep(SETTLE_CHUNK_SECONDS)
-        resident_full = resident_mib(agent_pid)
-        single_calls([plugin], rounds, full)
-        spawn.run_burst([plugin.call("DEL", pod) for pod in present], AT_A_TIME)
-    time.sleep(SETTLE_CHUNK_SECONDS)
-    add_empty, add_full = (statistics.median(samples[plugin.name].add) for samples in (empty, full))
-    return FullNode(count, add_empty, add_full, resident_empty, resident_full)
+        resident_full, _ = memory_mib(full.agent_pid)
+        resident_empty, _ = memory_mib(empty.agent_pid)
+        samples = {one.plugin.name: Samples() for one in (empty, full)}
+        single_calls([empty.plugin, full.plugin], WARM_UP_ROUNDS, {name: Samples() for name in samples})
+        before = [one.log.stat().st_size for one in (empty, full)]
+        single_calls([empty.plugin, full.plugin], rounds, samples)
+        kernel_empty, kernel_full = (
+            kernel_seconds(one.log.read_bytes()[at:].decode()) for one, at in zip((empty, full), before, strict=True)
+        )
+        spawn.run_burst([full.plugin.call("DEL", pod) for pod in present], AT_A_TIME)
+    add_empty, add_full = (statistics.median(samples[one.plugin.name].add) for one in (empty, full))
+    return FullNode(count, add_empty, add_full, kernel_empty, kernel_full, resident_empty, resident_full)
 
 
 @dataclass(frozen=True)
@@ -152,11 +167,11 @@ def shares(plugin: Plugin, rounds: int, log: Path) -> Shares:
         whole=statistics.median(samples[plugin.name].add),
         exec=exec_seconds,
         socket=statistics.median(version) - exec_seconds,
-        kernel=_kernel_seconds(log.read_bytes()[before:].decode()),
+        kernel=kernel_seconds(log.read_bytes()[before:].decode()),
     )
 
 
-def _kernel_seconds(log: str) -> float:
+def kernel_seconds(log: str) -> float:
     """The median of `kernel_ms` in the agent's lines about ADDs that succeeded."""
     found = re.findall(r"ADD .* status=0 ms=[\d.]+ kernel_ms=([\d.]+)", log)
     return statistics.median(float(milliseconds) for milliseconds in found) / 1e3

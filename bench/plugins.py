@@ -111,11 +111,11 @@ def install(folder: Path) -> Path:
 
 
 @contextmanager
-def agent(agent_socket: Path, log_path: Path) -> Iterator[int]:
+def agent(agent_socket: Path, log_path: Path, *arguments: str) -> Iterator[int]:
     """`podwire agent` serving in this process' network namespace; its process id."""
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            [str(PODWIRE), "agent", "--socket", str(agent_socket)],
+            [str(PODWIRE), "agent", "--socket", str(agent_socket), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

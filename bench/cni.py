@@ -1,0 +1,199 @@
+"""Part `cni`: podwire, the reference plug-ins and the floor, executed as a runtime does it, alternating."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from bench import measures, plugins, stage
+from bench.measures import FullNode, Samples, Shares, percentile
+from bench.plugins import Plugin
+from bench.report import Target, milliseconds
+
+ONESHOT_ROUNDS = 20
+SHARE_ROUNDS = 40
+SERIES = {
+    "add": "ADD",
+    "delete": "DEL",
+    "add_burst_wall": "ADD burst, all",
+    "add_burst_each": "each of it",
+    "del_burst_wall": "DEL burst, all",
+}
+POD = "podwire"
+FLOOR = "floor"
+BRIDGE = "bridge"
+ONESHOT = "podwire-oneshot"
+
+
+@dataclass(frozen=True)
+class CniResults:
+    """What the part measured, for the report."""
+
+    samples: Mapping[str, Samples]
+    full: FullNode | None
+    shares: Shares | None
+
+    def targets(self) -> list[Target]:
+        """The promised figures, in the order in which they were promised."""
+        return _targets(self)
+
+    def tables(self) -> list[Table]:
+        """For people."""
+        found = [_times_table(self)]
+        if self.shares:
+            found.append(_shares_table(self.shares))
+        if self.full:
+            found.append(_full_table(self.full))
+        return found
+
+    def document(self) -> dict[str, Any]:
+        """For the JSON: each sample in microseconds."""
+        return {
+            "samples_us": {
+                name: {series: [round(each * 1e6) for each in values] for series, values in asdict(samples).items()}
+                for name, samples in self.samples.items()
+            },
+            "full_node": asdict(self.full) if self.full else None,
+            "shares": asdict(self.shares) if self.shares else None,
+        }
+
+
+def run(arguments: argparse.Namespace, reference: Path, bin_dir: Path | None, folder: Path) -> CniResults:
+    """Measure; `bin_dir` is where podwire was installed, None leaves it out."""
+    contestants = [*plugins.floors(folder), *plugins.references(reference, folder / "leases")]
+    log = folder / "agent.log"
+    agent_pid = None
+    with ExitStack() as stack:
+        stack.enter_context(stage.host())
+        if bin_dir:
+            contestants = [*plugins.podwires(bin_dir, folder / "agent.sock"), *contestants]
+            agent_pid = stack.enter_context(plugins.agent(folder / "agent.sock", log))
+        if arguments.only:
+            contestants = [plugin for plugin in contestants if plugin.name in arguments.only]
+        results = _measure(contestants, arguments, agent_pid, log)
+    if bin_dir and arguments.pods:
+        return replace(results, full=_full_node(bin_dir, arguments.pods, arguments.rounds, folder))
+    return results
+
+
+def _measure(contestants: list[Plugin], arguments: argparse.Namespace, agent_pid: int | None, log: Path) -> CniResults:
+    samples = {plugin.name: Samples() for plugin in contestants}
+    named = {plugin.name: plugin for plugin in contestants}
+    oneshot, podwire = named.get(ONESHOT), named.get(POD)
+    quick = [plugin for plugin in contestants if plugin is not oneshot]
+    discarded = {name: Samples() for name in samples}
+    measures.single_calls(
+        contestants, measures.WARM_UP_ROUNDS, discarded
+    )  # first calls make bridges, load modules, fill caches
+    measures.single_calls(quick, arguments.rounds, samples)
+    if oneshot:
+        measures.single_calls([oneshot], min(ONESHOT_ROUNDS, arguments.rounds), samples)
+    measures.bursts(quick, arguments.bursts, arguments.burst_calls, samples)
+    if podwire is None or agent_pid is None:
+        return CniResults(samples, None, None)
+    shares = measures.shares(podwire, SHARE_ROUNDS, log)
+    return CniResults(samples, None, shares)
+
+
+def _full_node(bin_dir: Path, pods: int, rounds: int, folder: Path) -> FullNode:
+    """Two nodes, each with an agent: one stays empty, the other gets `pods` pods."""
+    with ExitStack() as stack:
+        nodes = []
+        for name in ("empty", "full"):
+            socket, log = folder / f"{name}.sock", folder / f"{name}.log"
+            stack.enter_context(stage.host())
+            pid = stack.enter_context(plugins.agent(socket, log))
+            plugin = replace(plugins.podwires(bin_dir, socket)[0], name=name)
+            nodes.append(measures.Node(plugin, pid, log))
+        return measures.full_node(nodes[0], nodes[1], pods, rounds)
+
+
+def _median(results: CniResults, plugin: str, series: str) -> float | None:
+    samples = results.samples.get(plugin)
+    values = getattr(samples, series) if samples else []
+    return statistics.median(values) if values else None
+
+
+def _ratio(results: CniResults, over: str, under: str, series: str) -> float | None:
+    above, below = _median(results, over, series), _median(results, under, series)
+    return above / below if above and below else None
+
+
+def _targets(results: CniResults) -> list[Target]:
+    full = results.full
+    return [
+        Target("ADD p50: podwire / floor", _ratio(results, POD, FLOOR, "add"), 1.5, at_most=True),
+        Target("ADD p50: bridge / podwire", _ratio(results, BRIDGE, POD, "add"), 5.5),
+        Target("100 ADDs: podwire / floor", _ratio(results, POD, FLOOR, "add_burst_wall"), 1.0, at_most=True),
+        Target("100 ADDs: bridge / podwire", _ratio(results, BRIDGE, POD, "add_burst_wall"), 7.0),
+        Target("DEL p50: bridge / podwire", _ratio(results, BRIDGE, POD, "delete"), 8.0),
+        Target("100 DELs: bridge / podwire", _ratio(results, BRIDGE, POD, "del_burst_wall"), 5.0),
+        Target(
+            f"ADD p50: {full.pods if full else 'many'} pods / none",
+            full.add_full / full.add_empty if full else None,
+            1.3,
+            at_most=True,
+        ),
+        Target(
+            f"agent, {full.pods if full else 'many'} pods",
+            full.resident_mib_full if full else None,
+            30.0,
+            at_most=True,
+            unit=" MiB",
+        ),
+        Target("one-shot ADD p50 / bridge", _ratio(results, ONESHOT, BRIDGE, "add"), 4.0, at_most=True),
+    ]
+
+
+def _times_table(results: CniResults) -> Table:
+    table = Table(title="milliseconds, p50 (p99); a burst goes 8 at a time")
+    table.add_column("plug-in")
+    for title in SERIES.values():
+        table.add_column(title, justify="right")
+    for name, samples in results.samples.items():
+        cells = []
+        for series in SERIES:
+            values = getattr(samples, series)
+            cell = milliseconds(statistics.median(values)) if values else "-"
+            if values and not series.endswith("_wall"):
+                cell += f" ({milliseconds(percentile(values, 99))})"
+            cells.append(cell)
+        table.add_row(name, *cells)
+    return table
+
+
+def _shares_table(shares: Shares) -> Table:
+    table = Table(title="where a routed ADD's time goes (p50)")
+    table.add_column("part")
+    table.add_column("ms", justify="right")
+    table.add_column("%", justify="right")
+    parts = {
+        "exec (the shim alone)": shares.exec,
+        "socket (a VERSION, less exec)": shares.socket,
+        "kernel (inside netlink calls)": shares.kernel,
+        "Python": shares.whole - shares.exec - shares.socket - shares.kernel,
+    }
+    for name, seconds in parts.items():
+        table.add_row(name, milliseconds(seconds), f"{seconds / shares.whole:.0%}")
+    table.add_row("all", milliseconds(shares.whole), "100%")
+    return table
+
+
+def _full_table(full: FullNode) -> Table:
+    table = Table(title="two nodes, one empty and one full, alternating")
+    for title in ("pods present", "ADD p50, ms", "of it kernel", "agent, MiB"):
+        table.add_column(title, justify="right")
+    empty = (full.add_empty, full.kernel_empty, full.resident_mib_empty)
+    for pods, (add, kernel, resident) in (
+        (0, empty),
+        (full.pods, (full.add_full, full.kernel_full, full.resident_mib_full)),
+    ):
+        table.add_row(str(pods), milliseconds(add), milliseconds(kernel), f"{resident:.1f}")
+    return table
