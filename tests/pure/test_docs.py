@@ -1,0 +1,61 @@
+"""The documents tell of things that are there: links, tests, settings and verbs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import rtoml
+
+from podwire.cli.main import VERBS
+from podwire.cni.config import parse_configuration
+from podwire.node.settings import RawSettings, settle
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_pain_that_is_claimed_names_a_test_that_exists() -> None:
+    rows = [line for line in (ROOT / "docs" / "pains.md").read_text().splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 10
+    for row in rows:
+        last = row.rstrip("| ").rsplit("|", 1)[1]
+        named = re.findall(r"`((?:pure|namespaces|conformance|runtimes)?/?\w+\.py|make \w+)`", last)
+        assert named, row
+        folder = "namespaces"
+        for one in named:
+            if one.startswith("make "):
+                continue
+            folder = one.rsplit("/", 1)[0] if "/" in one else folder
+            assert (ROOT / "tests" / folder / one.rsplit("/", 1)[-1]).exists(), row
+
+
+def test_the_examples_of_the_configuration_are_accepted() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    conflist = msgspec.json.decode(re.findall(r"```json\n(.*?)```", page, re.S)[0])
+    plugin = {"cniVersion": conflist["cniVersion"], "name": conflist["name"], **conflist["plugins"][0]}
+    assert parse_configuration(msgspec.json.encode(plugin)).mode == "routed"
+    raw = msgspec.convert(rtoml.loads(re.findall(r"```toml\n(.*?)```", page, re.S)[0]), RawSettings)
+    settings, _ = settle(raw, "host")
+    assert settings.name == "worker-1" and settings.port == 4789
+
+
+def test_every_setting_of_the_file_is_documented() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    for field in msgspec.structs.fields(RawSettings):
+        assert re.search(rf"^(\[+)?{field.name}\b", page, re.M), field.name
+
+
+def test_every_verb_has_a_file_and_is_told_of() -> None:
+    words = " ".join(page.read_text() for page in PAGES)
+    for verb in VERBS:
+        assert (ROOT / "src" / "podwire" / "cli" / f"{verb}.py").exists()
+        assert f"podwire {verb}" in words or verb == "version", verb
