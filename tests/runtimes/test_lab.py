@@ -1,153 +1,323 @@
-"""The lab's nodes: apart from the machine while they live, and gone without a trace, however they ended."""
+"""`podwire lab` as a person uses it: built, looked at, checked and taken away, and the machine is what it was."""
 
 from __future__ import annotations
 
-import io
+import itertools
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from rich.console import Console
 
-from podwire.lab import cgroup, demo, netns, node
-from podwire.lab.node import Node, NodeError
-from podwire.lab.place import FOLDER, NETNS_FOLDER, Place, read_netns
-from podwire.lab.service import Service
-from tests.runtimes.world import LAB_PREFIX
+from podwire.lab import archive, images, node
+from tests.runtimes import traces
+from tests.runtimes.world import LAB_PREFIX, containerd_2
 from tests.support.namespace import wait_until
 
+PODWIRE = str(Path(sys.executable).parent / "podwire")
 LAB = f"{LAB_PREFIX}-{os.getpid()}-lab"
-START_A_NODE = "import sys; from podwire.lab.node import Node, Place; Node(Place(sys.argv[1], 'node')).start()"
+OTHER = f"{LAB_PREFIX}-{os.getpid()}-other"
+EVERYTHING = os.environ.get("PODWIRE_TEST_EVERYTHING")
+"""Set it to try all combinations instead of a selection in which every pair of values occurs."""
+
+Kind = tuple[str, str, str]
+ALL_KINDS: list[Kind] = list(itertools.product(("l2", "routed"), ("routed", "bridge"), ("v4", "v6", "dual")))
+SELECTION: list[Kind] = [
+    ("l2", "routed", "v4"),
+    ("routed", "bridge", "v4"),
+    ("l2", "bridge", "v6"),
+    ("routed", "routed", "v6"),
+    ("routed", "routed", "dual"),
+    ("l2", "bridge", "dual"),
+]
 
 
-def traces(lab: str) -> list[str]:
-    """All that the machine shows of a lab: processes, mounts, control groups, namespaces, folders."""
-    found = [f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"/{lab}/" in line]
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if f"/{lab}/" in (process / "cgroup").read_text() or ("podwire.lab.init" in words and lab in words):
-                found.append(f"process {process.name} {words}")
-    found += [f"cgroup {place}" for place in cgroup.read_places() if place.lab == lab]
-    found += [f"netns {path}" for path in NETNS_FOLDER.glob(f"*.{lab}.*")]
-    found += [f"folder {path}" for path in FOLDER.glob(f"{lab}*")]
-    return found
+def lab(*words: str, name: str = LAB) -> subprocess.CompletedProcess[str]:
+    """`podwire lab VERB --name LAB …`."""
+    argv = [PODWIRE, "lab", words[0], "--name", name, *words[1:]]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+
+
+def in_lab(where: str, *command: str, name: str = LAB) -> subprocess.CompletedProcess[str]:
+    return lab("exec", where, "--", *command, name=name)
+
+
+def status(name: str = LAB) -> dict[str, Any]:
+    (one,) = json.loads(lab("status", "-o", "json", name=name).stdout)["labs"]
+    return dict(one)
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line with which something was refused."""
+    assert done.returncode in (1, 2), done
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len([line for line in lines if line.startswith("podwire")]) == 1, done.stderr
+    return lines[-1]
 
 
 @pytest.fixture
-def here() -> Iterator[Node]:
-    """A place for a node, cleared afterwards."""
-    yield Node(Place(LAB, "node"))
-    node.remove_lab(LAB)
-    assert wait_until(lambda: traces(LAB) == []), traces(LAB)
-
-
-def test_what_a_node_writes_stays_in_it(here: Node) -> None:
-    machine = socket.gethostname()
-    here.start()
-    for path in ("/etc/podwire-lab-test", "/opt/cni/bin/podwire-lab-test", "/usr/podwire-lab-test"):
-        here.write(path, "text")
-        assert here.run("cat", path).output == "text"
-        assert not Path(path).exists()
-    assert here.run("hostname").output.strip() == "node"
-    assert socket.gethostname() == machine
-    assert "127.0.0.1" in here.run("ip", "-brief", "address").output
-    assert "podwire.lab.init" in here.run("cat", "/proc/1/cmdline").output
-
-
-def test_the_death_of_the_first_process_ends_everything(here: Node) -> None:
-    here.start()
-    here.serve(Service("sleeper", ("sleep", "1000")))
-    here.wait_for(lambda: here.service_pid("sleeper") is not None, "sleeper")
-    assert any("sleep" in trace for trace in traces(LAB))
-    os.kill(here.pid, signal.SIGKILL)
-    assert wait_until(lambda: not [trace for trace in traces(LAB) if trace.startswith("process")])
-    assert not here.runs
-    with pytest.raises(NodeError, match="does not run"):
-        here.run("true")
-
-
-def test_a_service_that_dies_is_started_again_and_one_that_ends_stays_ended(here: Node) -> None:
-    here.start()
-    here.serve(Service("sleeper", ("sleep", "1000")))
-    here.wait_for(lambda: here.service_pid("sleeper") is not None, "sleeper")
-    first = here.service_pid("sleeper")
-    here.run("kill", "-9", str(first))
-    here.wait_for(lambda: here.service_pid("sleeper") not in (None, first), "sleeper")
-    here.end_service("sleeper")
-    assert here.service_pid("sleeper") is None
-    assert here.runs
-
-
-def test_a_service_that_cannot_start_says_so_and_the_node_lives(here: Node) -> None:
-    here.start()
-    here.serve(Service("nobody", ("/no/such/program",)))
-    here.wait_for(lambda: "/no/such/program" in here.log("init"), "init")
-    assert here.runs
-
-
-@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3])
-def test_a_start_that_was_killed_half_way_leaves_nothing_after_removal(here: Node, seconds: float) -> None:
-    starter = subprocess.Popen([sys.executable, "-c", START_A_NODE, LAB])
-    time.sleep(seconds)  # wherever it is by then: the claim is the same
-    starter.kill()
-    starter.wait()
-    node.remove_lab(LAB)
-    assert wait_until(lambda: traces(LAB) == []), traces(LAB)
-
-
-def test_removal_of_what_is_not_there_is_no_error() -> None:
-    assert node.remove_lab(LAB) == []
-
-
-def test_names_of_namespaces_are_read_back() -> None:
-    place = Place("a-b", "c")
-    assert read_netns(place.netns) == place
-    assert read_netns("someone-elses") is None
-    for name in ("", "a.b", "-a", "A", "a" * 33):
-        with pytest.raises(ValueError, match="no name for a lab"):
-            Place("lab", name)
-
-
-@pytest.mark.parametrize("mode", ["routed", "bridge"])
-def test_the_demonstration_succeeds_and_cleans_up(mode: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "podwire.lab", "--mode", mode], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    for claim in (
-        "pod-1 reaches pod-2, 10.244.1.3",
-        "pod-2 reaches pod-1, fd00:10:244:1::2",
-        "pod-1 is seen by the internet as its node, 192.0.2.2",
-    ):
-        assert f"✓ {claim}" in ended.stdout
-    assert "✗" not in ended.stdout
-    assert traces(demo.LAB) == []
-
-
-def test_the_demonstration_tells_of_a_failure_and_cleans_up() -> None:
-    screen = io.StringIO()
-    assert demo.run("no-such-mode", Console(file=screen)) == 1
-    assert "no-such-mode" in screen.getvalue()
-    assert traces(demo.LAB) == []
-
-
-def test_a_wire_joins_two_places() -> None:
-    one, two = Place(LAB, "one"), Place(LAB, "two")
+def unchanged() -> Iterator[None]:
+    """The machine is the same after the test, and nothing of its labs is left."""
+    before = traces.of_machine()
     try:
-        netns.add(one)
-        netns.add(two)
-        netns.wire(one, "left", two, "right")
-        netns.address(one, "left", "192.0.2.1/24")
-        netns.address(two, "right", "192.0.2.2/24")
-        ping = ["ip", "netns", "exec", one.netns, "ping", "-c", "1", "-W", "10", "192.0.2.2"]
-        assert subprocess.run(ping, capture_output=True, check=False).returncode == 0
+        yield
+        assert wait_until(lambda: traces.of_lab(LAB) + traces.of_lab(OTHER) == [], 10), traces.of_lab(LAB)
+        wait_until(lambda: traces.of_machine() == before, 10)
+        assert sorted(traces.of_machine() ^ before) == []
+    finally:
+        for name in (LAB, OTHER):
+            node.remove_lab(name)
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[None]:
+    """A lab that several tests look at: routed, so that a tunnel is used."""
+    try:
+        built = lab("up", "--topology", "routed")
+        assert built.returncode == 0, built.stderr
+        yield
     finally:
         node.remove_lab(LAB)
+
+
+@pytest.mark.parametrize(("topology", "mode", "family"), ALL_KINDS if EVERYTHING else SELECTION)
+def test_built_checked_and_removed(unchanged: None, topology: str, mode: str, family: str) -> None:
+    done = lab("run", "--topology", topology, "--mode", mode, "--family", family)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for pod in ("nginx-worker-1", "bash-worker-1", "nginx-worker-2", "bash-worker-2"):
+        assert pod in done.stdout
+    assert "✗" not in done.stdout
+    assert "passed" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr, "plain lines where no terminal is"
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "device"), [("always", "podwire-vx4"), ("never", "eth0"), ("auto", "eth0")], ids=lambda word: word
+)
+def test_the_tunnel_is_used_as_asked(unchanged: None, tunnel: str, device: str) -> None:
+    assert lab("up", "--nodes", "2", "--family", "v4", "--tunnel", tunnel).returncode == 0
+    route = json.loads(in_lab("master", "ip", "-json", "route", "show", "10.244.1.0/24").stdout)
+    assert [row["dev"] for row in route] == [device]
+    assert lab("check").returncode == 0
+    assert lab("down").returncode == 0
+
+
+def test_other_numbers_of_nodes(unchanged: None) -> None:
+    for count, pods in (("1", 2), ("5", 8)):
+        assert lab("up", "--nodes", count, "--family", "v4").returncode == 0
+        found = status()
+        assert len(found["nodes"]) == int(count)
+        assert sum(len(each["pods"]) for each in found["nodes"]) == pods
+        report = json.loads(lab("check", "-o", "json").stdout)
+        assert report["ok"]
+        assert report["probes"] > 0
+        assert lab("down").returncode == 0
+
+
+def test_two_labs_stand_side_by_side(unchanged: None) -> None:
+    starts = [
+        subprocess.Popen([PODWIRE, "lab", "up", "--name", name, "--nodes", "2"], stderr=subprocess.DEVNULL)
+        for name in (LAB, OTHER)
+    ]
+    assert [each.wait(timeout=120) for each in starts] == [0, 0]
+    everything = json.loads(subprocess.run([PODWIRE, "lab", "status", "-o", "json"], capture_output=True).stdout)
+    assert {LAB, OTHER} <= {each["name"] for each in everything["labs"]}
+    assert lab("down").returncode == 0
+    assert lab("check", name=OTHER).returncode == 0, "the other one lives on"
+    assert lab("down", name=OTHER).returncode == 0
+
+
+def test_a_newer_containerd(unchanged: None) -> None:
+    assert lab("up", "--nodes", "2", "--containerd", str(containerd_2().programs)).returncode == 0
+    assert "v2." in in_lab("worker-1", "crictl", "version").stdout
+    assert in_lab("bash-worker-1", "hostname").stdout.strip() == "bash-worker-1"
+    assert lab("check").returncode == 0
+    assert lab("down").returncode == 0
+
+
+def test_another_image(unchanged: None, tmp_path: Path) -> None:
+    """A file, as `docker save` and `podman save` write it."""
+    file = tmp_path / "own.tar"
+    (own,) = [each for each in images.images() if each.names == (images.PAUSE,)]
+    file.write_bytes(archive.archive([archive.Image(("example.org/own:1",), own.layers, own.command)]))
+    assert lab("up", "--nodes", "2", "--family", "v4", "--image", f"bash={file}").returncode == 0
+    used = {pod["name"]: pod["image"] for each in status()["nodes"] for pod in each["pods"]}
+    assert used["bash-worker-1"] == "example.org/own:1"
+    assert in_lab("bash-worker-1", "sh", "-c", "exit 5").returncode == 5
+    assert lab("down").returncode == 0
+
+
+def test_status_shows_what_runs(standing: None) -> None:
+    found = status()
+    assert [each["name"] for each in found["nodes"]] == ["master", "worker-1", "worker-2"]
+    assert all(all(each["services"].values()) and each["services"] for each in found["nodes"])
+    assert set(found["others"]) == {"router", "internet"}
+    for pod in (pod for each in found["nodes"] for pod in each["pods"]):
+        inside = in_lab(pod["name"], "ip", "-brief", "address", "show", "eth0")
+        assert pod["state"] == "running"
+        assert len(pod["addresses"]) == 2
+        if pod["name"].startswith("bash"):
+            assert all(f" {address}/" in inside.stdout for address in pod["addresses"])
+    words = lab("status").stdout
+    assert "bash-worker-2" in words
+    assert subprocess.run([PODWIRE, "lab"], capture_output=True, text=True, check=False).stdout.count(LAB) == 1
+
+
+def test_a_command_runs_where_it_should_and_its_status_comes_back(standing: None) -> None:
+    for where, name in (("worker-1", "worker-1"), ("bash-worker-1", "bash-worker-1")):
+        assert in_lab(where, "hostname").stdout.strip() == name
+        assert in_lab(where, "sh", "-c", "exit 7").returncode == 7
+    assert "203.0.113.1" in in_lab("internet", "ip", "-brief", "address").stdout
+    assert "segment-1" in in_lab("router", "ip", "-brief", "link").stdout
+    argv = [PODWIRE, "lab", "exec", "--name", LAB, "bash-worker-1"]
+    shell = subprocess.run(argv, input="echo I am $(hostname)\nexit 3\n", capture_output=True, text=True, check=False)
+    assert (shell.stdout.strip(), shell.returncode) == ("I am bash-worker-1", 3), shell
+
+
+def test_nginx_answers_from_the_other_node_with_the_callers_own_address(standing: None) -> None:
+    pods = {pod["name"]: pod for each in status()["nodes"] for pod in each["pods"]}
+    caller, server = pods["bash-worker-1"], pods["nginx-worker-2"]
+    for own, address in zip(caller["addresses"], server["addresses"], strict=True):
+        url = f"http://[{address}]" if ":" in address else f"http://{address}"
+        answer = in_lab("bash-worker-1", "curl", "--silent", "--max-time", "10", url)
+        assert answer.stdout == f"nginx in pod nginx-worker-2, asked by {own}\n", answer
+
+
+def test_pods_know_the_hosts_names(standing: None) -> None:
+    for host in ("master", "worker-1", "worker-2", "internet"):
+        assert in_lab("bash-worker-1", "ping", "-c", "1", "-W", "10", host).returncode == 0
+
+
+def test_the_internet_has_no_way_back_to_pods(standing: None) -> None:
+    (address, _) = next(pod["addresses"] for pod in status()["nodes"][1]["pods"])
+    for host in ("internet", "router"):
+        routes = json.loads(in_lab(host, "ip", "-json", "route").stdout)
+        assert not [row["dst"] for row in routes if row["dst"] == "default" or row["dst"].startswith("10.244.")]
+    assert in_lab("internet", "ping", "-c", "1", "-W", "1", address).returncode != 0
+
+
+def test_check_fails_honestly(standing: None) -> None:
+    in_lab("worker-2", "nft", "add table ip t; add chain ip t c { type filter hook forward priority 0; policy drop; }")
+    try:
+        in_lab("worker-2", "sysctl", "-qw", "net.ipv4.ip_forward=0")
+        in_lab("worker-2", "ip", "route", "add", "blackhole", "10.244.1.0/25")
+        done = lab("check")
+        assert done.returncode == 1
+        assert "✗" in done.stdout
+    finally:
+        in_lab("worker-2", "ip", "route", "del", "blackhole", "10.244.1.0/25")
+        in_lab("worker-2", "nft", "delete table ip t")
+    assert wait_until(lambda: lab("check").returncode == 0), lab("check").stdout
+
+
+def test_check_tells_of_a_pod_that_ended(standing: None) -> None:
+    (pod,) = [pod for each in status()["nodes"] for pod in each["pods"] if pod["name"] == "bash-worker-2"]
+    in_lab("worker-2", "crictl", "stop", "--timeout", "1", pod["container"])
+    done = lab("check")
+    assert done.returncode == 1
+    assert "bash-worker-2: exited" in done.stderr
+    node.remove_lab(LAB)
+    assert lab("up", "--topology", "routed").returncode == 0
+
+
+def test_what_is_there_is_not_built_again(standing: None) -> None:
+    assert "down" in refused(lab("up"))
+    assert refused(lab("run"))
+    assert len(status()["nodes"]) == 3, "it still stands"
+
+
+def test_whom_a_lab_does_not_have(standing: None) -> None:
+    words = refused(in_lab("worker-9", "true"))
+    assert "worker-9" in words
+    assert "worker-2" in words
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["up", "--nodes", "9"], "1 to 8"),
+        (["up", "--nodes", "1", "--topology", "routed"], "second node"),
+        (["up", "--image", "ubuntu"], "--image"),
+        (["up", "--image", "bash=/no/such/file.tar"], "/no/such/file.tar"),
+        (["up", "--containerd", "/no/such/folder"], "/no/such/folder"),
+        (["down"], "there is no lab"),
+        (["check"], "there is no lab"),
+        (["status"], "there is no lab"),
+        (["exec", "worker-1", "true"], "there is no lab"),
+        (["up", "--mode", "cloud"], "cloud"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_is_refused_in_one_line(unchanged: None, words: list[str], reason: str) -> None:
+    assert reason in refused(lab(*words, name=OTHER))
+    assert refused(subprocess.run([PODWIRE, "lab", words[0], "--name", "No.Name"], capture_output=True, text=True))
+
+
+MOMENTS = (
+    ("underlay:", 0.0),
+    ("worker-1: namespaces", 0.0),
+    ("worker-1: namespaces", 0.15),
+    ("worker-1: podwire", 0.05),
+    ("worker-1: containerd", 0.2),
+    ("worker-1: pods", 0.2),
+)
+
+
+def until(told: str) -> subprocess.Popen[str]:
+    """`podwire lab up`, as far as it has told this."""
+    building = subprocess.Popen([PODWIRE, "lab", "up", "--name", LAB], stderr=subprocess.PIPE, text=True)
+    assert building.stderr
+    for line in building.stderr:
+        if told in line:
+            return building
+    raise AssertionError(f"it never told {told!r}")
+
+
+@pytest.mark.parametrize(("told", "seconds"), MOMENTS)
+def test_down_after_up_was_killed(unchanged: None, told: str, seconds: float) -> None:
+    building = until(told)
+    time.sleep(seconds)
+    building.kill()
+    building.wait()
+    assert lab("down").returncode == 0
+    assert traces.of_lab(LAB) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_up_that_is_ended_takes_back_what_it_began(unchanged: None, number: signal.Signals) -> None:
+    building = until("worker-1: podwire")
+    building.send_signal(number)
+    assert building.wait(timeout=60) == 128 + number
+    assert traces.of_lab(LAB) == []
+
+
+def test_up_that_fails_takes_back_what_it_began_and_says_why(unchanged: None, tmp_path: Path) -> None:
+    file = tmp_path / "no.tar"
+    file.write_bytes(b"this is no image")
+    done = lab("up", "--image", f"bash={file}")
+    assert done.returncode == 1
+    assert str(file) in done.stderr
+    assert traces.of_lab(LAB) == []
+
+
+def test_down_of_a_broken_lab(unchanged: None) -> None:
+    assert lab("up", "--nodes", "2").returncode == 0
+    places = node.read_places(LAB)
+    os.kill(node.Node(places[-1]).pid, signal.SIGKILL)
+    assert "does not run" in lab("status").stdout
+    assert lab("check").returncode == 1
+    assert lab("down").returncode == 0
+
+
+def test_only_one_command_changes_a_lab(unchanged: None) -> None:
+    building = until("worker-1: namespaces")
+    done = lab("down")
+    assert done.returncode == 0, "it ends what is being built"
+    assert building.wait(timeout=60) != 0

@@ -7,13 +7,16 @@ import json
 import tarfile
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from podwire.lab import cgroup, containerd, images, root
+from podwire.agent.settings_file import load
+from podwire.lab import archive, cgroup, containerd, network, root
+from podwire.lab.archive import Image, Member
 from podwire.lab.cgroup import Hierarchy
 from podwire.lab.containerd import Containerd
-from podwire.lab.network import PodNetwork
+from podwire.lab.layout import LayoutError, Wish, layout
 
 MIXED = """\
 24 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -81,23 +84,69 @@ def test_containerds_configuration(version: int, cri: str, image: tuple[str, ...
     assert value == 'an "image"'
 
 
-def test_an_image_is_the_same_each_time_and_whole() -> None:
-    layer = images.busybox_layer(b"program", ["sh", "ping", "busybox"])
-    image = images.Image(("a:1", "b:1"), (layer,), ("/bin/sh",))
-    assert images.archive(image) == images.archive(image)
-    with tarfile.open(fileobj=io.BytesIO(images.archive(image))) as tar:
-        files = {member.name: tar.extractfile(member) for member in tar.getmembers()}
-        manifest = json.loads(files["manifest.json"].read())[0]  # type: ignore[union-attr]
-        assert manifest["RepoTags"] == ["a:1", "b:1"]
-        assert {manifest["Config"], *manifest["Layers"]} < set(files)
-    with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+def test_an_archive_is_the_same_each_time_and_whole() -> None:
+    base = archive.layer([Member("/bin/busybox", b"program", 0o755), Member("bin/ping", target="/bin/busybox")])
+    other = archive.layer([Member("usr/sbin/nginx", b"server", 0o755)])
+    images = [Image(("a:1",), (base,), ("/bin/sh",)), Image(("b:1",), (base, other), ("nginx",))]
+    whole = archive.archive(images)
+    assert whole == archive.archive(images)
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        names = tar.getnames()
+        manifest = json.loads(tar.extractfile("manifest.json").read())  # type: ignore[union-attr]
+    assert len(names) == len(set(names)), "what images share is in it once"
+    assert [each["RepoTags"] for each in manifest] == [["a:1"], ["b:1"]]
+    assert all({each["Config"], *each["Layers"]} < set(names) for each in manifest)
+    with tarfile.open(fileobj=io.BytesIO(base)) as tar:
+        assert tar.getnames() == ["bin", "bin/busybox", "bin/ping"]
         assert tar.getmember("bin/ping").linkname == "/bin/busybox"
         assert tar.getmember("bin/busybox").mode == 0o755
+        assert tar.getmember("bin").isdir()
 
 
-def test_a_pod_network_names_the_cluster_of_its_own_families_only() -> None:
-    four = PodNetwork("bridge", ("10.244.1.0/24",)).plugin()
-    assert (four["network"], four["subnet"]) == ("10.244.0.0/16", "10.244.1.0/24")
-    both = PodNetwork("routed", ("10.244.1.0/24", "fd00:10:244:1::/64"))
-    assert len(both.plugin()["network"]) == len(both.gateways()) == 2
-    assert both.gateways() == ["10.244.1.1", "fd00:10:244:1::1"]
+def test_the_customary_lab_is_that_of_the_document() -> None:
+    three = layout(Wish())
+    assert [node.name for node in three.nodes] == ["master", "worker-1", "worker-2"]
+    assert [node.pod_ranges[0] for node in three.nodes] == ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]
+    pods = [pod.name for node in three.nodes for pod in node.pods]
+    assert pods == ["nginx-worker-1", "bash-worker-1", "nginx-worker-2", "bash-worker-2"]
+    assert len(three.segments) == 1
+
+
+def test_a_routed_lab_has_worker_2_alone_behind_the_router() -> None:
+    three = layout(Wish(topology="routed"))
+    assert [node.segment.number for node in three.nodes] == [0, 0, 1]
+    two = layout(Wish(topology="routed", nodes=2))
+    assert [node.segment.number for node in two.nodes] == [0, 1]
+
+
+def test_a_lab_of_one_node_has_its_pods_there() -> None:
+    assert [pod.name for pod in layout(Wish(nodes=1)).nodes[0].pods] == ["nginx-master", "bash-master"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (Wish(nodes=9), "1 to 8"),
+        (Wish(nodes=0), "1 to 8"),
+        (Wish(nodes=1, topology="routed"), "second node"),
+        (Wish(topology="routed", tunnel="never"), "tunnel"),
+    ],
+)
+def test_labs_that_cannot_be(wish: Wish, words: str) -> None:
+    with pytest.raises(LayoutError, match=words):
+        layout(wish)
+
+
+@pytest.mark.parametrize("family", ["v4", "v6", "dual"])
+@pytest.mark.parametrize("topology", ["l2", "routed"])
+def test_every_node_gets_a_file_that_the_agent_accepts(
+    tmp_path: Path, family: Literal["v4", "v6", "dual"], topology: Literal["l2", "routed"]
+) -> None:
+    eight = layout(Wish(nodes=8, family=family, topology=topology, mode="bridge", tunnel="always"))
+    for plan in eight.nodes:
+        file = tmp_path / f"{plan.name}.toml"
+        file.write_text(network.settings(eight, plan))
+        settings, _ = load(file)
+        assert (settings.name, settings.mode, settings.tunnel) == (plan.name, "bridge", "always")
+        assert set(settings.peers) == {other.name for other in eight.nodes} - {plan.name}
+        assert {each.version for each in settings.addresses} == set(eight.families)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +31,8 @@ def of_lab(lab: str) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if f"/{lab}/" in (process / "cgroup").read_text() or ("podwire.lab.init" in words and lab in words):
+            named = any(word == lab or f".{lab}." in word or f"/{lab}/" in word for word in words)
+            if named or f"/{lab}/" in (process / "cgroup").read_text():
                 found.append(f"process {process.name} {words}")
     found += [f"cgroup {place}" for place in cgroup.read_places() if place.lab == lab]
     found += [f"netns {path}" for path in NETNS_FOLDER.glob(f"*.{lab}.*")]
@@ -58,6 +60,7 @@ def _lines() -> Iterator[str]:
         for group in tree.mountpoint.rglob("*/"):
             if OTHER_TESTS not in str(group):
                 yield f"cgroup {group}"
-    for folder in ("/run", "/run/netns", "/tmp", "/etc", "/etc/cni", "/opt", "/var/lib", "/var/run"):  # noqa: S108
+    for folder in ("/run", "/run/netns", "/etc", "/etc/cni", "/opt", "/var/lib", "/var/run"):
         if Path(folder).is_dir():
             yield from (f"file {path}" for path in Path(folder).iterdir() if OTHER_TESTS not in path.name)
+    yield from (f"file {path}" for path in Path(tempfile.gettempdir()).glob("podwire-*"))
