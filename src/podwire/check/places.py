@@ -12,6 +12,7 @@ import msgspec
 from podwire.check.endpoints import Endpoint, EndpointError
 from podwire.kernel import namespace, read
 from podwire.kernel.netlink import Netlink
+from podwire.kernel.paths import read_underlays
 from podwire.plan.operations import Address
 
 Answer = TypeVar("Answer")
@@ -117,6 +118,7 @@ def _complete(one: Endpoint) -> Endpoint:
     with Netlink() as socket:
         links = {link.index: link for link in read.links(socket)}
         rows = [row for version in (4, 6) for row in read.all_addresses(socket, version)]
+        underlays = [each.address.ip for each in read_underlays(socket)] if one.kind == "host" else []
     own: list[Address] = []
     mtus: dict[Address, int] = {}
     for index, interface in rows:
@@ -125,7 +127,7 @@ def _complete(one: Endpoint) -> Endpoint:
             own.append(address)
             mtus[address] = links[index].mtu
     outward = [address for address in own if links and mtus[address] < 65536]
-    addresses = one.addresses or _first_of_each_family(outward or own)
+    addresses = one.addresses or _first_of_each_family(underlays or outward or own)
     mtu = next((mtus[address] for address in addresses if address in mtus), 0)
     return msgspec.structs.replace(one, addresses=addresses, own=tuple(own), mtu=mtu)
 

@@ -64,20 +64,30 @@ class Outcome(Struct, frozen=True):
         return self.status not in ("ok", "skipped")
 
 
-def plan(endpoints: Sequence[Endpoint], families: Sequence[int] = (4, 6)) -> list[Probe]:
-    """All probes: from every pod with a namespace to everybody else, in every family that both have."""
+def plan(endpoints: Sequence[Endpoint], families: Sequence[int] = (4, 6), most_pods: int = 0) -> list[Probe]:
+    """All probes: from every pod with a namespace to everybody else, in every family that both have.
+
+    With `most_pods` every pod calls at most that many other pods, spread over all of them, each pod different ones.
+    """
     probes = []
-    for source in endpoints:
-        if source.kind != "pod" or not source.netns:
+    others = [one for one in endpoints if one.kind != "pod"]
+    pods = [one for one in endpoints if one.kind == "pod"]
+    for place, source in enumerate(pods):
+        if not source.netns:
             continue
         host = host_of(endpoints, source.node)
-        for target in endpoints:
-            if target.name == source.name:
-                continue
+        for target in [*others, *_spread(pods[place + 1 :] + pods[:place], most_pods)]:
             for family in families:
                 if source.of_family(family):
                     probes += _between(source, host, target, family)
     return probes
+
+
+def _spread(pods: Sequence[Endpoint], most: int) -> Sequence[Endpoint]:
+    """At most so many of them, evenly spread; 0: all."""
+    if not most or len(pods) <= most:
+        return pods
+    return [pods[number * len(pods) // most] for number in range(most)]
 
 
 def _between(source: Endpoint, host: Endpoint | None, target: Endpoint, family: int) -> list[Probe]:

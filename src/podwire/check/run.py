@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -25,22 +26,32 @@ def check(
     families: Sequence[int] = (4, 6),
     timeout_seconds: float = TIMEOUT_SECONDS,
     at_once: int = AT_ONCE,
+    most_pods: int = 0,
 ) -> Report:
     """Check everything between the endpoints; `timeout_seconds` is for each answer, `at_once` the probes in flight.
+
+    `most_pods`: how many other pods each pod calls, 0 for all of them.
 
     Raises EndpointError for endpoints that make no check, PermissionError without root.
     """
     check_endpoints(endpoints)
     begun = time.monotonic()
+    _allow_descriptors()
     with Places(endpoints) as places, Crew(places, at_once) as crew:
         known = completed(places)
-        probes = plan(known, families)
+        probes = plan(known, families, most_pods)
         called = dict.fromkeys((one.target, one.address) for one in probes)
         by_name = {one.name: one for one in known}
         with Servers(places, crew, [(by_name[name], address) for name, address in called]) as servers:
             outcomes = _probe(crew, probes, by_name, servers, timeout_seconds)
         failures = Tracer(places, crew, known).diagnose([one for one in outcomes if one.failed], timeout_seconds)
     return Report(known, outcomes, failures, time.monotonic() - begun)
+
+
+def _allow_descriptors() -> None:
+    """Every address that is called has two servers, every probe in flight a socket: more than the usual 1024 files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _probe(

@@ -43,6 +43,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait for each answer (default: %(default)s)",
     )
+    parser.add_argument(
+        "--pods",
+        type=int,
+        default=16,
+        metavar="N",
+        help="how many other pods each pod calls, spread over all; 0: every one (default: %(default)s)",
+    )
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report as well")
     parser.add_argument(
         "-o", "--output", choices=("table", "json"), default="table", help="for people or for scripts (default: table)"
@@ -57,8 +64,15 @@ def run(options: argparse.Namespace) -> int:
 
     if not 0.1 <= options.timeout <= 60:
         return _unusable(f"--timeout: {options.timeout:g} is not between 0.1 and 60 seconds")
+    if options.pods < 0:
+        return _unusable(f"--pods: {options.pods} is less than 0: give how many other pods each pod calls")
     try:
-        report = check(_endpoints(options), families=FAMILIES[options.family], timeout_seconds=options.timeout)
+        report = check(
+            _endpoints(options),
+            families=FAMILIES[options.family],
+            timeout_seconds=options.timeout,
+            most_pods=options.pods,
+        )
         if options.junit:
             from podwire.check.junit import junit
 
