@@ -31,7 +31,10 @@ class Column(Struct, frozen=True):
 
 def show(report: Report, console: Console) -> None:
     """Print the matrix, the failures (each cause once), and one line that sums it up."""
-    console.print(_matrix(report, console.width))
+    table, notes = _matrix(report, console.width)
+    console.print(table)
+    for note in notes:
+        console.print(Text(note, style="dim"))
     if not report.ok:
         console.print(Text(f"{BAD} fails: {WORDS}", style="dim"))
     if blind := [one.name for one in report.endpoints if one.kind == "pod" and not one.netns]:
@@ -69,7 +72,8 @@ def _columns(report: Report) -> list[Column]:
     ]
 
 
-def _matrix(report: Report, width: int) -> Table:
+def _matrix(report: Report, width: int) -> tuple[Table, list[str]]:
+    """The table, and what has to be said below it."""
     columns = _columns(report)
     families = sorted({one.probe.family for one in report.outcomes})
     by_source: dict[str, list[Outcome]] = {}
@@ -80,7 +84,7 @@ def _matrix(report: Report, width: int) -> Table:
     labels = {name: f"{name} ({nodes[name]})" for name in rows}
     widths = [max(len(one.title), 8 if len(families) > 1 else 3) + BETWEEN_COLUMNS for one in columns]
     named = sum(widths) + max(map(len, labels.values()), default=0) <= width
-    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("from", no_wrap=True)
     for number, one in enumerate(columns, 1):
         table.add_column(one.title if named else str(number), no_wrap=True)
@@ -88,8 +92,7 @@ def _matrix(report: Report, width: int) -> Table:
         table.add_row(Text(labels[name]), *(_cell(_of(by_source[name], one, families)) for one in columns))
     notes = [] if named else ["  ".join(f"{number} {one.title}" for number, one in enumerate(columns, 1))]
     notes += [f"… and {quiet} more pods that reach all that they called"] if quiet else []
-    table.caption = "\n".join(notes) or None
-    return table
+    return table, notes
 
 
 def _rows(by_source: Mapping[str, Sequence[Outcome]]) -> tuple[list[str], int]:
