@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -76,18 +76,18 @@ def plan(endpoints: Sequence[Endpoint], families: Sequence[int] = (4, 6), most_p
         if not source.netns:
             continue
         host = host_of(endpoints, source.node)
-        for target in [*others, *_spread(pods[place + 1 :] + pods[:place], most_pods)]:
+        for target in [*others, *spread(pods[place + 1 :] + pods[:place], most_pods)]:
             for family in families:
                 if source.of_family(family):
                     probes += _between(source, host, target, family)
     return probes
 
 
-def _spread(pods: Sequence[Endpoint], most: int) -> Sequence[Endpoint]:
+def spread(those: Sequence[Any], most: int) -> Sequence[Any]:
     """At most so many of them, evenly spread; 0: all."""
-    if not most or len(pods) <= most:
-        return pods
-    return [pods[number * len(pods) // most] for number in range(most)]
+    if not most or len(those) <= most:
+        return those
+    return [those[number * len(those) // most] for number in range(most)]
 
 
 def _between(source: Endpoint, host: Endpoint | None, target: Endpoint, family: int) -> list[Probe]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from podwire.check import prober
@@ -16,7 +17,10 @@ from podwire.check.servers import Servers
 from podwire.check.tracing import Tracer
 
 TIMEOUT_SECONDS = 1.5
-AT_ONCE = 64
+AT_ONCE = 96
+PATIENT_LOSSES = 100
+HURRIED_SECONDS = 0.5
+MOST_FILES = 65536
 DEFAULT_MTU = 1500
 
 
@@ -36,8 +40,7 @@ def check(
     """
     check_endpoints(endpoints)
     begun = time.monotonic()
-    _allow_descriptors()
-    with Places(endpoints) as places, Crew(places, at_once) as crew:
+    with _many_files(), Places(endpoints) as places, Crew(places, at_once) as crew:
         known = completed(places)
         probes = plan(known, families, most_pods)
         called = dict.fromkeys((one.target, one.address) for one in probes)
@@ -48,10 +51,30 @@ def check(
     return Report(known, outcomes, failures, time.monotonic() - begun)
 
 
-def _allow_descriptors() -> None:
+@contextmanager
+def _many_files() -> Iterator[None]:
     """Every address that is called has two servers, every probe in flight a socket: more than the usual 1024 files."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(usual, min(most, MOST_FILES)), most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
+
+
+class Patience:
+    """How long to wait for an answer: when very much is lost already, that the rest is lost is no surprise."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._losses = 0
+
+    def wait(self, probe: Callable[[float], Outcome]) -> Outcome:
+        """Run a probe with the time that is left to it."""
+        hurried = self._losses >= PATIENT_LOSSES
+        outcome = probe(min(self._seconds, HURRIED_SECONDS) if hurried else self._seconds)
+        self._losses += outcome.status != "ok"  # about right is enough: threads may count at once
+        return outcome
 
 
 def _probe(
@@ -69,19 +92,20 @@ def _probe(
         ports = servers.ports.get((one.target, one.address))
         return ports[place] if ports else endpoints[one.target].tcp_port
 
-    jobs = []
-    for one in first:
+    def job(one: Probe) -> Callable[[float], Outcome]:
         if one.method == "ping":
-            jobs.append((one.source, partial(prober.ping, one, timeout_seconds)))
-        elif one.method == "tcp":
-            jobs.append((one.source, partial(prober.tcp, one, port(one, 0), timeout_seconds)))
-        else:
-            jobs.append((one.source, partial(prober.udp, one, port(one, 1), timeout_seconds)))
+            return partial(prober.ping, one)
+        if one.method == "tcp":
+            return partial(prober.tcp, one, port(one, 0))
+        return partial(prober.udp, one, port(one, 1))
+
+    patience = Patience(timeout_seconds)
+    jobs = [(one.source, partial(patience.wait, job(one))) for one in first]
     found.update(zip(first, crew.all(jobs), strict=True))
     pinged = {one.pair for one, outcome in found.items() if one.method == "ping" and outcome.ok}
     large = [one for one in probes if one.method == "mtu" and one.pair in pinged]
     full_size = [
-        (one.source, partial(prober.mtu, one, endpoints[one.source].mtu or DEFAULT_MTU, timeout_seconds))
+        (one.source, partial(patience.wait, partial(prober.mtu, one, endpoints[one.source].mtu or DEFAULT_MTU)))
         for one in large
     ]
     found.update(zip(large, crew.all(full_size), strict=True))

@@ -14,7 +14,7 @@ from podwire.check.endpoints import Endpoint, host_of
 from podwire.check.facts import Ask, Facts, read_facts
 from podwire.check.packets import token
 from podwire.check.places import Crew, Places
-from podwire.check.probes import Outcome
+from podwire.check.probes import Outcome, spread
 from podwire.check.report import Failure, group
 from podwire.check.rewriting import explain_source
 from podwire.check.servers import Servers
@@ -23,11 +23,11 @@ from podwire.kernel import read
 from podwire.kernel.netlink import Netlink
 from podwire.plan.operations import Address
 
-MOST_TRACED = 64
+MOST_TRACED = 32
 """Failures that are traced; a broken node makes hundreds, and they have one cause."""
 
 TRACE_SECONDS = 1.0
-NOT_TRACED = f"the first {MOST_TRACED} failures are traced: mend those and run the check again"
+NOT_TRACED = f"{MOST_TRACED} others are traced: mend those and run the check again"
 
 
 class Tracer:
@@ -44,7 +44,8 @@ class Tracer:
         """A failure for every pair of endpoints and kind of loss, each with the hop and the cause."""
         groups = group(failed)
         lost = [one for one in groups if one[0].status != "source"]
-        traced = dict(zip(map(id, lost), self._trace(lost[:MOST_TRACED], timeout_seconds), strict=False))
+        chosen = spread(lost, MOST_TRACED)
+        traced = dict(zip(map(id, chosen), self._trace(chosen, timeout_seconds), strict=True))
         found = []
         for outcomes in groups:
             if outcomes[0].status == "source":
