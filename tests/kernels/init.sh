@@ -3,7 +3,7 @@
 # the report out through the first virtio port and switches the machine off.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb
 # A sample of the kills: everything is some 10 to 20 times slower here.
-export PODWIRE_KILL_STRIDE=15
+export PODWIRE_KILL_STRIDE=25
 export HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
 
 busybox mount -t proc proc /proc
