@@ -10,7 +10,7 @@ SHIM := src/podwire/native/podwire
 # What must be there, by target. `apt-stamp` installs only what is missing, so a prepared machine needs no network.
 APT_BUILD := python3-venv gcc libc6-dev musl-tools
 APT_RUN := iproute2 libnftables1 nftables iputils-ping
-APT_TEST := strace containerd runc podman mmdebstrap busybox-static qemu-system-x86 cpio kmod conntrack iptables jq
+APT_TEST := strace containerd runc podman mmdebstrap busybox-static qemu-system-x86 cpio kmod iptables procps
 
 define apt-install
 @missing=""; for package in $(1); do \
@@ -43,10 +43,13 @@ tools: build ## build the Go tools that tests, benchmarks and the lab use (once,
 lab: build tools ## two pods on a real containerd, wired by podwire: see them ping
 	$(VENV)/bin/podwire lab run
 
-LAYERS := tests/pure tests/namespaces tests/conformance $(if $(CI),tests/runtimes tests/kernels)
+# Tests of the first three layers share nothing, so they run side by side; the others look at the whole machine.
+LAYERS := tests/pure tests/namespaces tests/conformance
+WHOLE_MACHINE := $(if $(CI),tests/runtimes tests/kernels)
 
 test: build tools lint ## lint, types and tests; with CI=true also the runtimes and other kernels
-	$(VENV)/bin/pytest $(LAYERS)
+	$(VENV)/bin/pytest -q -n $(shell nproc) --dist worksteal $(LAYERS)
+	$(if $(WHOLE_MACHINE),$(VENV)/bin/pytest -q $(WHOLE_MACHINE))
 
 lint: build ## ruff and mypy --strict
 	$(VENV)/bin/ruff check .
