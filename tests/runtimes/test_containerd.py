@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from podwire.lab.cri import Pod
-from tests.runtimes.mirror import PORT
 from tests.runtimes.cluster import Cluster, cluster_on
+from tests.runtimes.mirror import PORT
 from tests.runtimes.world import CONTAINERDS, WIRINGS, at_once
 
 

@@ -7,21 +7,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from podwire.lab import archive, images, node
 from tests.runtimes import traces
+from tests.runtimes.command import LAB, PODWIRE, in_lab, lab, refused, status
 from tests.runtimes.world import LAB_PREFIX, containerd_2
 from tests.support.namespace import wait_until
 
-PODWIRE = str(Path(sys.executable).parent / "podwire")
-LAB = f"{LAB_PREFIX}-{os.getpid()}-lab"
 OTHER = f"{LAB_PREFIX}-{os.getpid()}-other"
 EVERYTHING = os.environ.get("PODWIRE_TEST_EVERYTHING")
 """Set it to try all combinations instead of a selection in which every pair of values occurs."""
@@ -38,30 +35,6 @@ SELECTION: list[Kind] = [
 ]
 
 
-def lab(*words: str, name: str = LAB) -> subprocess.CompletedProcess[str]:
-    """`podwire lab VERB --name LAB …`."""
-    argv = [PODWIRE, "lab", words[0], "--name", name, *words[1:]]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
-
-
-def in_lab(where: str, *command: str, name: str = LAB) -> subprocess.CompletedProcess[str]:
-    return lab("exec", where, "--", *command, name=name)
-
-
-def status(name: str = LAB) -> dict[str, Any]:
-    (one,) = json.loads(lab("status", "-o", "json", name=name).stdout)["labs"]
-    return dict(one)
-
-
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line with which something was refused."""
-    assert done.returncode in (1, 2), done
-    assert "Traceback" not in done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len([line for line in lines if line.startswith("podwire")]) == 1, done.stderr
-    return lines[-1]
-
-
 @pytest.fixture
 def unchanged() -> Iterator[None]:
     """The machine is the same after the test, and nothing of its labs is left."""
@@ -74,17 +47,6 @@ def unchanged() -> Iterator[None]:
     finally:
         for name in (LAB, OTHER):
             node.remove_lab(name)
-
-
-@pytest.fixture(scope="module")
-def standing() -> Iterator[None]:
-    """A lab that several tests look at: routed, so that a tunnel is used."""
-    try:
-        built = lab("up", "--topology", "routed")
-        assert built.returncode == 0, built.stderr
-        yield
-    finally:
-        node.remove_lab(LAB)
 
 
 @pytest.mark.parametrize(("topology", "mode", "family"), ALL_KINDS if EVERYTHING else SELECTION)
@@ -127,7 +89,8 @@ def test_two_labs_stand_side_by_side(unchanged: None) -> None:
         for name in (LAB, OTHER)
     ]
     assert [each.wait(timeout=120) for each in starts] == [0, 0]
-    everything = json.loads(subprocess.run([PODWIRE, "lab", "status", "-o", "json"], capture_output=True).stdout)
+    all_of_them = subprocess.run([PODWIRE, "lab", "status", "-o", "json"], capture_output=True, check=True)
+    everything = json.loads(all_of_them.stdout)
     assert {LAB, OTHER} <= {each["name"] for each in everything["labs"]}
     assert lab("down").returncode == 0
     assert lab("check", name=OTHER).returncode == 0, "the other one lives on"
@@ -154,91 +117,6 @@ def test_another_image(unchanged: None, tmp_path: Path) -> None:
     assert lab("down").returncode == 0
 
 
-def test_status_shows_what_runs(standing: None) -> None:
-    found = status()
-    assert [each["name"] for each in found["nodes"]] == ["master", "worker-1", "worker-2"]
-    assert all(all(each["services"].values()) and each["services"] for each in found["nodes"])
-    assert set(found["others"]) == {"router", "internet"}
-    for pod in (pod for each in found["nodes"] for pod in each["pods"]):
-        inside = in_lab(pod["name"], "ip", "-brief", "address", "show", "eth0")
-        assert pod["state"] == "running"
-        assert len(pod["addresses"]) == 2
-        if pod["name"].startswith("bash"):
-            assert all(f" {address}/" in inside.stdout for address in pod["addresses"])
-    words = lab("status").stdout
-    assert "bash-worker-2" in words
-    assert subprocess.run([PODWIRE, "lab"], capture_output=True, text=True, check=False).stdout.count(LAB) == 1
-
-
-def test_a_command_runs_where_it_should_and_its_status_comes_back(standing: None) -> None:
-    for where, name in (("worker-1", "worker-1"), ("bash-worker-1", "bash-worker-1")):
-        assert in_lab(where, "hostname").stdout.strip() == name
-        assert in_lab(where, "sh", "-c", "exit 7").returncode == 7
-    assert "203.0.113.1" in in_lab("internet", "ip", "-brief", "address").stdout
-    assert "segment-1" in in_lab("router", "ip", "-brief", "link").stdout
-    argv = [PODWIRE, "lab", "exec", "--name", LAB, "bash-worker-1"]
-    shell = subprocess.run(argv, input="echo I am $(hostname)\nexit 3\n", capture_output=True, text=True, check=False)
-    assert (shell.stdout.strip(), shell.returncode) == ("I am bash-worker-1", 3), shell
-
-
-def test_nginx_answers_from_the_other_node_with_the_callers_own_address(standing: None) -> None:
-    pods = {pod["name"]: pod for each in status()["nodes"] for pod in each["pods"]}
-    caller, server = pods["bash-worker-1"], pods["nginx-worker-2"]
-    for own, address in zip(caller["addresses"], server["addresses"], strict=True):
-        url = f"http://[{address}]" if ":" in address else f"http://{address}"
-        answer = in_lab("bash-worker-1", "curl", "--silent", "--max-time", "10", url)
-        assert answer.stdout == f"nginx in pod nginx-worker-2, asked by {own}\n", answer
-
-
-def test_pods_know_the_hosts_names(standing: None) -> None:
-    for host in ("master", "worker-1", "worker-2", "internet"):
-        assert in_lab("bash-worker-1", "ping", "-c", "1", "-W", "10", host).returncode == 0
-
-
-def test_the_internet_has_no_way_back_to_pods(standing: None) -> None:
-    (address, _) = next(pod["addresses"] for pod in status()["nodes"][1]["pods"])
-    for host in ("internet", "router"):
-        routes = json.loads(in_lab(host, "ip", "-json", "route").stdout)
-        assert not [row["dst"] for row in routes if row["dst"] == "default" or row["dst"].startswith("10.244.")]
-    assert in_lab("internet", "ping", "-c", "1", "-W", "1", address).returncode != 0
-
-
-def test_check_fails_honestly(standing: None) -> None:
-    in_lab("worker-2", "nft", "add table ip t; add chain ip t c { type filter hook forward priority 0; policy drop; }")
-    try:
-        in_lab("worker-2", "sysctl", "-qw", "net.ipv4.ip_forward=0")
-        in_lab("worker-2", "ip", "route", "add", "blackhole", "10.244.1.0/25")
-        done = lab("check")
-        assert done.returncode == 1
-        assert "✗" in done.stdout
-    finally:
-        in_lab("worker-2", "ip", "route", "del", "blackhole", "10.244.1.0/25")
-        in_lab("worker-2", "nft", "delete table ip t")
-    assert wait_until(lambda: lab("check").returncode == 0), lab("check").stdout
-
-
-def test_check_tells_of_a_pod_that_ended(standing: None) -> None:
-    (pod,) = [pod for each in status()["nodes"] for pod in each["pods"] if pod["name"] == "bash-worker-2"]
-    in_lab("worker-2", "crictl", "stop", "--timeout", "1", pod["container"])
-    done = lab("check")
-    assert done.returncode == 1
-    assert "bash-worker-2: exited" in done.stderr
-    node.remove_lab(LAB)
-    assert lab("up", "--topology", "routed").returncode == 0
-
-
-def test_what_is_there_is_not_built_again(standing: None) -> None:
-    assert "down" in refused(lab("up"))
-    assert refused(lab("run"))
-    assert len(status()["nodes"]) == 3, "it still stands"
-
-
-def test_whom_a_lab_does_not_have(standing: None) -> None:
-    words = refused(in_lab("worker-9", "true"))
-    assert "worker-9" in words
-    assert "worker-2" in words
-
-
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -253,11 +131,11 @@ def test_whom_a_lab_does_not_have(standing: None) -> None:
         (["exec", "worker-1", "true"], "there is no lab"),
         (["up", "--mode", "cloud"], "cloud"),
     ],
-    ids=" ".join,
+    ids=lambda value: "-".join(value).strip("-") if isinstance(value, list) else "",
 )
 def test_what_cannot_be_is_refused_in_one_line(unchanged: None, words: list[str], reason: str) -> None:
     assert reason in refused(lab(*words, name=OTHER))
-    assert refused(subprocess.run([PODWIRE, "lab", words[0], "--name", "No.Name"], capture_output=True, text=True))
+    assert refused(lab(*words, name="No.Name"))
 
 
 MOMENTS = (

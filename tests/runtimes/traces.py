@@ -63,4 +63,4 @@ def _lines() -> Iterator[str]:
     for folder in ("/run", "/run/netns", "/etc", "/etc/cni", "/opt", "/var/lib", "/var/run"):
         if Path(folder).is_dir():
             yield from (f"file {path}" for path in Path(folder).iterdir() if OTHER_TESTS not in path.name)
-    yield from (f"file {path}" for path in Path(tempfile.gettempdir()).glob("podwire-*"))
+    yield from (f"file {path}" for path in Path(tempfile.gettempdir()).glob("podwire-pull-*"))

@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -56,7 +56,7 @@ class Image:
 
 def layer(members: Iterable[Member]) -> bytes:
     """A layer of these files and of the folders they are in."""
-    wanted = {member.name.lstrip("/"): member for member in members}
+    wanted = {member.name.lstrip("/"): replace(member, name=member.name.lstrip("/")) for member in members}
     parents = {str(parent) for name in wanted for parent in _parents(name)}
     for parent in parents - wanted.keys():
         wanted[parent] = Member(parent, mode=0o755, folder=True)

@@ -76,7 +76,9 @@ class Containerd:
 
     def ctr(self, *arguments: str, socket: str = SOCKET) -> list[str]:
         """A `ctr` command in the namespace of Kubernetes' images and pods."""
-        return [str(self.programs / "ctr"), "--address", socket, "--namespace", "k8s.io", *arguments]
+        # It would try for ten seconds to reach one whose node has just been taken away.
+        reach = ("--address", socket, "--connect-timeout", "3s")
+        return [str(self.programs / "ctr"), *reach, "--namespace", "k8s.io", *arguments]
 
 
 def debian() -> Containerd:

@@ -109,7 +109,8 @@ class Cri:
         self, name: str, image: str, command: Sequence[str] = (), ports: Sequence[dict[str, Any]] = ()
     ) -> str:
         """Make and start a pod with one container; the container's id."""
-        with tempfile.TemporaryDirectory(prefix="podwire-pod-") as folder:
+        # In the node's folder, which goes with the node also when this process is killed.
+        with tempfile.TemporaryDirectory(prefix="pod-", dir=self.node.place.folder) as folder:
             pod, container = Path(folder, "pod.json"), Path(folder, "container.json")
             pod.write_text(json.dumps(sandbox_config(name, self.namespace, ports)))
             container.write_text(json.dumps(container_config(name, image, command)))

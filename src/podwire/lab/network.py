@@ -60,4 +60,4 @@ def agent(*options: str) -> Service:
 def start_agent(node: Node, *options: str) -> None:
     """Start the agent and wait until it serves; raises NodeError with the end of its log."""
     node.serve(agent(*options))
-    node.wait_for(node.path(AGENT_SOCKET).exists, AGENT)
+    node.wait_for(lambda: node.path(AGENT_SOCKET).exists(), AGENT)

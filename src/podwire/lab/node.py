@@ -21,6 +21,7 @@ from podwire.lab.service import Service
 
 SIZE_BYTES = 8 << 30  # the most that a node may write; memory is taken only for what is written
 LOCK_TIMEOUT_SECONDS = 30.0
+LOOK_AGAIN_SECONDS = 0.1
 
 
 class NodeError(RuntimeError):
@@ -196,9 +197,17 @@ def remove_lab(lab: str) -> list[Place]:
     Raises LabBusyError if somebody goes on making it.
     """
     found = set(read_places(lab))
-    for place in found:
-        kill(place)
-    if found or (FOLDER / lab).exists():
-        with lock.hold(lab, LOCK_TIMEOUT_SECONDS):
-            found.update(remove_places(lab))
-    return sorted(found)
+    if not found and not (FOLDER / lab).exists():
+        return []
+    until = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        for place in found:
+            kill(place)  # who is making it fails then, and lets go
+        try:
+            with lock.hold(lab, LOOK_AGAIN_SECONDS):
+                found.update(remove_places(lab))
+                return sorted(found)
+        except lock.LabBusyError:
+            if time.monotonic() > until:
+                raise
+        found.update(read_places(lab))

@@ -150,7 +150,7 @@ class Builder:
 
     def _wait_for_network(self, cri: Cri) -> None:
         """The agent's configuration first, so that a failure is told in the agent's words."""
-        self.node.wait_for(self.node.path(network.CONFLIST).exists, network.AGENT)
+        self.node.wait_for(lambda: self.node.path(network.CONFLIST).exists(), network.AGENT)
         runtime.wait_until_ready(cri)
 
     def _run_pod(self, cri: Cri, pod: PodPlan, names: Mapping[str, str]) -> None:

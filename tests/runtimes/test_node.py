@@ -1,0 +1,100 @@
+"""The lab's nodes: apart from the machine while they live, and gone without a trace, however they ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from podwire.lab import node
+from podwire.lab.node import Node, NodeError
+from podwire.lab.place import Place, read_netns
+from podwire.lab.service import Service
+from tests.runtimes import traces
+from tests.runtimes.world import LAB_PREFIX
+from tests.support.namespace import wait_until
+
+LAB = f"{LAB_PREFIX}-{os.getpid()}-node"
+START_A_NODE = "import sys; from podwire.lab.node import Node, Place; Node(Place(sys.argv[1], 'node')).start()"
+
+
+@pytest.fixture
+def here() -> Iterator[Node]:
+    """A place for a node, cleared afterwards."""
+    yield Node(Place(LAB, "node"))
+    node.remove_lab(LAB)
+    assert wait_until(lambda: traces.of_lab(LAB) == []), traces.of_lab(LAB)
+
+
+def test_what_a_node_writes_stays_in_it(here: Node) -> None:
+    machine = socket.gethostname()
+    here.start()
+    for path in ("/etc/podwire-lab-test", "/opt/cni/bin/podwire-lab-test", "/usr/podwire-lab-test"):
+        here.write(path, "text")
+        assert here.run("cat", path).output == "text"
+        assert not Path(path).exists()
+    assert here.run("hostname").output.strip() == "node"
+    assert socket.gethostname() == machine
+    assert "127.0.0.1" in here.run("ip", "-brief", "address").output
+    assert "podwire.lab.init" in here.run("cat", "/proc/1/cmdline").output
+
+
+def test_the_death_of_the_first_process_ends_everything(here: Node) -> None:
+    here.start()
+    here.serve(Service("sleeper", ("sleep", "1000")))
+    here.wait_for(lambda: here.service_pid("sleeper") is not None, "sleeper")
+    assert any("sleep" in trace for trace in traces.of_lab(LAB))
+    os.kill(here.pid, signal.SIGKILL)
+    assert wait_until(lambda: not [trace for trace in traces.of_lab(LAB) if trace.startswith("process")])
+    assert not here.runs
+    with pytest.raises(NodeError, match="does not run"):
+        here.run("true")
+
+
+def test_a_service_that_dies_is_started_again_and_one_that_ends_stays_ended(here: Node) -> None:
+    here.start()
+    here.serve(Service("sleeper", ("sleep", "1000")))
+    here.wait_for(lambda: here.service_pid("sleeper") is not None, "sleeper")
+    first = here.service_pid("sleeper")
+    here.run("kill", "-9", str(first))
+    here.wait_for(lambda: here.service_pid("sleeper") not in (None, first), "sleeper")
+    here.end_service("sleeper")
+    assert here.service_pid("sleeper") is None
+    assert here.runs
+
+
+def test_a_service_that_cannot_start_says_so_and_the_node_lives(here: Node) -> None:
+    here.start()
+    here.serve(Service("nobody", ("/no/such/program",)))
+    here.wait_for(lambda: "/no/such/program" in here.log("init"), "init")
+    assert here.runs
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3])
+def test_a_start_that_was_killed_half_way_leaves_nothing_after_removal(here: Node, seconds: float) -> None:
+    starter = subprocess.Popen([sys.executable, "-c", START_A_NODE, LAB])
+    time.sleep(seconds)  # wherever it is by then: the claim is the same
+    starter.kill()
+    starter.wait()
+    node.remove_lab(LAB)
+    assert wait_until(lambda: traces.of_lab(LAB) == []), traces.of_lab(LAB)
+
+
+def test_removal_of_what_is_not_there_is_no_error() -> None:
+    assert node.remove_lab(LAB) == []
+
+
+def test_names_of_namespaces_are_read_back() -> None:
+    place = Place("a-b", "c")
+    assert read_netns(place.netns) == place
+    assert read_netns("someone-elses") is None
+    for name in ("", "a.b", "-a", "A", "a" * 33):
+        with pytest.raises(ValueError, match="no name for a lab"):
+            Place("lab", name)
