@@ -46,6 +46,7 @@ def configuration(
     cluster = network or _default_cluster(subnet)
     if cluster:
         plugin["network"] = cluster
+    plugin["capabilities"] = {"portMappings": True, "bandwidth": True}
     if mtu:
         plugin["mtu"] = mtu
     if exceptions:

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from podwire.cni import values as take
+from podwire.cni.capabilities import Bandwidth, PortMapping, bandwidth, port_mappings
 from podwire.cni.document import folded, parse
 from podwire.cni.errors import (
     INCOMPATIBLE_VERSION,
@@ -58,6 +59,8 @@ class Configuration(Struct, frozen=True):
     layer2: bool = False
     requested: tuple[str, ...] = ()
     requested_mac: str = ""
+    port_mappings: tuple[PortMapping, ...] = ()
+    bandwidth: Bandwidth | None = None
     prev_result: Result | None = None
     attachments: Attachments = Attachments()
 
@@ -137,6 +140,8 @@ def _wiring(raw: dict[str, Any], runtime: dict[str, Any], args: dict[str, Any]) 
         "dns": take.table(raw, "dns", fold=False),
         "hairpin": take.boolean(raw, "hairpinMode"),
         "promiscuous": take.boolean(raw, "promiscMode"),
+        "port_mappings": port_mappings(runtime),
+        "bandwidth": bandwidth(runtime),
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from podwire.kernel import netlink as nl
+from podwire.kernel import shaping
 from podwire.plan import operations as op
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
@@ -279,6 +280,7 @@ ENCODERS: dict[type, Callable[[Any, IndexOf, int], bytes]] = {
     op.DeleteNeighbour: _delete_neighbour,
     op.AddForwarding: _add_forwarding,
     op.DeleteForwarding: _delete_forwarding,
+    **shaping.ENCODERS,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import struct
 import threading
 from typing import Any
@@ -10,13 +11,17 @@ from typing import Any
 import msgspec
 
 from podwire.kernel import netlink as nl
-from podwire.kernel.netlink import Netlink
+from podwire.kernel.netlink import Netlink, NetlinkError
 
 NFT_CTX_OUTPUT_JSON = 1 << 4
 NFT_CTX_OUTPUT_HANDLE = 1 << 3
 NFNL_SUBSYS_NFTABLES = 10
-NFT_MSG_GETGEN = 16
+NFT_MSG_GETTABLE, NFT_MSG_GETGEN = 1, 16
+NFTA_TABLE_NAME, NFPROTO_INET = 1, 1
 NFTA_GEN_ID = 1
+WITHOUT_TABLE = (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
+"""Refusals of a kernel that has no such table, or no nftables."""
+
 LIBRARY = "libnftables.so.1"
 
 
@@ -64,3 +69,15 @@ def generation(socket: Netlink) -> int:
     ask = nl.message(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, struct.pack("=BBH", 0, 0, 0))
     found = nl.attributes(socket.get(ask)[0][1], 4)
     return int.from_bytes(found[NFTA_GEN_ID], "big")
+
+
+def table_exists(socket: Netlink, name: str) -> bool:
+    """Is there a table `inet <name>`? One message (NFT_MSG_GETTABLE). `socket` is netfilter's. Raises NetlinkError."""
+    body = struct.pack("=BBH", NFPROTO_INET, 0, 0)
+    kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
+    try:
+        return bool(socket.get(nl.message(kind, 0, body, nl.text(NFTA_TABLE_NAME, name))))
+    except NetlinkError as refused:
+        if refused.errno in WITHOUT_TABLE:
+            return False
+        raise

@@ -7,16 +7,16 @@ from typing import Any
 from podwire.kernel import read
 from podwire.kernel.apply import KernelRefusedError, apply
 from podwire.kernel.departure import delete_group
+from podwire.kernel.egress import is_egress
 from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.kernel.nftables import Nftables, NftablesError
 from podwire.kernel.paths import read_paths
 from podwire.node.firewall import ACCEPT_MARK, IDENTIFIER, TABLE_PREFIX
 from podwire.node.hostpart import CREATED
 from podwire.plan.operations import DeleteRoute
-from podwire.pod.identity import PREFIX, parse_alias
+from podwire.pod.identity import DEVICE_LETTERS, PREFIX, parse_alias
 
 GROUP = 0x7077FFFF
-DEVICE_LETTERS = 15
 
 
 class RemovalError(Exception):
@@ -29,7 +29,7 @@ def devices(socket: Netlink) -> list[str]:
     for link in read.links(socket):
         ours = link.kind == "veth" and link.name.startswith(PREFIX) and len(link.name) == DEVICE_LETTERS
         attachment = ours and (not link.alias or parse_alias(link.alias) is not None)
-        if attachment or (link.kind in ("bridge", "vxlan") and link.alias.startswith(CREATED)):
+        if attachment or is_egress(link) or (link.kind in ("bridge", "vxlan") and link.alias.startswith(CREATED)):
             found.append(link.name)
     return found
 

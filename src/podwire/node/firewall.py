@@ -16,6 +16,9 @@ from podwire.plan.digest import blake2b
 from podwire.plan.operations import Network
 
 TABLE_PREFIX = "podwire-"
+PORTS_TABLE = TABLE_PREFIX + "ports"
+"""The table of host ports (`node/ports.py`); no network's table has this name."""
+
 ACCEPT_MARK = "podwire "
 NAME_LETTERS = 60
 IDENTIFIER = re.compile(r"[A-Za-z_.][A-Za-z0-9/\\_.-]*")
@@ -59,7 +62,7 @@ def masquerade(network: str, pods: Iterable[Network], inside: Iterable[Network],
     """
     sources = tuple(_sorted(pods))
     name = short_name(network)
-    if not own_ranges:
+    if not own_ranges or TABLE_PREFIX + name == PORTS_TABLE:
         name += "-" + blake2b(repr(sources).encode(), digest_size=4).hexdigest()
     return Masquerade(TABLE_PREFIX + name, sources, tuple(_sorted(inside)))
 

@@ -10,6 +10,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 
 from msgspec import Struct
 
+from podwire.plan.shaping import Shaping
+
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
@@ -269,6 +271,7 @@ class DeleteForwarding(Struct, frozen=True, gc=False):
 Operation = (
     AddVeth | AddBridge | DeleteLink | SetAlias | AddAltname | SetUp | SetMac | SetPromiscuous | SetHairpin
     | AddAddress | AddRoute | AddNeighbour | AddVxlan | DeleteRoute | DeleteNeighbour | AddForwarding | DeleteForwarding
+    | Shaping
 )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ from podwire.plan.digest import blake2b
 from podwire.plan.operations import Address
 
 PREFIX = "pw"
+EGRESS_PREFIX = "pi"
+DEVICE_LETTERS = 15
 ALIAS_MARK = "podwire"
 ALIAS_BYTES = 255
 FIELD_BYTES = 100
@@ -63,6 +65,16 @@ class Attachment(Struct, frozen=True):
 def network_prefix(network: str) -> str:
     """What the devices of all attachments of a network begin with: GC knows them by it even without alias."""
     return PREFIX + _letters(network, NETWORK_LETTERS)
+
+
+def egress_device(device: str) -> str:
+    """The name of the device through which the packets of a limited pod are led: `pi` in the place of `pw`."""
+    return EGRESS_PREFIX + device[len(PREFIX) :]
+
+
+def device_of_egress(name: str) -> str:
+    """The attachment's device that an egress device belongs to."""
+    return PREFIX + name[len(EGRESS_PREFIX) :]
 
 
 class Owner(Struct, frozen=True):

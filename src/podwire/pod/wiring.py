@@ -67,7 +67,9 @@ def host_operations(wiring: Wiring) -> list[Operation]:
     device = wiring.device
     operations: list[Operation] = [op.SetUp(device)]
     if not wiring.routed:
-        return [op.SetHairpin(device), *operations] if wiring.config.hairpin else operations
+        # With br_netfilter, a pod's call to a host port of its own is bridged back to where it came from.
+        hairpin = wiring.config.hairpin or wiring.config.port_mappings
+        return [op.SetHairpin(device), *operations] if hairpin else operations
     for one in wiring.addresses:
         operations.append(op.AddRoute(device, op.alone(one.interface.ip), link_scope=True))
         operations.append(op.AddNeighbour(device, one.interface.ip, wiring.pod_mac))

@@ -21,7 +21,7 @@ from podwire.plan.operations import Network as IpNetwork
 from podwire.pod import wiring as wire
 from podwire.pod.identity import pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
-from podwire.verbs import delegate, leasing
+from podwire.verbs import capabilities, delegate, leasing
 from podwire.verbs.call import Call, check_namespace
 from podwire.verbs.network import network_of
 
@@ -91,11 +91,15 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
         mac = wiring.pod_mac
         if given is None and claims != first_claims:
             mac = _mac(call, [*claims.values()])
+        capabilities.claim(call, host, index_of, [one.interface.ip for one in addresses])
+        capabilities.shape(call, host, index_of, owner)
         whole = Wiring(attachment, config, mac, call.request.netns, addresses, routes)
         _wire(call, host, index_of, whole, veth.peer_mac, claims, gateway_device)
+        capabilities.publish(call, host)
         return wire.result(whole, gateway_device.mac, config.mtu or DEFAULT_MTU)
     except BaseException:
         host.delete(veth.name)
+        capabilities.undo(call, host)
         raise
 
 

@@ -7,7 +7,7 @@ from podwire.cni.result import Result, ResultAddress
 from podwire.kernel import read
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import Netlink, NetlinkError
-from podwire.verbs import delegate
+from podwire.verbs import capabilities, delegate
 from podwire.verbs.call import Call, check_namespace
 
 HINT = "delete the pod so that it is wired anew"
@@ -56,6 +56,8 @@ def _check_host(call: Call, host: Host) -> None:
     for one in _own_addresses(call):
         if not call.config.ipam_type and str(one.address.ip) not in link.altnames:
             raise _differs(f"the lease of {one.address.ip} (an altname of {device}) is missing")
+    if words := capabilities.check(call, host, link, [one.address.ip for one in _own_addresses(call)]):
+        raise _differs(words)
 
 
 def _own_addresses(call: Call) -> list[ResultAddress]:

@@ -7,8 +7,9 @@ from podwire.kernel import read
 from podwire.kernel.departure import delete_group
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import NetlinkError
+from podwire.kernel.nftables import NftablesError
 from podwire.pod.identity import Attachment, alias_network, network_prefix, parse_alias
-from podwire.verbs import delegate
+from podwire.verbs import capabilities, delegate
 from podwire.verbs.call import Call
 
 GROUP = 0x70770000
@@ -34,6 +35,10 @@ def collect(call: Call, host: Host) -> None:
         delete_group(host.socket, stale, GROUP | int.from_bytes(network_prefix(network).encode()[-2:], "big"))
     except NetlinkError as refused:
         failures.append(f"the kernel refused to delete stale devices of network {network}: {refused.strerror}")
+    try:
+        capabilities.sweep(host)
+    except (NetlinkError, NftablesError, OSError) as refused:
+        failures.append(f"what attachments left behind cannot be removed: {refused}")
     if call.config.ipam_type:
         try:
             delegate.run(call, "GC")

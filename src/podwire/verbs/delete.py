@@ -1,11 +1,11 @@
-"""DEL: unwire a pod. There is one thing to remove, the host's veth; all else goes with it."""
+"""DEL: unwire a pod. What hangs on the host's veth goes with it; limits of its rates and host ports are behind it."""
 
 from __future__ import annotations
 
 from podwire.cni.errors import KERNEL_REFUSED, CniError
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import NetlinkError
-from podwire.verbs import delegate
+from podwire.verbs import capabilities, delegate
 from podwire.verbs.call import Call
 
 
@@ -17,7 +17,11 @@ def delete(call: Call, host: Host) -> None:
     """
     device = call.attachment.device
     try:
+        had_ports = capabilities.has_ports(call, host)
+        capabilities.delete_egress(call, host)
         host.delete(device)
+        if had_ports:
+            capabilities.withdraw(host)
     except NetlinkError as refused:
         raise CniError(KERNEL_REFUSED, f"the kernel refused `ip link delete {device}`: {refused.strerror}") from None
     finally:

@@ -1,0 +1,53 @@
+"""What a pod that ended without DEL leaves behind its veth: an egress device, host ports. The mender removes it."""
+
+from __future__ import annotations
+
+from podwire.agent.log import CallLog
+from podwire.kernel import egress
+from podwire.kernel.host import Host
+from podwire.kernel.nftables import table_exists
+from podwire.node.firewall import PORTS_TABLE
+from podwire.pod.identity import DEVICE_LETTERS, PREFIX
+from podwire.verbs import capabilities
+
+
+class Leftovers:
+    """Collects what happened and looks where it may matter; the first look is at everything."""
+
+    def __init__(self, host: Host, log: CallLog) -> None:
+        self._host = host
+        self._log = log
+        self._everything = True
+        self._firewall = False
+        self._had_ports = False
+        self._departed: set[str] = set()
+
+    def departed(self, key: bytes) -> None:
+        """A device of that name is gone."""
+        if len(key) == DEVICE_LETTERS and key.startswith(PREFIX.encode()):
+            self._departed.add(key.decode(errors="replace"))
+
+    def firewall_changed(self) -> None:
+        """Somebody changed nftables: perhaps host ports are gone."""
+        self._firewall = True
+
+    def look_everywhere(self) -> None:
+        """Something may have been missed."""
+        self._everything = True
+
+    def look(self) -> None:
+        """Remove leftovers and restore host ports. Raises NftablesError, OSError; then it is owed still."""
+        if not (self._everything or self._firewall or self._departed):
+            return
+        ports = table_exists(self._host.netfilter, PORTS_TABLE)
+        if self._everything or ports or (self._firewall and self._had_ports):
+            for words in capabilities.sweep(self._host):
+                self._log.note(f"mended: {words}")
+            ports = table_exists(self._host.netfilter, PORTS_TABLE)
+        else:
+            for name in [one for one in self._departed if not egress.exists(self._host.socket, one)]:
+                if egress.delete_of(self._host, name):
+                    self._log.note(f"mended: the egress device of {name}: removed")
+        self._had_ports = ports
+        self._everything = self._firewall = False
+        self._departed.clear()

@@ -1,0 +1,133 @@
+"""Keeps the table of host ports as the devices' altnames want it: read both, compare, write the difference."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+from podwire.ipam.lease import is_address
+from podwire.kernel import read, sysctl
+from podwire.kernel.conntrack import forget_udp
+from podwire.kernel.host import Host
+from podwire.kernel.namespace import open_own
+from podwire.kernel.nftables import table_exists
+from podwire.kernel.read import Link
+from podwire.node.firewall import PORTS_TABLE as TABLE
+from podwire.node.hostpart import CREATED
+from podwire.node.ports import Target, change_text, changed_ports, elements, read_elements
+from podwire.plan.operations import Address, Network, alone
+from podwire.pod.identity import PREFIX, parse_alias
+from podwire.pod.ports import Claims, HostPort, parse_altnames
+
+
+class PortTakenError(Exception):
+    """Another living device has the host port: which port, and whose device."""
+
+    def __init__(self, port: HostPort, link: Link) -> None:
+        super().__init__(port.altname)
+        self.port = port
+        self.link = link
+
+
+@contextmanager
+def exclusive() -> Iterator[None]:
+    """One writer at a time, of all threads and processes of this network namespace: the lock is on the namespace."""
+    descriptor = open_own()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def claimed(link: Link) -> Claims:
+    """The host ports of a device; none where it is no attachment's."""
+    if not link.name.startswith(PREFIX) or link.kind != "veth" or parse_alias(link.alias) is None:
+        return {}
+    return parse_altnames(link.altnames)
+
+
+def sync(host: Host, newcomer: str = "") -> list[str]:
+    """Make the table follow from the devices; the changes as nft(8) commands, none where all was so already.
+
+    Elements of devices that are gone go, those of living ones are there afterwards, and UDP flows of every changed
+    port are forgotten. Raises PortTakenError if the device `newcomer` has a port that overlaps another device's;
+    NftablesError, NetlinkError, OSError.
+    """
+    with exclusive():
+        links = read.links(host.socket)
+        _check_overlaps(links, newcomer)
+        found = [target for link in links for target in _targets(host, link, links)]
+        wanted = elements(found)
+        firewall = host.shared.firewall
+        listing = firewall.listing(f"table inet {TABLE}") if table_exists(host.netfilter, TABLE) else []
+        text = change_text(wanted, listing)
+        if text:
+            firewall.run(text)
+        _route_localhost(links, found)
+        if text:
+            _forget(host, changed_ports(wanted, read_elements(listing), "udp"))
+    return [line for line in text.splitlines() if line.startswith(("add element", "delete"))]
+
+
+def in_place(host: Host, link: Link) -> bool:
+    """Does the table hold all that follows from this device?"""
+    there = read_elements(host.shared.firewall.listing(f"table inet {TABLE}"))
+    wanted = elements(_targets(host, link, read.links(host.socket)))
+    return all(there[name].get(key) == value for name, content in wanted.items() for key, value in content.items())
+
+
+def _check_overlaps(links: list[Link], newcomer: str) -> None:
+    mine = next((claimed(link) for link in links if link.name == newcomer), {})
+    for link in links if mine else []:
+        for theirs in claimed(link) if link.name != newcomer else ():
+            for port in mine:
+                if port.overlaps(theirs):
+                    raise PortTakenError(port, link)
+
+
+def _targets(host: Host, link: Link, links: Iterable[Link]) -> list[Target]:
+    """Where a device's host ports lead: to its first address of the port's family."""
+    found = []
+    ports = claimed(link)
+    addresses = [ip_address(name) for name in link.altnames if is_address(name)] if ports else []
+    for version in {port.address.version for port in ports}:
+        address = next((one for one in addresses if one.version == version), None)
+        if address is None:
+            continue
+        near: tuple[Network, ...] = (alone(address),)
+        if link.master:
+            on_bridge = {one.network for one in read.addresses(host.socket, link.master, version)}
+            near = tuple(sorted((one for one in on_bridge if address in one), key=str)) or near
+        found += [
+            Target(port, address, inside, near) for port, inside in ports.items() if port.address.version == version
+        ]
+    return found
+
+
+def _route_localhost(links: list[Link], targets: list[Target]) -> None:
+    """Let 127.0.0.1 of the node lead to pods (route_localnet), where a table of ours guards it; else not.
+
+    A bridge that somebody else made is left as it is. The setting of a pod's own device goes with the device.
+    """
+    pods = {one.address for one in targets if one.address.version == 4}
+    serving = [link for link in links if pods & {ip_address(name) for name in link.altnames if is_address(name)}]
+    bridges = {link.master for link in serving}
+    for link in serving:
+        if not link.master:
+            sysctl.ensure(f"net/ipv4/conf/{link.name}/route_localnet", "1")
+    for link in links:
+        if link.kind == "bridge" and link.alias.startswith(CREATED):
+            sysctl.ensure(f"net/ipv4/conf/{link.name}/route_localnet", "1" if link.index in bridges else "0")
+
+
+def _forget(host: Host, ports: Iterable[tuple[Address | None, int, int]]) -> None:
+    local: dict[int, set[Address]] = {}
+    for address, version, port in ports:
+        if version not in local:
+            local[version] = {one.ip for _, one in read.all_addresses(host.socket, version)}
+        wanted = [one for one in local[version] if address in (None, one)]
+        forget_udp(host.netfilter, version, port, wanted)
