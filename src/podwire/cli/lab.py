@@ -237,10 +237,10 @@ def status(options: argparse.Namespace) -> int:
 
 def execute(options: argparse.Namespace) -> int:
     """Become the command."""
-    from podwire.lab import enter, read
+    from podwire.lab import enter
 
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
-    argv = enter.argv(read.lab(options.lab), options.where, command, terminal=sys.stdin.isatty())
+    argv = enter.argv(options.lab, options.where, command, terminal=sys.stdin.isatty())
     sys.stdout.flush()
     os.execvp(argv[0], argv)  # noqa: S606 (no shell is wanted)
 

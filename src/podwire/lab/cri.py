@@ -124,6 +124,13 @@ class Cri:
         """The addresses of a pod as the runtime reports them to a kubelet."""
         return addresses_in(self.ask("inspectp", sandbox)["status"])
 
+    def inspect_pods(self, sandboxes: Sequence[str]) -> list[dict[str, Any]]:
+        """All that the runtime knows of pods, in the order of their ids."""
+        if not sandboxes:
+            return []
+        answer = json.loads(self.call("inspectp", "-o", "json", *sandboxes).output)
+        return answer if isinstance(answer, list) else [answer]
+
     def sandboxes(self) -> list[str]:
         """The ids of all pods, running or not."""
         return [str(item["id"]) for item in self.ask("pods").get("items") or []]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from podwire.lab import containerd, netns, network, node, programs
 from podwire.lab.command import CommandError
@@ -16,6 +16,8 @@ from podwire.lab.cri import Cri, addresses_in
 from podwire.lab.layout import INTERNET, ROUTER
 from podwire.lab.node import Node, NodeError
 from podwire.lab.place import Place
+
+Answer = TypeVar("Answer")
 
 
 class NoLabError(LookupError):
@@ -81,17 +83,44 @@ def labs() -> list[str]:
     return sorted({place.lab for place in node.read_all_places()})
 
 
-def lab(name: str) -> RunningLab:
-    """A lab as it is now, however broken; raises NoLabError."""
-    places = node.read_places(name)
-    if not places:
+def places(name: str) -> list[Place]:
+    """The hosts of a lab; raises NoLabError."""
+    found = node.read_places(name)
+    if not found:
         there = ", ".join(labs())
         raise NoLabError(f"there is no lab {name}{f' (but {there})' if there else ''}: `podwire lab up` makes one")
-    hosts = [place for place in places if place.node not in (ROUTER, INTERNET)]
-    with ThreadPoolExecutor(len(hosts) or 1) as workers:
-        nodes = tuple(workers.map(_node, sorted(hosts)))
-    others = {place.node: _addresses(place) for place in places if place not in hosts}
-    return RunningLab(name, nodes, others)
+    return found
+
+
+def is_node(place: Place) -> bool:
+    """Whether it has a containerd and an agent, or is a network alone."""
+    return place.node not in (ROUTER, INTERNET)
+
+
+def lab(name: str) -> RunningLab:
+    """A lab as it is now, however broken; raises NoLabError."""
+    found = places(name)
+    nodes = tuple(_of_all(_node, [place for place in found if is_node(place)]))
+    return RunningLab(name, nodes, {place.node: _addresses(place) for place in found if not is_node(place)})
+
+
+def containers(name: str) -> dict[str, tuple[Place, str]]:
+    """The running containers of a lab by their pods' names: their node, and their id. Raises NoLabError."""
+    nodes = [place for place in places(name) if is_node(place)]
+    return {pod: (place, one) for place, of in zip(nodes, _of_all(_containers, nodes), strict=True) for pod, one in of}
+
+
+def _of_all(look: Callable[[Place], Answer], nodes: list[Place]) -> list[Answer]:
+    """All nodes are asked at once."""
+    with ThreadPoolExecutor(len(nodes) or 1) as workers:
+        return list(workers.map(look, nodes))
+
+
+def _containers(place: Place) -> list[tuple[str, str]]:
+    with suppress(NodeError, CommandError):
+        items = Cri(Node(place), programs.find("crictl")).ask("ps").get("containers") or []
+        return [(each["metadata"]["name"], each["id"]) for each in items]
+    return []
 
 
 def _addresses(place: Place) -> list[str]:
@@ -117,8 +146,8 @@ def _node(place: Place) -> RunningNode:
 def _pods(cri: Cri) -> Iterable[RunningPod]:
     """The pods of a node with their newest container each."""
     containers = {each["podSandboxId"]: each for each in reversed(cri.ask("ps", "--all").get("containers") or [])}
-    for item in cri.ask("pods").get("items") or []:
-        told = cri.ask("inspectp", item["id"])
+    items = cri.ask("pods").get("items") or []
+    for item, told in zip(items, cri.inspect_pods([item["id"] for item in items]), strict=True):
         container = containers.get(item["id"], {})
         ready = item["state"] == "SANDBOX_READY"
         yield RunningPod(
