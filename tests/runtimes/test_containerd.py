@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,15 +11,17 @@ import pytest
 from podwire.lab.cri import Pod
 from tests.runtimes.cluster import Cluster, cluster_on
 from tests.runtimes.mirror import PORT
-from tests.runtimes.world import CONTAINERDS, WIRINGS, at_once
+from tests.runtimes.world import CONTAINERDS, WIRINGS, Wiring, at_once
 
 
-def _everywhere() -> Iterator[object]:
-    for name, wiring in itertools.product(CONTAINERDS, WIRINGS):
-        yield pytest.param((name, wiring), id=f"{name}-{wiring}")
+OLD, NEW = CONTAINERDS
+# What differs between the containerds is how they call a plug-in, not how it wires: the newer one tries each way once.
+CELLS = [*((OLD, wiring) for wiring in WIRINGS), (NEW, Wiring("routed", agent=True)), (NEW, Wiring("bridge"))]
+if os.environ.get("PODWIRE_TEST_EVERYTHING"):
+    CELLS = list(itertools.product(CONTAINERDS, WIRINGS))
 
 
-@pytest.fixture(scope="module", params=_everywhere())
+@pytest.fixture(scope="module", params=CELLS, ids=lambda cell: f"{cell[0]}-{cell[1]}")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Each containerd with each wiring."""
     name, wiring = request.param
@@ -53,7 +56,7 @@ def test_the_outside_sees_the_node(cluster: Cluster, two_pods: tuple[Pod, Pod]) 
 
 
 def test_many_pods_at_once(cluster: Cluster) -> None:
-    count = 50 if cluster.world.wiring.agent else 12
+    count = 50 if cluster.world.wiring.agent else 8
     cluster.remove(cluster.cri.run_pod("first"))  # what a first pod makes for all: bridge, firewall table
     before = cluster.world.snapshot()
     try:
