@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import cni, plugins, report, scale, traffic
 
+REALTIME_PRIORITY = 20
 PARTS = ("cni", "traffic", "scale")
 
 
@@ -29,6 +30,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--traffic-rounds", type=int, default=5, help="legs of about a second, of each way and kind")
     parser.add_argument("--peers", type=int, default=5000, help="peers in the settings file")
     parser.add_argument("--changes", type=int, default=15, help="peers that come one by one, and go again")
+    parser.add_argument(
+        "--realtime", action="store_true", help="SCHED_FIFO for everything that is measured: other programs wait"
+    )
     return parser.parse_args()
 
 
@@ -63,6 +67,8 @@ def main() -> int:
     arguments = _arguments()
     wanted = PARTS if arguments.part == "all" else (arguments.part,)
     reference = _reference_folder(arguments.reference) if {"cni", "traffic"} & {*wanted} else None
+    if arguments.realtime:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
     results: dict[str, report.Part] = {}
     with tempfile.TemporaryDirectory(prefix="podwire-bench-") as name:
         folder = Path(name)
@@ -75,6 +81,7 @@ def main() -> int:
         if "scale" in wanted and bin_dir:
             runs = [scale.measure(way, arguments.peers, arguments.changes, folder) for way in ("direct", "vxlan")]
             results["scale"] = scale.ScaleResults(runs)
+    setting["load_after"] = os.getloadavg()[0]
     report.show(setting, results)
     print(report.keep(setting, results))
     return 0
