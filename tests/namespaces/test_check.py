@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from podwire.check.endpoints import Endpoint
 from podwire.check.report import Failure, Report
 from podwire.check.run import check
 from tests.support.cluster import OUTSIDE, Cluster, MakeCluster, Node
-from tests.support.namespace import Namespace
+from tests.support.namespace import Namespace, wait_until
 
 PODWIRE = str(Path(sys.executable).parent / "podwire")
 SEGMENTS = {"l2": (0, 0), "routed-underlay": (0, 1)}
@@ -408,14 +408,14 @@ def parsed(xml: Path) -> ElementTree.Element:
     return ElementTree.parse(xml).getroot()  # noqa: S314 -- our own file
 
 
-def topology(cluster: Cluster, path: Path) -> Path:
+def topology(cluster: Cluster, path: Path, pids: Mapping[str, int] | None = None) -> Path:
     rows = [
         {
             "name": one.name,
             "kind": one.kind,
             "node": one.node,
             "addresses": [str(each) for each in one.addresses],
-            "netns": one.netns,
+            **({"pid": pids[one.name]} if pids and one.name in pids else {"netns": one.netns}),
         }
         for one in endpoints(cluster)
     ]
@@ -468,6 +468,26 @@ def test_without_a_file_the_nodes_own_pods_are_checked(make_cluster: MakeCluster
     assert {(one["from"], one["address"]) for one in failures} == {(POD_ONE, OUTSIDE[4]), (POD_TWO, OUTSIDE[4])}
     assert all("inet foreign c: drop" in one["cause"] for one in failures)
     assert failures[0]["command"].startswith("nft "), "no nsenter where the person already is"
+
+
+def test_a_pods_namespace_is_found_by_its_processes(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    """Where no file names it, as with runtimes that keep it elsewhere."""
+    cluster = make_cluster(segments=(0, 0))
+    cluster.start_all()
+    fill(cluster)
+    first, gone = cluster.nodes[0], pod(cluster, POD_ONE)
+    process = gone.popen("sleep", "600")
+    try:
+        assert wait_until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
+        file = topology(cluster, tmp_path / "topology.json", pids={POD_ONE: process.pid})
+        gone.delete()
+        for argv in (["--topology", str(file)], ["--to", OUTSIDE[4]]):
+            done = first.host.run(PODWIRE, "check", "-o", "json", "--timeout", str(PATIENT_SECONDS), *argv)
+            document = json.loads(done.stdout)
+            assert document["ok"] and POD_ONE in {one["from"] for one in document["results"]}
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_nothing_is_left_listening(make_cluster: MakeCluster) -> None:

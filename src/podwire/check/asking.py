@@ -53,12 +53,15 @@ class Asking:
         return found
 
     def _once(self, probes: Sequence[Probe]) -> dict[Probe, Outcome]:
-        jobs = [(one.source, partial(self._wait, self._job(one))) for one in probes]
+        jobs = [(one.source, partial(self._wait, one)) for one in probes]
         return dict(zip(probes, self._crew.all(jobs), strict=True))
 
-    def _wait(self, probe: Callable[[float], Outcome]) -> Outcome:
+    def _wait(self, one: Probe) -> Outcome:
         hurried = self._losses >= PATIENT_LOSSES
-        outcome = probe(min(self._seconds, HURRIED_SECONDS) if hurried else self._seconds)
+        try:
+            outcome = self._job(one)(min(self._seconds, HURRIED_SECONDS) if hurried else self._seconds)
+        except OSError as refused:  # the kernel has no such socket there: that is an answer as well
+            outcome = Outcome(one, "lost", words=refused.strerror or "refused")
         self._losses += outcome.failed  # about right is enough: threads may count at once
         return outcome
 
