@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from podwire.lab import archive, images, node
+from podwire.lab.command import CommandError
 from tests.runtimes import traces
 from tests.runtimes.command import LAB, PODWIRE, in_lab, lab, refused, status
+from tests.runtimes.registry import registry
 from tests.runtimes.world import LAB_PREFIX, containerd_2
 from tests.support.namespace import wait_until
 
@@ -103,16 +106,35 @@ def test_a_newer_containerd(unchanged: None) -> None:
     assert lab("down").returncode == 0
 
 
-def test_another_image(unchanged: None, tmp_path: Path) -> None:
+def own_image(name: str) -> archive.Image:
+    """An image that is not the lab's by its name."""
+    (own,) = [each for each in images.images() if each.names == (images.PAUSE,)]
+    return archive.Image((name,), own.layers, own.command)
+
+
+def test_an_image_of_a_file(unchanged: None, tmp_path: Path) -> None:
     """A file, as `docker save` and `podman save` write it."""
     file = tmp_path / "own.tar"
-    (own,) = [each for each in images.images() if each.names == (images.PAUSE,)]
-    file.write_bytes(archive.archive([archive.Image(("example.org/own:1",), own.layers, own.command)]))
+    file.write_bytes(archive.archive([own_image("example.org/own:1")]))
     assert lab("up", "--nodes", "2", "--family", "v4", "--image", f"bash={file}").returncode == 0
     used = {pod["name"]: pod["image"] for each in status()["nodes"] for pod in each["pods"]}
     assert used["bash-worker-1"] == "example.org/own:1"
     assert in_lab("bash-worker-1", "sh", "-c", "exit 5").returncode == 5
     assert lab("down").returncode == 0
+
+
+def test_an_image_of_a_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODWIRE_CACHE", str(tmp_path))
+    with registry(own_image("own:1")) as server:
+        conf = tmp_path / "registries.conf"
+        conf.write_text(f'[[registry]]\nlocation = "{server}"\ninsecure = true\n')
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(conf))
+        file = images.pulled(f"{server}/some/own:1")
+    with tarfile.open(file) as tar:
+        manifest = json.loads(tar.extractfile("manifest.json").read())  # type: ignore[union-attr]
+    assert manifest[0]["RepoTags"] == [f"{server}/some/own:1"]
+    with pytest.raises(CommandError, match="connection refused"):
+        images.pulled(f"{server}/some/other:1")
 
 
 @pytest.mark.parametrize(

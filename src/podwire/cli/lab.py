@@ -29,6 +29,8 @@ Nothing of it touches this machine's own network or files. Needs root.
   podwire lab check                               who reaches whom, and as whom
   podwire lab exec bash-worker-1 -- ping worker-2 a command in a pod or on a host (without one: a shell)
   podwire lab down                                remove it, whatever is left of it
+
+On a node, /run/podwire-lab/log holds what its agent and its containerd say.
 """
 
 

@@ -52,9 +52,9 @@ def ip(place: Place, lines: Iterable[str]) -> None:
     run(["ip", "-n", place.netns, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines))
 
 
-def sysctl(place: Place, *settings: str) -> None:
-    """Set sysctls (`net.ipv4.ip_forward=1`) there; raises CommandError."""
-    run(argv(place, "sysctl", "--quiet", "--write", *settings))
+def sysctl(place: Place, key: str, value: str) -> None:
+    """Set a sysctl (`net/ipv4/ip_forward`) there; raises CommandError."""
+    run(argv(place, "tee", f"/proc/sys/{key}"), stdin=value)
 
 
 def addresses(place: Place) -> list[str]:

@@ -46,6 +46,8 @@ def install(node: Node) -> None:
     Raises InstallationError.
     """
     folder = node.path(containerd.CNI_BIN_DIR)
+    if not installation.SHIM.is_file():
+        raise installation.InstallationError(f"{installation.SHIM} is missing: build it with `make build`")
     binary = installation.stamped(installation.SHIM.read_bytes(), installation.oneshot_argv())
     for name in installation.NAMES:
         installation.write_whole(folder / name, binary, 0o755)

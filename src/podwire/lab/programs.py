@@ -9,6 +9,18 @@ from pathlib import Path
 
 import podwire
 
+_PACKAGES = {
+    "bash": "bash",
+    "busybox": "busybox-static",
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "curl": "curl",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "ping": "iputils-ping",
+    "runc": "runc",
+}
+
 
 class NotInstalledError(RuntimeError):
     """A program that the lab needs is not on this machine; the message says how to get it."""
@@ -28,6 +40,15 @@ def find(name: str) -> Path:
     if found is None:
         raise NotInstalledError(f"{name} is not installed: `make tools` builds crictl, apt has the rest")
     return Path(found)
+
+
+def check(*folders: Path) -> None:
+    """Whether all is here that a lab starts; `folders` come before the PATH. Raises NotInstalledError."""
+    path = os.pathsep.join([*map(str, folders), os.environ.get("PATH", os.defpath)])
+    missing = sorted({package for name, package in _PACKAGES.items() if shutil.which(name, path=path) is None})
+    if missing:
+        raise NotInstalledError(f"not all is here that a lab needs: apt-get install {' '.join(missing)}")
+    find("crictl")
 
 
 def podwire_argv() -> tuple[str, ...]:

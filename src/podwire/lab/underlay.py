@@ -22,7 +22,7 @@ from podwire.lab.layout import (
 from podwire.lab.place import Place
 
 NODE_DEVICE = "eth0"
-FORWARDING = {4: "net.ipv4.ip_forward=1", 6: "net.ipv6.conf.all.forwarding=1"}
+FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Underlay:
         """Make the namespaces of all hosts and wire them; raises CommandError."""
         for place in self.places():
             netns.add(place)
-        netns.sysctl(self.router, *(FORWARDING[family] for family in self.layout.families))
+        for family in self.layout.families:
+            netns.sysctl(self.router, FORWARDING[family], "1")
         netns.ip(self.router, self._router_lines())
         netns.ip(self.internet, self._internet_lines())
         for plan in self.layout.nodes:

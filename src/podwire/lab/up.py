@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from podwire.lab import containerd, images, lock, netns, network, node, root, runtime
+from podwire.lab import containerd, images, lock, netns, network, node, programs, root, runtime
 from podwire.lab.containerd import Containerd
 from podwire.lab.cri import Cri
 from podwire.lab.layout import INTERNET, INTERNET_ADDRESS, Layout, NodePlan, PodPlan
@@ -67,6 +67,7 @@ def up(order: Order, steps: Steps) -> None:
 
 def prepare(order: Order, steps: Steps) -> Supply:
     """Have all images at hand; raises NotInstalledError, CommandError."""
+    programs.check(order.containerd.programs)
     steps.step("images", "from Debian's packages")
     own = images.built()
     others = {}
