@@ -1,8 +1,9 @@
 """Builds the programs written elsewhere that tests and benchmarks use, from the Go modules beside this file.
 
-`.venv/bin/python -m tests.tools.build [names]` builds the named programs' modules (without a name: all).
+`.venv/bin/python -m tests.tools.build [names]` builds the named programs' modules (without a name: all but
+`kubernetes`, which takes ten minutes and is only needed by the tests of a cluster).
 Each module's programs go to `${PODWIRE_CACHE:-~/.cache/podwire}/tools/<module>-<hash>/bin/`. The hash covers
-its go.mod, its go.sum and the build flags, so a changed version is built anew, everything else only once.
+its go.mod, its go.sum, its main.go and the build flags, so a changed version is built anew, everything else only once.
 Only the standard library is used here.
 """
 
@@ -34,6 +35,11 @@ class Module:
     packages: tuple[str, ...]
     version_variable: str
     version_of: str
+    version_parts: tuple[str, ...] = ()
+    """Variables that want the version's numbers one by one: major, minor."""
+    names: tuple[str, ...] = ()
+    """What a program that goes by several names is called: links to the one that is built."""
+    by_default: bool = True
 
     @property
     def folder(self) -> Path:
@@ -43,11 +49,15 @@ class Module:
     @property
     def programs(self) -> tuple[str, ...]:
         """The names of the programs it builds."""
-        return tuple(package.rsplit("/", 1)[1] for package in self.packages)
+        return self.names or tuple(package.rsplit("/", 1)[1] for package in self.packages)
 
     def ldflags(self) -> str:
         """Stripped, and with the upstream's version in the variable where upstream's own build puts it."""
-        return f"-s -w -X {self.version_variable}={pinned(self, self.version_of)}"
+        version = pinned(self, self.version_of)
+        words = f"-s -w -X {self.version_variable}={version}"
+        for variable, number in zip(self.version_parts, version.removeprefix("v").split("."), strict=False):
+            words += f" -X {variable}={number}"
+        return words
 
     def oldest_go(self) -> Version:
         """The oldest Go that its go.mod accepts."""
@@ -57,14 +67,16 @@ class Module:
     def key(self) -> str:
         """A hash of all that decides what is built."""
         digest = hashlib.sha256(self.ldflags().encode())
-        for file in ("go.mod", "go.sum"):
-            digest.update((self.folder / file).read_bytes())
+        for file in ("go.mod", "go.sum", "main.go"):
+            if (self.folder / file).exists():
+                digest.update((self.folder / file).read_bytes())
         return digest.hexdigest()[:16]
 
 
 _PLUGINS = "github.com/containernetworking/plugins"
 _CONTAINERD = "github.com/containerd/containerd/v2"
 _CRICTL = "sigs.k8s.io/cri-tools"
+_KUBERNETES = "k8s.io/component-base/version"
 
 ALL = (
     Module(
@@ -97,6 +109,25 @@ ALL = (
         ),
         version_variable=f"{_CONTAINERD}/version.Version",
         version_of=_CONTAINERD,
+    ),
+    Module(
+        "kubernetes",
+        ("podwire.example/tests/tools/kubernetes",),
+        version_variable=f"{_KUBERNETES}.gitVersion",
+        version_of="k8s.io/kubernetes",
+        version_parts=(f"{_KUBERNETES}.gitMajor", f"{_KUBERNETES}.gitMinor"),
+        names=(
+            "coredns",
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-proxy",
+            "kube-scheduler",
+            "kubeadm",
+            "kubectl",
+            "kubelet",
+        ),
+        by_default=False,
     ),
 )
 
@@ -201,6 +232,8 @@ def build(module: Module) -> Path:
             }
             argv = [go, "install", "-trimpath", "-ldflags", module.ldflags(), *module.packages]
             subprocess.run(argv, cwd=module.folder, env=environment, check=True)
+            for name in module.names:
+                (beside / "bin" / name).hardlink_to(beside / "bin" / module.name)
             shutil.rmtree(target.parent, ignore_errors=True)
             beside.rename(target.parent)
         finally:
@@ -210,7 +243,7 @@ def build(module: Module) -> Path:
 
 
 def main(names: Iterable[str]) -> int:
-    """Build the modules of the named programs or modules, all without a name."""
+    """Build the modules of the named programs or modules; without a name those that are built by default."""
     wanted: list[Module] = []
     by_name = {module.name: module for module in ALL}
     for name in names:
@@ -219,7 +252,7 @@ def main(names: Iterable[str]) -> int:
         except LookupError as unknown:
             say(str(unknown))
             return 2
-    for module in dict.fromkeys(wanted or ALL):
+    for module in dict.fromkeys(wanted or (one for one in ALL if one.by_default)):
         fresh = is_built(module)
         folder = build(module)
         if fresh:
