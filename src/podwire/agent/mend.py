@@ -1,6 +1,6 @@
-"""Keeps the host as it should be: the networks of its pods, the paths to other nodes, the settings of a file.
+"""Keeps the host as it should be: the networks of its pods, and the paths to other nodes that the settings ask for.
 
-One thread, woken by the kernel's notifications, by the file, and once a second for what nobody announces
+One thread, woken by the kernel's notifications, by new settings, and once a second for what nobody announces
 (sysctls, devices that went down). Everything is read back and compared; what differs is mended and logged.
 """
 
@@ -10,18 +10,19 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from podwire.agent.installation import InstallationError
+from podwire.agent.leftovers import Leftovers
 from podwire.agent.log import CallLog
 from podwire.agent.paths import NodePaths
-from podwire.agent.settings_file import SettingsFileError, load
+from podwire.agent.source import Source
 from podwire.kernel.apply import KernelRefusedError
 from podwire.kernel.encode import RTM_DELADDR, RTM_DELLINK
 from podwire.kernel.host import Host, Shared
 from podwire.kernel.nftables import NftablesError
-from podwire.kernel.watch import RTM_NEWNETCONF, FileWatch, TouchedError, Watch
+from podwire.kernel.watch import RTM_NEWNETCONF, TouchedError, Watch
 from podwire.node.paths import pod_mtu
-from podwire.node.settings import Peer, RawPeer, Settings
+from podwire.node.settings import Settings
 from podwire.verbs.network import Networks, ensure
 
 TICK_SECONDS = 1.0
@@ -34,43 +35,39 @@ Announce = Callable[[Settings, int], None]
 
 
 class Mender:
-    """Looks after the networks of pods and, with a settings file, after the paths to other nodes."""
+    """Looks after the networks of pods and, with a source of settings, after the paths to other nodes."""
 
     def __init__(
         self,
         shared: Shared,
         networks: Networks,
         log: CallLog,
-        file: Path | None = None,
+        source: Source | None = None,
         announce: Announce | None = None,
     ) -> None:
         self._networks = networks
         self._log = log
-        self._file = file
+        self._source = source
+        self._pending: Settings | None = None
         self._announce = announce
         self._host = Host(shared)
         self._watch = Watch()
-        self._files = FileWatch(str(file.parent)) if file else None
-        self._known: dict[RawPeer, Peer] = {}
-        self._stamp: object = None
         self._last_look = 0.0
         self._last_tick = 0.0
+        self._leftovers = Leftovers(self._host, log)
         self.paths = NodePaths(self._host, log)
 
     def begin(self) -> None:
-        """Bring about what the file wants, before the first call is served.
+        """Bring about what the settings want, if they are known, before the first call is served.
 
         Raises SettingsFileError, KernelRefusedError, NftablesError, OSError.
         """
-        if self._file is None:
-            return
-        begun = time.perf_counter()
-        self._stamp = _stamp(self._file)
-        settings, self._known = load(self._file)
-        self._take(settings)
-        self.paths.look()
-        took = (time.perf_counter() - begun) * 1000
-        self._log.note(f"node {settings.name}: peers={len(settings.peers)} ms={took:.1f}")
+        settings = self._source.first() if self._source else None
+        if settings is not None:
+            self._take(settings)
+            self.paths.look()
+        else:
+            self._look_after_networks()
 
     def start(self) -> None:
         """Go on in a thread of its own."""
@@ -78,20 +75,25 @@ class Mender:
 
     def _run(self) -> None:
         sources = [self._watch.route.socket.fileno(), self._watch.nftables.socket.fileno()]
-        sources += [self._files.descriptor] if self._files else []
+        sources += [self._source.descriptor] if self._source else []
         while True:
             select.select(sources, [], [], TICK_SECONDS)
             time.sleep(SETTLE_SECONDS)
             try:
                 self._once()
-            except (KernelRefusedError, NftablesError, OSError) as refused:
+            except (KernelRefusedError, NftablesError, InstallationError, OSError) as refused:
                 self._log.once(f"cannot mend: {refused}")
                 time.sleep(TICK_SECONDS)
 
     def _once(self) -> None:
-        if self._files:
-            self._files.drain()
-            self._reload()
+        if self._source:
+            self._pending = self._source.news() or self._pending
+        if self._pending is not None:
+            first = self.paths.settings is None
+            self._take(self._pending)
+            self._pending = None
+            if first:
+                self.paths.look()  # what an agent before this one left behind
         networks, paths = self._touched()
         now = time.monotonic()
         if networks or now - self._last_tick > TICK_SECONDS:
@@ -100,17 +102,24 @@ class Mender:
             paths = paths or self.paths.device_is_down()
         if paths or now - self._last_look > WHOLE_LOOK_SECONDS:
             self._last_look = now
+            self._leftovers.look_everywhere()
             self.paths.look()
+        self._leftovers.look()
 
     def _touched(self) -> tuple[bool, bool]:
         """Did anybody touch something that the networks of pods need, and that the paths to nodes need?"""
         networks, paths = self._watch.nftables_changed(), False
+        if networks:
+            self._leftovers.firewall_changed()
         devices = {one.part.device.encode() for one in self._networks.all()}
         try:
             for kind, key in self._watch.route_events():
+                if kind == RTM_DELLINK:
+                    self._leftovers.departed(key)
                 networks |= kind in (RTM_DELADDR, RTM_NEWNETCONF) or (kind == RTM_DELLINK and key in devices)
                 paths = paths or (self.paths.settings is not None and self.paths.concerns(kind, key))
         except TouchedError:
+            self._leftovers.look_everywhere()
             return True, True
         return networks, paths
 
@@ -123,34 +132,14 @@ class Mender:
             self._log.note(f"mended: {words}")
         return bool(done)
 
-    def _reload(self) -> None:
-        if self._file is None or (stamp := _stamp(self._file)) == self._stamp:
-            return
-        self._stamp = stamp
-        begun = time.perf_counter()
-        try:
-            settings, self._known = load(self._file, self._known)
-        except SettingsFileError as wrong:
-            self._log.note(f"{wrong}; the running network stays as it is")
-            return
-        done = self._take(settings)
-        took = (time.perf_counter() - begun) * 1000
-        self._log.note(f"{self._file} was read again: peers={len(settings.peers)} changes={done} ms={took:.1f}")
-
-    def _take(self, settings: Settings) -> int:
+    def _take(self, settings: Settings) -> None:
         """The networks first: paths may start from their gateways."""
+        begun = time.perf_counter()
         self.paths.read_underlays()
         if self._announce:
             self._announce(settings, pod_mtu(settings, self.paths.underlays))
         for network in self._networks.all():
             ensure(self._host, network)
-        return self.paths.take(settings)
-
-
-def _stamp(path: Path) -> object:
-    """What changes when a file is written or replaced; None while there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
+        changes = self.paths.take(settings)
+        if self._source:
+            self._source.in_force(settings, changes, time.perf_counter() - begun, self.paths.wanted.problems)

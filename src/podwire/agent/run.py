@@ -12,7 +12,9 @@ from podwire.agent import installation
 from podwire.agent.log import CallLog
 from podwire.agent.mend import Mender
 from podwire.agent.server import Server, check_unused, listen
+from podwire.agent.source import Source
 from podwire.cni.config import parse_configuration
+from podwire.cni.errors import CniError
 from podwire.kernel.host import Shared
 from podwire.node.settings import Settings
 from podwire.verbs.network import Networks, network_of
@@ -20,18 +22,21 @@ from podwire.verbs.network import Networks, network_of
 SETTINGS_NETWORK = "settings"
 
 
-def run(path: Path, file: Path | None = None) -> None:
-    """Serve `path` until SIGTERM or SIGINT; pods and their wiring stay. `file` holds the node's settings.
+def run(path: Path, source: Source | None = None, log: CallLog | None = None, conf_dir: Path | None = None) -> None:
+    """Serve `path` until SIGTERM or SIGINT; pods and their wiring stay. `source` gives the node's settings.
 
-    Raises SocketInUseError, SettingsFileError, KernelRefusedError, NftablesError, OSError.
+    Where these may come late, `conf_dir` has the configuration that an agent before this one wrote: its network is
+    looked after from the start. Raises SocketInUseError, SettingsFileError, KernelRefusedError, NftablesError, OSError.
     """
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     check_unused(path)
-    log, shared, networks = CallLog(), Shared(), Networks(kept=True)
+    log, shared, networks = log or CallLog(), Shared(), Networks(kept=True)
     runtime = RuntimeConfiguration(networks, log)
-    mender = Mender(shared, networks, log, file, runtime.announce)
+    if conf_dir:
+        runtime.recall(conf_dir)
+    mender = Mender(shared, networks, log, source, runtime.announce)
     mender.begin()
     listener = listen(path)
     inode = path.stat().st_ino
@@ -71,11 +76,24 @@ class RuntimeConfiguration:
             masquerade=settings.masquerade,
             exceptions=[str(one) for one in settings.exceptions],
         )
-        plugin = msgspec.json.decode(text)["plugins"][0]
-        config = parse_configuration(installation.alone(settings.cni.network, plugin))
-        self._networks.remember(SETTINGS_NETWORK, network_of(config))
+        self._remember(text)
         self._wanted = (Path(settings.cni.conf_dir), text) if settings.cni.write else None
         self._write()
+
+    def recall(self, folder: Path) -> None:
+        """The network of the configuration that was written before, if there is one: looked after at once."""
+        path = folder / installation.CONFIGURATION
+        try:
+            self._remember(path.read_bytes())
+        except FileNotFoundError:
+            return
+        except (OSError, CniError, msgspec.DecodeError, LookupError, TypeError) as wrong:
+            self._log.note(f"{path}: {wrong}: left alone until the settings are known")
+
+    def _remember(self, text: bytes) -> None:
+        whole = msgspec.json.decode(text)
+        config = parse_configuration(installation.alone(whole["name"], whole["plugins"][0]))
+        self._networks.remember(SETTINGS_NETWORK, network_of(config))
 
     def ready(self) -> None:
         """Calls are served from now on."""

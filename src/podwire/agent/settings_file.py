@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import rtoml
@@ -15,6 +17,7 @@ from podwire.node.settings import Known, Peer, RawPeer, RawSettings, Settings, S
 INDEXED = re.compile(r"(\w+)\[(\d+)\]")
 SYNTAX_LINE = re.compile(r"line (\d+)")
 PATH = re.compile(r" - at `\$\.?([^`]*)`")
+Read = TypeVar("Read")
 
 
 class SettingsFileError(Exception):
@@ -23,6 +26,11 @@ class SettingsFileError(Exception):
 
 def load(path: Path, known: Known | None = None) -> tuple[Settings, dict[RawPeer, Peer]]:
     """The settings in a file; `known` are the peers of the last time. Raises SettingsFileError."""
+    return read(path, lambda document: settle(msgspec.convert(document, RawSettings), socket.gethostname(), known))
+
+
+def read(path: Path, convert: Callable[[dict[str, Any]], Read]) -> Read:
+    """What `convert` makes of a file's TOML; its ValidationError or SettingsError becomes a SettingsFileError."""
     try:
         text = path.read_text()
     except UnicodeDecodeError:
@@ -30,7 +38,7 @@ def load(path: Path, known: Known | None = None) -> tuple[Settings, dict[RawPeer
     except OSError as refused:
         raise SettingsFileError(f"{path}: {refused.strerror}: name a file that can be read") from None
     try:
-        return settle(msgspec.convert(rtoml.loads(text), RawSettings), socket.gethostname(), known)
+        return convert(rtoml.loads(text))
     except rtoml.TomlParsingError as wrong:
         words = str(wrong)
         line = SYNTAX_LINE.search(words)

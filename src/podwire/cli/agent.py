@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from podwire.cli.errors import UserError
 from podwire.cli.install import SOCKET
+
+if TYPE_CHECKING:
+    from podwire.agent.log import CallLog
+    from podwire.agent.source import Source
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +25,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="this node's settings: its ranges, its peers (TOML; read again on change)",
+        help="this node's settings: its ranges, its peers (TOML; read again on change); "
+        "with --kubernetes what all nodes have in common (read at the start)",
+    )
+    parser.add_argument(
+        "--kubernetes", action="store_true", help="this node's ranges and its peers are the cluster's Nodes"
+    )
+    parser.add_argument(
+        "--node-name", metavar="NAME", help="this node's Node (default: $NODE_NAME, else the host's name)"
+    )
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="where the API server is (default: the pod's service account, else $KUBECONFIG)",
     )
 
 
@@ -26,14 +46,19 @@ def run(options: argparse.Namespace) -> int:
     """Serve; the exit status."""
     from podwire.agent import run as agent
     from podwire.agent.installation import InstallationError
+    from podwire.agent.log import CallLog
     from podwire.agent.server import SocketInUseError
     from podwire.agent.settings_file import SettingsFileError
     from podwire.kernel.apply import KernelRefusedError
     from podwire.kernel.nftables import NftablesError
 
-    file = options.config.absolute() if options.config else None
+    log = CallLog()
     try:
-        agent.run(options.socket, file)
+        if options.kubernetes:
+            source, conf_dir = _kubernetes(options, log)
+            agent.run(options.socket, source, log, conf_dir)
+        else:
+            agent.run(options.socket, _file(options, log), log)
     except (SocketInUseError, SettingsFileError, InstallationError, KernelRefusedError, NftablesError) as wrong:
         raise UserError(str(wrong)) from None
     except PermissionError:
@@ -41,3 +66,31 @@ def run(options: argparse.Namespace) -> int:
     except OSError as refused:
         raise UserError(f"{options.socket} cannot be served: {refused.strerror}: choose another --socket") from None
     return 0
+
+
+def _file(options: argparse.Namespace, log: CallLog) -> Source | None:
+    """The settings of a file, if there is one."""
+    if options.node_name or options.kubeconfig:
+        raise UserError("--node-name and --kubeconfig go with --kubernetes: add it")
+    if options.config is None:
+        return None
+    from podwire.agent.source import FileSource
+
+    return FileSource(options.config.absolute(), log)
+
+
+def _kubernetes(options: argparse.Namespace, log: CallLog) -> tuple[Source, Path]:
+    """The settings of the API server, and where the runtime's configuration is."""
+    try:
+        from podwire.kube.api import KubernetesConfigError
+    except ImportError as missing:
+        raise UserError(f"--kubernetes needs {missing.name}: pip install 'podwire[kubernetes]'") from None
+    from podwire.kube.settings import load_common
+    from podwire.kube.source import KubernetesSource
+
+    name = options.node_name or os.environ.get("NODE_NAME") or socket.gethostname().lower()
+    common = load_common(options.config)
+    try:
+        return KubernetesSource(name, common, options.kubeconfig, log), Path(common.cni.conf_dir)
+    except KubernetesConfigError as wrong:
+        raise UserError(str(wrong)) from None

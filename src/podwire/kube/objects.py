@@ -1,0 +1,109 @@
+"""Kubernetes' objects, with those of their fields alone that are read here; msgspec skips the rest undecoded."""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct, field
+
+
+class NodeMeta(Struct, rename="camel"):
+    """A Node's metadata."""
+
+    name: str
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: str = ""
+
+
+class NodeSpec(Struct):
+    """The ranges that the controller manager gave the Node: one of each family at most."""
+
+    pod_range: str = field(default="", name="podCIDR")
+    pod_ranges: tuple[str, ...] = field(default=(), name="podCIDRs")
+
+
+class NodeAddress(Struct):
+    """One of a Node's addresses; its type is InternalIP, Hostname or the like."""
+
+    type: str
+    address: str
+
+
+class Condition(Struct):
+    """One of a Node's conditions."""
+
+    type: str
+    status: str
+    reason: str = ""
+
+
+class NodeStatus(Struct):
+    """What the kubelet says of its Node."""
+
+    addresses: tuple[NodeAddress, ...] | None = None
+    conditions: tuple[Condition, ...] | None = None
+
+
+class Node(Struct):
+    """A Node as it comes from the API server: short-lived, see `Fact` for what is kept."""
+
+    metadata: NodeMeta
+    spec: NodeSpec = field(default_factory=NodeSpec)
+    status: NodeStatus = field(default_factory=NodeStatus)
+
+
+class ListMeta(Struct, rename="camel"):
+    """A list's metadata: where a watch goes on from, and where the next page begins."""
+
+    resource_version: str = ""
+    next_page: str = field(default="", name="continue")
+
+
+class NodeList(Struct):
+    """One page of Nodes."""
+
+    metadata: ListMeta
+    items: list[Node] = []
+
+
+class WatchEvent(Struct):
+    """One line of a watch; of what kind the object is depends on the type."""
+
+    type: str
+    object: Raw
+
+
+class Status(Struct):
+    """Why the API server refused."""
+
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class Fact(Struct, frozen=True):
+    """What is kept of a Node: as little as decides about its paths."""
+
+    name: str
+    born: str
+    addresses: tuple[str, ...]
+    pod_ranges: tuple[str, ...]
+
+
+def fact(node: Node) -> Fact:
+    """The fact in a Node: its InternalIPs (the first of each family counts for Kubernetes too) and its ranges."""
+    four, six = "", ""
+    for one in node.status.addresses or ():
+        if one.type == "InternalIP":
+            if ":" in one.address:
+                six = six or one.address
+            else:
+                four = four or one.address
+    ranges = node.spec.pod_ranges or ((node.spec.pod_range,) if node.spec.pod_range else ())
+    addresses = tuple(one for one in (four, six) if one)
+    return Fact(node.metadata.name, node.metadata.creation_timestamp, addresses, tuple(ranges))
+
+
+def network_is_up(node: Node, reason: str) -> bool:
+    """Does the Node's condition NetworkUnavailable say False, for our reason?"""
+    found = [one for one in node.status.conditions or () if one.type == "NetworkUnavailable"]
+    return bool(found) and found[0].status == "False" and found[0].reason == reason

@@ -1,0 +1,243 @@
+"""The agent follows the API server: routes come and go with Nodes, and nothing breaks while the server is away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.access import Access
+from tests.cluster.real import Real
+from tests.cluster.scripted import Scripted
+from tests.support.agent import Agent
+from tests.support.namespace import Host, Namespace, wait_until
+from tests.support.plugin import Plugin
+
+OWN, OWN_ADDRESSES = "node-0", ["192.168.30.10", "fd00:192:168:30::10"]
+OWN_RANGES = ["10.244.0.0/24", "fd00:10:244::/64"]
+COMMON = 'cluster_ranges = ["10.244.0.0/16", "fd00:10:244::/48"]\n[cni]\nconf_dir = "CONF"\n'
+
+
+class World:
+    """A node with an underlay, an API server on its loopback, and the agent."""
+
+    def __init__(self, host: Host, api: Access, folder: Path) -> None:
+        self.host, self.api, self.folder = host, api, folder
+        self.conflist = folder / "net.d" / "10-podwire.conflist"
+        self.file = folder / "common.toml"
+        self.file.write_text(COMMON.replace("CONF", str(folder / "net.d")))
+        self.agent: Agent | None = None
+
+    def start(self) -> Agent:
+        options = ["--kubernetes", "--node-name", OWN, "--kubeconfig", str(self.api.kubeconfig)]
+        self.agent = Agent(self.host, self.folder, [*options, "--config", str(self.file)])
+        return self.agent
+
+    def log(self) -> str:
+        return (self.folder / "agent.log").read_text()
+
+    def ways(self, family: int = 4) -> dict[str, str]:
+        """Where packets for each range go: the next hop of its route."""
+        rows = self.host.routes(family)
+        return {row["dst"]: row["gateway"] for row in rows if row.get("protocol") == "112" and "gateway" in row}
+
+    def says(self, words: str) -> bool:
+        return wait_until(lambda: words in self.log())
+
+
+REAL = pytest.param("real", marks=pytest.mark.timeout(3600))
+"""It may have to be built first."""
+
+
+@pytest.fixture(params=["scripted", REAL])
+def api(request: pytest.FixtureRequest, host: Host, tmp_path: Path) -> Iterator[Access]:
+    """An API server on the loopback of `host`, with this node's Node."""
+    server = (Scripted if request.param == "scripted" else Real)(host, tmp_path)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def world(host: Host, api: Access, tmp_path: Path) -> Iterator[World]:
+    """A node whose underlay is one segment."""
+    host.ip("link", "add", "eth0", "type", "bridge")
+    host.ip("link", "set", "eth0", "up")
+    for address, length in zip(OWN_ADDRESSES, ("24", "64"), strict=True):
+        host.ip("addr", "add", f"{address}/{length}", "dev", "eth0", *(["nodad"] if ":" in address else []))
+    found = World(host, api, tmp_path)
+    yield found
+    if found.agent:
+        found.agent.stop()
+
+
+def add_own(api: Access) -> None:
+    api.add_node(OWN, OWN_ADDRESSES, OWN_RANGES)
+
+
+def add_peer(api: Access, number: int, address: str = "") -> None:
+    api.add_node(f"node-{number}", [address or f"192.168.30.{10 + number}"], [f"10.244.{number}.0/24"])
+
+
+def test_routes_come_and_go_with_nodes(world: World) -> None:
+    add_own(world.api)
+    add_peer(world.api, 1)
+    world.start()
+    assert wait_until(lambda: world.ways() == {"10.244.1.0/24": "192.168.30.11"}), world.log()
+    add_peer(world.api, 2)
+    assert wait_until(lambda: world.ways().get("10.244.2.0/24") == "192.168.30.12"), world.log()
+    world.api.delete_node("node-1")
+    assert wait_until(lambda: list(world.ways()) == ["10.244.2.0/24"]), world.log()
+    world.api.patch_status("node-2", {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "Gone"}]})
+    add_peer(world.api, 3)
+    assert wait_until(lambda: "10.244.3.0/24" in world.ways()), world.log()
+    assert "10.244.2.0/24" in world.ways(), "a Node that is not ready keeps its routes"
+
+
+def test_peers_elsewhere_and_of_both_families(world: World) -> None:
+    add_own(world.api)
+    world.api.add_node("far", ["192.168.99.5", "fd00:99::5"], ["10.244.7.0/24", "fd00:10:244:7::/64"])
+    world.api.add_node("near", ["192.168.30.8", "fd00:192:168:30::8"], ["10.244.8.0/24", "fd00:10:244:8::/64"])
+    world.start()
+    assert wait_until(lambda: len(world.ways(4)) == 2 and len(world.ways(6)) == 2), world.log()
+    assert world.ways(6)["fd00:10:244:8::/64"] == "fd00:192:168:30::8"
+    assert world.host.link("podwire-vx4")
+
+
+def test_the_node_becomes_ready_for_pods_and_says_so(
+    world: World, bin_dir: Path, new_namespace: Callable[[], Namespace]
+) -> None:
+    world.api.add_node(OWN, OWN_ADDRESSES, [])
+    agent = world.start()
+    assert world.says("has no podCIDR"), world.log()
+    assert wait_until(lambda: bool(world.api.events("PodRangeMissing")))
+    told = world.api.events("PodRangeMissing")[0]
+    assert told["involvedObject"]["name"] == OWN and told["type"] == "Warning"
+    assert not world.conflist.exists() and not world.api.condition(OWN, "NetworkUnavailable")
+    world.api.patch_node(OWN, {"spec": {"podCIDR": OWN_RANGES[0], "podCIDRs": OWN_RANGES}})
+    assert wait_until(world.conflist.exists), world.log()
+    assert wait_until(lambda: world.api.condition(OWN, "NetworkUnavailable").get("status") == "False"), world.log()
+    assert world.api.condition(OWN, "NetworkUnavailable")["reason"] == "PodwireIsUp"
+    assert world.api.condition(OWN, "Ready")["status"] == "True", "other conditions stay as they are"
+    assert world.says("over: PodRangeMissing")
+    add_pod(world, bin_dir, new_namespace(), "one")
+    agent.stop()
+    assert world.conflist.exists(), "it stays: runtimes need it to remove pods"
+
+
+def add_pod(world: World, bin_dir: Path, pod: Namespace, name: str) -> None:
+    assert world.agent
+    plugin = Plugin(bin_dir / "podwire", world.host, environment={"PODWIRE_SOCKET": str(world.agent.socket)})
+    conflist = json.loads(world.conflist.read_text())
+    config = {"cniVersion": "1.0.0", "name": conflist["name"], **conflist["plugins"][0]}
+    done = plugin.call("ADD", config, name, pod.path, ifname="eth0")
+    assert done.ok, done
+    assert world.host.pings(pod.addresses()[0].partition("/")[0])
+
+
+def test_a_condition_that_somebody_takes_away_comes_back(world: World) -> None:
+    add_own(world.api)
+    world.start()
+    assert wait_until(lambda: world.api.condition(OWN, "NetworkUnavailable").get("status") == "False"), world.log()
+    taken = {"type": "NetworkUnavailable", "status": "True", "reason": "NoRouteCreated"}
+    world.api.patch_status(OWN, {"conditions": [taken]})
+    assert wait_until(lambda: world.api.condition(OWN, "NetworkUnavailable").get("status") == "False", 60), world.log()
+
+
+def test_a_watch_that_is_too_old_begins_anew(world: World) -> None:
+    add_own(world.api)
+    for number in (1, 2):
+        add_peer(world.api, number)
+    agent = world.start()
+    assert wait_until(lambda: len(world.ways()) == 2), world.log()
+    os.kill(agent.pid, signal.SIGSTOP)
+    try:
+        world.api.stop()
+        world.api.start()
+        world.api.delete_node("node-1")
+        add_peer(world.api, 3)
+        world.api.forget()
+    finally:
+        os.kill(agent.pid, signal.SIGCONT)
+    assert wait_until(lambda: set(world.ways()) == {"10.244.2.0/24", "10.244.3.0/24"}, 60), world.log()
+    assert "too old" in world.log()
+
+
+def test_while_the_api_server_is_away_everything_goes_on(
+    world: World, bin_dir: Path, new_namespace: Callable[[], Namespace]
+) -> None:
+    add_own(world.api)
+    for number in (1, 2):
+        add_peer(world.api, number)
+    agent = world.start()
+    assert wait_until(lambda: len(world.ways()) == 2 and world.conflist.exists()), world.log()
+    before = (world.ways(), world.conflist.read_bytes())
+    world.api.stop()
+    add_pod(world, bin_dir, new_namespace(), "without-server")
+    world.host.run("ip", "route", "del", "10.244.1.0/24")
+    assert wait_until(lambda: world.ways() == before[0]), "what somebody breaks is mended without it"
+    agent.kill()
+    world.start()
+    add_pod(world, bin_dir, new_namespace(), "without-server-after-restart")
+    assert world.says("no news of nodes"), world.log()
+    assert (world.ways(), world.conflist.read_bytes()) == before, "nothing is removed before the first full list"
+    world.api.start()
+    world.api.delete_node("node-1")
+    add_peer(world.api, 3)
+    assert wait_until(lambda: set(world.ways()) == {"10.244.2.0/24", "10.244.3.0/24"}, 60), world.log()
+
+
+def test_bad_nodes_are_reported_and_the_others_are_not_affected(world: World) -> None:
+    add_own(world.api)
+    add_peer(world.api, 1)
+    world.api.add_node("bare", ["192.168.30.30"], [])
+    world.api.add_node("lost", ["192.168.30.31"], ["10.99.0.0/24"])
+    world.api.add_node("twin", ["192.168.30.32"], ["10.244.1.0/24"])
+    world.api.add_node("silent", [], ["10.244.33.0/24"])
+    world.start()
+    expected = {"PodRangeMissing": "bare", "PodRangeOutsideCluster": "lost", "AddressMissing": "silent"}
+    for reason, name in expected.items():
+        assert world.says(f"node {name}: {reason}"), world.log()
+        assert wait_until(lambda: bool(world.api.events(reason))), (reason, world.log())  # noqa: B023
+        assert [one["involvedObject"]["name"] for one in world.api.events(reason)] == [name]
+    assert world.says("PodRangeTaken"), world.log()
+    assert wait_until(lambda: bool(world.api.events("PodRangeTaken")))
+    loser = world.api.events("PodRangeTaken")[0]["involvedObject"]["name"]
+    winner = {"node-1": "192.168.30.32", "twin": "192.168.30.11"}[loser]
+    assert world.ways() == {"10.244.1.0/24": winner}
+    assert world.api.condition(OWN, "NetworkUnavailable")["status"] == "False"
+    add_peer(world.api, 5)
+    assert wait_until(lambda: "10.244.5.0/24" in world.ways()), world.log()
+
+
+def test_a_node_that_changes_its_address_is_followed_and_told_of(world: World) -> None:
+    add_own(world.api)
+    add_peer(world.api, 1)
+    world.start()
+    assert wait_until(lambda: world.ways() == {"10.244.1.0/24": "192.168.30.11"}), world.log()
+    addresses = [{"type": "InternalIP", "address": "192.168.30.77"}]
+    world.api.patch_status("node-1", {"addresses": addresses}, "merge-patch")
+    assert wait_until(lambda: world.ways() == {"10.244.1.0/24": "192.168.30.77"}), world.log()
+    assert wait_until(lambda: bool(world.api.events("AddressChanged"))), world.log()
+    assert "192.168.30.77" in world.api.events("AddressChanged")[0]["message"]
+
+
+@pytest.mark.parametrize("api", ["scripted"], indirect=True)  # the real one reads its file of tokens only once
+def test_a_token_that_is_renewed_is_read_again(world: World) -> None:
+    assert isinstance(world.api, Scripted)
+    add_own(world.api)
+    agent = world.start()
+    assert wait_until(world.conflist.exists), world.log()
+    world.api.stop()
+    world.api.token = "second-token"  # noqa: S105  # a test's own
+    world.api.token_file.write_text("second-token")
+    world.api.start()
+    add_peer(world.api, 1)
+    assert wait_until(lambda: len(world.ways()) == 1, 60), world.log()
+    assert agent.process.poll() is None
