@@ -19,7 +19,7 @@ class Leftovers:
         self._log = log
         self._everything = True
         self._firewall = False
-        self._had_ports = False
+        self._holders: frozenset[str] = frozenset()
         self._departed: set[str] = set()
 
     def departed(self, key: bytes) -> None:
@@ -39,15 +39,14 @@ class Leftovers:
         """Remove leftovers and restore host ports. Raises NftablesError, OSError; then it is owed still."""
         if not (self._everything or self._firewall or self._departed):
             return
-        ports = table_exists(self._host.netfilter, PORTS_TABLE)
-        if self._everything or ports or (self._firewall and self._had_ports):
-            for words in capabilities.sweep(self._host):
+        ports = self._firewall and (bool(self._holders) or table_exists(self._host.netfilter, PORTS_TABLE))
+        if self._everything or ports or self._departed & self._holders:
+            done, self._holders = capabilities.sweep(self._host)
+            for words in done:
                 self._log.note(f"mended: {words}")
-            ports = table_exists(self._host.netfilter, PORTS_TABLE)
         else:
             for name in [one for one in self._departed if not egress.exists(self._host.socket, one)]:
                 if egress.delete_of(self._host, name):
                     self._log.note(f"mended: the egress device of {name}: removed")
-        self._had_ports = ports
         self._everything = self._firewall = False
         self._departed.clear()

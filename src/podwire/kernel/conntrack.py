@@ -20,7 +20,10 @@ CTA_TUPLE_ORIG, CTA_ID, CTA_FILTER, CTA_FILTER_ORIG_FLAGS = 1, 12, 25, 1
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
 CTA_IP_DESTINATION = {4: 2, 6: 4}
 CTA_PROTO_NUM, CTA_PROTO_DST_PORT = 1, 3
-FILTER_PROTO_NUM, FILTER_PROTO_DST_PORT = 1 << 4, 1 << 6
+FILTER_PROTO_NUM, FILTER_PROTO_DST_PORT = 1 << 3, 1 << 5
+"""Of the kernel's net/netfilter/nf_internals.h, in the order of the attributes."""
+
+WITHOUT_CONNTRACK = (errno.EOPNOTSUPP, errno.ENOENT, errno.EPROTONOSUPPORT)
 UDP = 17
 NFGENMSG = struct.Struct("=BBH")
 
@@ -40,14 +43,8 @@ def forget_udp(socket: Netlink, version: int, port: int, addresses: Iterable[Add
     # Kernels before 5.8 do not know the filter and tell everything: what comes is looked at again.
     flags = nl.u32(CTA_FILTER_ORIG_FLAGS, FILTER_PROTO_NUM | FILTER_PROTO_DST_PORT)
     only = nl.nested(CTA_TUPLE_ORIG, wanted) + nl.nested(CTA_FILTER, flags)
-    try:
-        flows = socket.get(nl.message(CT_GET, nl.NLM_F_DUMP, body, only))
-    except NetlinkError as refused:
-        if refused.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT):
-            return 0
-        raise
     count = 0
-    for kind, payload in flows:
+    for kind, payload in _flows(socket, body, only):
         found = nl.attributes(payload, NFGENMSG.size)
         tuple_ = found.get(CTA_TUPLE_ORIG, b"")
         if kind != CT_NEW or not _is_to(tuple_, version, port, local):
@@ -60,6 +57,20 @@ def forget_udp(socket: Netlink, version: int, port: int, addresses: Iterable[Add
             if refused.errno != errno.ENOENT:  # it ended by itself meanwhile
                 raise
     return count
+
+
+def _flows(socket: Netlink, body: bytes, only: bytes) -> list[tuple[int, memoryview]]:
+    try:
+        try:
+            return socket.get(nl.message(CT_GET, nl.NLM_F_DUMP, body, only))
+        except NetlinkError as refused:
+            if refused.errno != errno.EINVAL:
+                raise
+            return socket.get(nl.message(CT_GET, nl.NLM_F_DUMP, body))  # a kernel with another idea of the filter
+    except NetlinkError as refused:
+        if refused.errno in WITHOUT_CONNTRACK or refused.errno == errno.EINVAL:
+            return []
+        raise
 
 
 def _is_to(tuple_: bytes, version: int, port: int, local: set[bytes]) -> bool:

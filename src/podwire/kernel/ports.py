@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 
+from msgspec import Struct
+
 from podwire.ipam.lease import is_address
 from podwire.kernel import read, sysctl
 from podwire.kernel.conntrack import forget_udp
@@ -50,8 +52,15 @@ def claimed(link: Link) -> Claims:
     return parse_altnames(link.altnames)
 
 
-def sync(host: Host, newcomer: str = "") -> list[str]:
-    """Make the table follow from the devices; the changes as nft(8) commands, none where all was so already.
+class Synced(Struct, frozen=True):
+    """What was changed, as nft(8) commands, and the devices that have host ports."""
+
+    changes: list[str]
+    holders: frozenset[str]
+
+
+def sync(host: Host, newcomer: str = "") -> Synced:
+    """Make the table follow from the devices; no changes where all was so already.
 
     Elements of devices that are gone go, those of living ones are there afterwards, and UDP flows of every changed
     port are forgotten. Raises PortTakenError if the device `newcomer` has a port that overlaps another device's;
@@ -70,7 +79,8 @@ def sync(host: Host, newcomer: str = "") -> list[str]:
         _route_localhost(links, found)
         if text:
             _forget(host, changed_ports(wanted, read_elements(listing), "udp"))
-    return [line for line in text.splitlines() if line.startswith(("add element", "delete"))]
+    changes = [line for line in text.splitlines() if line.startswith(("add element", "delete"))]
+    return Synced(changes, frozenset(link.name for link in links if claimed(link)))
 
 
 def in_place(host: Host, link: Link) -> bool:

@@ -126,15 +126,16 @@ def withdraw(host: Host) -> None:
         raise CniError(KERNEL_REFUSED, f"host ports cannot be withdrawn: {refused.strerror}") from None
 
 
-def sweep(host: Host) -> list[str]:
-    """Remove what attachments left that are gone: egress devices and host ports; what was done, one line each.
+def sweep(host: Host) -> tuple[list[str], frozenset[str]]:
+    """Remove the egress devices and host ports of attachments that are gone, and restore the ports of the others.
 
-    Raises NftablesError, OSError.
+    What was done, one line each, and which devices have host ports. Raises NftablesError, OSError.
     """
     from podwire.kernel import egress, ports  # noqa: PLC0415
 
     done = [f"ip link delete {name}" for name in egress.delete_orphans(host)]
-    return done + [f"nft {line}" for line in ports.sync(host)]
+    synced = ports.sync(host)
+    return done + [f"nft {line}" for line in synced.changes], synced.holders
 
 
 def undo(call: Call, host: Host) -> None:
