@@ -49,11 +49,10 @@ def up(order: Order, steps: Steps) -> None:
 
     Raises LabExistsError, LabBusyError, NodeError, CommandError, NotInstalledError, InstallationError.
     """
-    if node.read_places(order.lab):
-        raise LabExistsError(
-            f"lab {order.lab} is there already, whole or in part: `podwire lab down --name {order.lab}` removes it"
-        )
     with lock.hold(order.lab):
+        if node.read_places(order.lab):
+            removal = f"`podwire lab down --name {order.lab}` removes it"
+            raise LabExistsError(f"lab {order.lab} is there already, whole or in part: {removal}")
         try:
             supply = prepare(order, steps)
             Underlay(order.lab, order.layout).make()
