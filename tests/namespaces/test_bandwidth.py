@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,11 +28,13 @@ with socket.create_server((sys.argv[1], 7)) as listener:
         connection.sendall(b".")
 """
 POUR = """
-import socket, sys
+import socket, sys, time
 with socket.create_connection((sys.argv[1], 7)) as connection:
+    begin = time.monotonic()
     connection.sendall(bytes(int(sys.argv[2])))
     connection.shutdown(socket.SHUT_WR)
     assert connection.recv(1) == b"."
+    print(time.monotonic() - begin)
 """
 PORTION_BYTES = 1_000_000
 SLOW, FAST = 4_000_000, 16_000_000
@@ -59,9 +60,7 @@ def seconds_to_send(source: Namespace, target: Namespace, address: str) -> float
     """How long one portion takes until all of it has arrived."""
     with target.popen(sys.executable, "-c", SINK, address) as sink:
         assert sink.stdout is not None and sink.stdout.readline() == b"ready\n"
-        begin = time.monotonic()
-        source.run(sys.executable, "-c", POUR, address, str(PORTION_BYTES))
-        took = time.monotonic() - begin
+        took = float(source.run(sys.executable, "-c", POUR, address, str(PORTION_BYTES)).stdout)
         try:
             sink.wait(10)
         except subprocess.TimeoutExpired:
