@@ -193,6 +193,24 @@ def test_while_the_api_server_is_away_everything_goes_on(
     assert wait_until(lambda: set(world.ways()) == {"10.244.2.0/24", "10.244.3.0/24"}, 60), world.log()
 
 
+def test_after_a_reboot_without_the_api_server_new_pods_start(
+    world: World, bin_dir: Path, new_namespace: Callable[[], Namespace]
+) -> None:
+    add_own(world.api)
+    agent = world.start()
+    assert wait_until(world.conflist.exists), world.log()
+    written = world.conflist.read_bytes()
+    agent.kill()
+    world.api.stop()
+    world.host.run("ip", "link", "del", "podwire0")
+    world.host.run("nft", "flush", "ruleset")
+    world.host.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=0")
+    world.start()
+    assert wait_until(lambda: world.host.link("podwire0") is not None), "the written configuration's network is there"
+    add_pod(world, bin_dir, new_namespace(), "after-the-reboot")
+    assert world.host.sysctl("net.ipv4.ip_forward") == "1" and world.conflist.read_bytes() == written
+
+
 def test_bad_nodes_are_reported_and_the_others_are_not_affected(world: World) -> None:
     add_own(world.api)
     add_peer(world.api, 1)

@@ -27,6 +27,7 @@ EVENTS = "/api/v1/namespaces/default/events"
 PAGE = 500
 """Nodes in one answer: some megabytes, instead of fifty for all of a large cluster at once."""
 
+UNAUTHORIZED = 401
 REQUEST_SECONDS = 10.0
 WATCH_SECONDS = (240, 300)
 """How long the server may keep one watch; drawn anew each time, so that agents do not come back all at once."""
@@ -92,7 +93,7 @@ class Api:
         try:
             with self._connected().stream("GET", NODES, params=parameters, timeout=timeout) as answer:
                 if answer.status_code >= 400:
-                    raise _refusal(answer.status_code, answer.read())
+                    raise self._refusal(answer.status_code, answer.read())
                 for line in _lines(answer.iter_bytes()):
                     event = _decode(line, WatchEvent)
                     if event.type == "ERROR":
@@ -129,7 +130,7 @@ class Api:
         try:
             answer = self._connected().request(method, path, params=parameters, content=content, headers=headers)
             if answer.status_code >= 400:
-                raise _refusal(answer.status_code, answer.content)
+                raise self._refusal(answer.status_code, answer.content)
             found: bytes = answer.content
         except ACCESS_FAILURES as failed:
             raise self._failure(failed) from None
@@ -145,6 +146,15 @@ class Api:
         """Whatever went wrong, the next request begins with a new connection and the credentials of then."""
         self.close()
         return ApiError(0, f"{self.server}: {str(failed) or type(failed).__name__}")
+
+    def _refusal(self, code: int, body: bytes) -> ApiError:
+        try:
+            words = msgspec.json.decode(body, type=Status).message
+        except msgspec.MsgspecError:
+            words = body[:200].decode(errors="replace")
+        if code == UNAUTHORIZED:
+            self.close()
+        return ApiError(code, f"{code}: {words}" if words else f"HTTP status {code}")
 
     def close(self) -> None:
         """Close the connections; the next request makes new ones."""
@@ -167,14 +177,6 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _decode(data: bytes, kind: Any) -> Any:
     return msgspec.json.decode(data, type=kind)
-
-
-def _refusal(code: int, body: bytes) -> ApiError:
-    try:
-        words = msgspec.json.decode(body, type=Status).message
-    except msgspec.MsgspecError:
-        words = body[:200].decode(errors="replace")
-    return ApiError(code, words or f"HTTP status {code}")
 
 
 def _config(kubeconfig: Path | None) -> SingleConfig:

@@ -88,17 +88,16 @@ class Follower:
 
     def _watch(self) -> None:
         for event in self._api.watch(self._version):
+            self._version = msgspec.json.decode(event.object, type=Bookmark).metadata.resource_version
+            self._heard()
+            if event.type == "BOOKMARK":
+                continue
             try:
                 node = msgspec.json.decode(event.object, type=Node)
-            except msgspec.ValidationError:
-                # A bookmark has no name on servers that send nothing but the version.
-                self._version = msgspec.json.decode(event.object, type=Bookmark).metadata.resource_version
-                self._heard()
+            except msgspec.ValidationError as wrong:
+                self._log.once(f"a Node is not understood and stays as it was: {wrong}")
                 continue
-            self._version = node.metadata.resource_version
-            self._heard()
-            if event.type != "BOOKMARK":
-                self._take(event.type, node)
+            self._take(event.type, node)
 
     def _take(self, kind: str, node: Node) -> None:
         name = node.metadata.name
@@ -145,7 +144,7 @@ class BookmarkMeta(msgspec.Struct, rename="camel"):
 
 
 class Bookmark(msgspec.Struct):
-    """An object of which the version alone is there."""
+    """An object's version; of a bookmark nothing else is there."""
 
     metadata: BookmarkMeta
 
