@@ -17,9 +17,7 @@ from podwire.cni.config import parse_configuration
 from podwire.cni.errors import CniError
 from podwire.kernel.host import Shared
 from podwire.node.settings import Settings
-from podwire.verbs.network import Networks, network_of
-
-SETTINGS_NETWORK = "settings"
+from podwire.verbs.network import Network, Networks, network_of
 
 
 def run(path: Path, source: Source | None = None, log: CallLog | None = None, conf_dir: Path | None = None) -> None:
@@ -64,6 +62,7 @@ class RuntimeConfiguration:
         self._log = log
         self._ready = False
         self._wanted: tuple[Path, bytes] | None = None
+        self._network: Network | None = None
 
     def announce(self, settings: Settings, mtu: int) -> None:
         """New settings: their network is looked after from now on, and the runtime's configuration follows."""
@@ -93,7 +92,9 @@ class RuntimeConfiguration:
     def _remember(self, text: bytes) -> None:
         whole = msgspec.json.decode(text)
         config = parse_configuration(installation.alone(whole["name"], whole["plugins"][0]))
-        self._networks.remember(SETTINGS_NETWORK, network_of(config))
+        network = network_of(config)
+        self._networks.remember(network, instead_of=self._network)
+        self._network = network
 
     def ready(self) -> None:
         """Calls are served from now on."""

@@ -95,15 +95,7 @@ def parse_configuration(data: bytes) -> Configuration:
     """The configuration in `data`; raises CniError 1, 2, 6 or 7. Keys that podwire does not know are ignored."""
     raw = folded(parse(data))
     version = check_version(raw)
-    name = take.string(raw, "name")
-    if not name:
-        raise CniError(INVALID_CONFIGURATION, "the configuration has no name: give the network one, such as podwire")
-    if not IDENTIFIER.fullmatch(name):
-        raise CniError(
-            INVALID_CONFIGURATION,
-            f"name={shown(name)} is not valid: it must begin with a letter or digit and go on with letters, "
-            "digits, '_', '.' or '-'",
-        )
+    name = _name(raw)
     plugin_type = take.string(raw, "type")
     runtime, args = take.table(raw, "runtimeConfig"), take.table(take.table(raw, "args"), "cni")
     common: dict[str, Any] = {
@@ -116,6 +108,35 @@ def parse_configuration(data: bytes) -> Configuration:
     if plugin_type == "loopback":
         return Configuration(**common)
     return Configuration(**common, **_wiring(raw, runtime, args), **_addressing(raw, runtime, args))
+
+
+def parse_identity(data: bytes) -> Configuration:
+    """What DEL needs of a configuration: the network's name and who gave the addresses.
+
+    A configuration that became wrong since ADD must not keep a pod from being removed. Raises CniError 1, 6 or 7.
+    """
+    raw = folded(parse(data))
+    version, name = check_version(raw), _name(raw)
+    ipam = raw.get("ipam")
+    ipam_type = folded(ipam).get("type") if isinstance(ipam, dict) else ""
+    own = not isinstance(ipam_type, str) or ipam_type in ("", "podwire") or "/" in ipam_type
+    plugin_type = raw.get("type")
+    return Configuration(
+        version, name, plugin_type if isinstance(plugin_type, str) else "", ipam_type="" if own else str(ipam_type)
+    )
+
+
+def _name(raw: dict[str, Any]) -> str:
+    name = take.string(raw, "name")
+    if not name:
+        raise CniError(INVALID_CONFIGURATION, "the configuration has no name: give the network one, such as podwire")
+    if not IDENTIFIER.fullmatch(name):
+        raise CniError(
+            INVALID_CONFIGURATION,
+            f"name={shown(name)} is not valid: it must begin with a letter or digit and go on with letters, "
+            "digits, '_', '.' or '-'",
+        )
+    return name
 
 
 def _wiring(raw: dict[str, Any], runtime: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +158,7 @@ def _wiring(raw: dict[str, Any], runtime: dict[str, Any], args: dict[str, Any]) 
         "mtu": mtu or None,
         "mac": take.mac(raw, "mac"),
         "requested_mac": take.mac(runtime, "mac") or take.mac(args, "mac"),
-        "dns": take.table(raw, "dns", fold=False),
+        "dns": take.dns(raw),
         "hairpin": take.boolean(raw, "hairpinMode"),
         "promiscuous": take.boolean(raw, "promiscMode"),
         "port_mappings": port_mappings(runtime),
@@ -160,6 +181,8 @@ def _addressing(raw: dict[str, Any], runtime: dict[str, Any], args: dict[str, An
         )
     default_gateway = take.boolean(raw, "isDefaultGateway")
     routes = raw.get("routes", ipam.get("routes"))
+    if routes is None and raw.get("isdefaultgateway") is False:
+        routes = []
     return {
         "cluster": tuple(parse_network(one, "network") for one in take.listed(raw, "network")),
         "range_sets": range_sets,
@@ -182,6 +205,12 @@ def _attachments(raw: dict[str, Any]) -> Attachments:
             continue
         wanted = set()
         for one in take.objects(raw, key):
-            wanted.add((take.string(one, "containerID"), take.string(one, "ifname")))
+            identity = take.string(one, "containerID"), take.string(one, "ifname")
+            if not all(identity):
+                raise CniError(
+                    INVALID_CONFIGURATION,
+                    f"{key} holds {shown(one)} without containerID or ifname: nothing was removed",
+                )
+            wanted.add(identity)
         return Attachments(frozenset(wanted))
     return Attachments()

@@ -9,11 +9,12 @@ import msgspec
 
 from podwire.cni.errors import UNDECODABLE, CniError
 
+LONGEST_INTEGER = 4000
 HINT = "the runtime must write one JSON object, the network configuration, to standard input"
 
 
-def parse(data: bytes) -> dict[str, Any]:
-    """The object in `data` (RFC 8259); raises CniError 6.
+def parse(data: bytes, source: str = "standard input", code: int = UNDECODABLE, hint: str = HINT) -> dict[str, Any]:
+    """The object in `data` (RFC 8259); raises CniError `code` that names the `source`.
 
     Text that is not UTF-8 and lone surrogates become U+FFFD, as in Go; NaN, a byte order mark, UTF-16 and
     anything behind the object are refused.
@@ -21,23 +22,32 @@ def parse(data: bytes) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
-        found = _parse_leniently(data)
+        try:
+            found = _parse_leniently(data)
+        except ValueError as wrong:
+            raise CniError(code, f"{source} {wrong}: {hint}") from None
     if not isinstance(found, dict):
-        raise CniError(UNDECODABLE, f"standard input holds {_kind(found)}, not a JSON object: {HINT}")
+        raise CniError(code, f"{source} holds {_kind(found)}, not a JSON object: {hint}")
     return found
 
 
 def _parse_leniently(data: bytes) -> Any:
-    """The slow way, for texts with broken characters; what is no JSON fails here for good."""
+    """The slow way, for texts with broken characters or huge numbers. Raises ValueError for what is no JSON."""
     if not data.strip():
-        raise CniError(UNDECODABLE, f"standard input is empty: {HINT}")
+        raise ValueError("is empty")
     try:
-        found = json.loads(data.decode(errors="replace"), parse_constant=_refuse_constant)
+        text = data.decode(errors="replace")
+        found = json.loads(text, parse_constant=_refuse_constant, parse_int=_integer)
         return _without_surrogates(found)
     except RecursionError:
-        raise CniError(UNDECODABLE, f"standard input is nested too deeply: {HINT}") from None
+        raise ValueError("is nested too deeply") from None
     except ValueError as wrong:
-        raise CniError(UNDECODABLE, f"standard input is not JSON ({wrong}): {HINT}") from None
+        raise ValueError(f"is not JSON ({wrong})") from None
+
+
+def _integer(digits: str) -> int | float:
+    """A number too long for Python is infinite: right for keys that nobody reads, and refused where one is."""
+    return int(digits) if len(digits) <= LONGEST_INTEGER else float("inf")
 
 
 def _refuse_constant(word: str) -> NoReturn:

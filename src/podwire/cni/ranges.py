@@ -58,6 +58,9 @@ def _sets(values: dict[str, Any], key: str) -> list[RangeSet]:
 
 def _range(values: dict[str, Any]) -> Range:
     subnet = parse_network(values.get("subnet"), "subnet")
+    given = str(values["subnet"]).partition("/")[0]
+    if parse_address(given, "subnet") != subnet.network_address:
+        raise CniError(INVALID_CONFIGURATION, f"subnet={shown(values['subnet'])} has host bits set: write {subnet}")
     if subnet.num_addresses < 4:
         raise CniError(
             INVALID_CONFIGURATION, f"subnet={subnet} is too small: it must hold a gateway and a pod, as a /30 does"

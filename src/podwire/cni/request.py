@@ -80,6 +80,8 @@ def why_not_an_interface_name(name: str) -> str:
         return "must not be '.' or '..'"
     if any(char in "/:" or char.isspace() for char in name):
         return "must not hold '/', ':' or white space"
+    if "%" in name:
+        return "must not hold '%', which the kernel takes for a counter"
     if any("\ud800" <= char <= "\udfff" for char in name):
         return "must be UTF-8"
     return ""

@@ -88,6 +88,18 @@ def objects(values: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return [folded(one) for one in value]
 
 
+def dns(values: dict[str, Any]) -> dict[str, Any]:
+    """The `dns` object with the specification's keys alone, spelled as it spells them."""
+    raw = table(values, "dns")
+    found: dict[str, Any] = {"nameservers": strings(raw, "nameservers")} if strings(raw, "nameservers") else {}
+    if domain := string(raw, "domain"):
+        found["domain"] = domain
+    for key in ("search", "options"):
+        if listed_ := strings(raw, key):
+            found[key] = listed_
+    return found
+
+
 def mac(values: dict[str, Any], key: str) -> str:
     """A unicast MAC address in lower case with colons; "" where absent. Raises CniError 7 for a malformed one."""
     return checked_mac(string(values, key), key)

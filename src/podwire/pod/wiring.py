@@ -95,19 +95,21 @@ def pod_operations(wiring: Wiring, born_with_mac: str) -> list[Operation]:
 
 
 def _pod_route(wiring: Wiring, route: ResultRoute) -> op.AddRoute:
-    family = route.destination.version
+    gateway = gateways(wiring.addresses).get(route.destination.version)
+    via = route.gateway or gateway
     numbers = route.numbers
     return op.AddRoute(
         device=wiring.ifname,
         destination=route.destination,
-        via=route.gateway or gateways(wiring.addresses).get(family),
+        via=via,
         may_exist=True,
         mtu=numbers.get("mtu"),
         advmss=numbers.get("advmss"),
         metric=numbers.get("priority"),
         table=numbers.get("table"),
         scope=numbers.get("scope"),
-        onlink=wiring.routed,  # a second interface has the gateway's route on the first
+        # A second interface finds the gateway's own route on the first; other gateways must be reachable by themselves.
+        onlink=wiring.routed and via is not None and via == gateway,
     )
 
 

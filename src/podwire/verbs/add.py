@@ -33,6 +33,7 @@ def add(call: Call, host: Host) -> Result:
     """Wire the pod; the whole result, chained results included. Raises CniError with nothing left behind."""
     check_namespace(call, host)
     requested = leasing.requested_addresses(call.request, call.config)
+    _mac(call, [])  # a MAC that is none is refused before anything is touched
     given = delegate.addresses(call) if call.config.ipam_type else None
     try:
         own = _attach(call, host, requested, given)

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from podwire.cni.document import folded, parse
-from podwire.cni.errors import DELEGATE_FAILED, CniError, one_line, shown
+from podwire.cni.errors import DELEGATE_FAILED, INVALID_ENVIRONMENT, CniError, one_line, shown
 from podwire.cni.result import Result, parse_result
 from podwire.verbs.call import Call
 
@@ -15,6 +15,8 @@ TIMEOUT_SECONDS = {"ADD": 55, "DEL": 15, "CHECK": 15, "GC": 50, "STATUS": 1.5}
 
 def find(name: str, path: str) -> str:
     """The first regular file of that name in CNI_PATH; raises CniError naming both."""
+    if not path:
+        raise CniError(INVALID_ENVIRONMENT, f"CNI_PATH is empty: the IPAM plug-in {shown(name)} cannot be found")
     for folder in path.split(":"):
         candidate = f"{folder}/{name}"
         if folder and os.path.isfile(candidate):
@@ -88,7 +90,8 @@ def addresses(call: Call) -> Result:
     """ADD at the IPAM plug-in: its result; raises CniError, with everything it reserved given back."""
     try:
         answer = run(call, "ADD")
-        found = parse_result(parse(answer), f"the result of {call.config.ipam_type}")
+        source = f"the answer of the IPAM plug-in {call.config.ipam_type}"
+        found = parse_result(parse(answer, source, DELEGATE_FAILED, "see its own log"), source)
         if not found.addresses:
             raise CniError(
                 DELEGATE_FAILED, f"the IPAM plug-in {call.config.ipam_type} gave no address: see its configuration"

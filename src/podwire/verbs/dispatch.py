@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from podwire.cni import document
-from podwire.cni.config import parse_configuration, version_of
+from podwire.cni.config import parse_configuration, parse_identity, version_of
 from podwire.cni.errors import INCOMPATIBLE_VERSION, KERNEL_REFUSED, CniError
 from podwire.cni.request import Request, parse_request
 from podwire.cni.result import encode_result
@@ -71,7 +71,7 @@ def refusal(refused: CniError, stdin: bytes) -> Answer:
 
 
 def _run(request: Request, stdin: bytes, netns: int, host: Host, networks: Networks) -> Answer:
-    network = _cached(stdin) if len(stdin) <= CACHED_BYTES else network_of(parse_configuration(stdin))
+    network = _network(request.verb, stdin)
     config = network.config
     if not knows_verb(config.version, request.verb):
         raise CniError(
@@ -87,6 +87,19 @@ def _run(request: Request, stdin: bytes, netns: int, host: Host, networks: Netwo
     silent = _LOOPBACK if config.type == "loopback" else _PODWIRE
     silent[request.verb](call, host)
     return Answer(0, b"")
+
+
+def _network(verb: str, stdin: bytes) -> Network:
+    """The network that the configuration describes; raises CniError.
+
+    A DEL needs no more than its name: a configuration that became wrong must not keep a pod from going.
+    """
+    try:
+        return _cached(stdin) if len(stdin) <= CACHED_BYTES else network_of(parse_configuration(stdin))
+    except CniError:
+        if verb != "DEL":
+            raise
+        return network_of(parse_identity(stdin))
 
 
 @lru_cache(maxsize=16)

@@ -48,29 +48,42 @@ class Networks:
     def __init__(self, *, kept: bool = False) -> None:
         self.kept = kept
         self._known: dict[object, Network] = {}
-        self._ready: dict[object, Link] = {}
+        self._ready: dict[object, tuple[Network, Link]] = {}
 
-    def remember(self, key: object, network: Network) -> None:
-        """A network to be looked after from now on."""
-        self._known[key] = network
+    def remember(self, network: Network, instead_of: Network | None = None) -> None:
+        """A network to be looked after from now on, in the place of what was known by its name."""
+        if instead_of is not None:
+            self._known.pop(_key(instead_of), None)
+        self._known[_key(network)] = network
 
     def all(self) -> list[Network]:
         return list(self._known.values())
 
     def gateway_device(self, host: Host, network: Network) -> Link:
         """The network's gateway device, everything being in place. Raises as `ensure` does."""
-        key = (network.config.name, network.part, network.outbound)
+        key = _key(network)
         ready = self._ready.get(key)
-        if ready is None:
-            ready, _ = ensure(host, network)
-            self._known[key] = network
-            if self.kept:
-                self._ready[key] = ready
-        return ready
+        if ready is not None and (ready[0] is network or _on_host(ready[0]) == _on_host(network)):
+            return ready[1]
+        device, _ = ensure(host, network)
+        self._known[key] = network
+        if self.kept:
+            self._ready[key] = network, device
+        return device
 
     def forget_ready(self) -> None:
         """Something failed that should not: the next call looks for itself."""
         self._ready.clear()
+
+
+def _on_host(network: Network) -> object:
+    """What two configurations must share to need the same of the host."""
+    return network.part, network.outbound, network.passing
+
+
+def _key(network: Network) -> object:
+    """Two configurations with one key cannot both be in force: they write one table. The last one counts."""
+    return network.config.name, network.outbound.table if network.outbound else ""
 
 
 def ensure(host: Host, network: Network) -> tuple[Link, list[str]]:
