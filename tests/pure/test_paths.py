@@ -7,8 +7,9 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from podwire.node.paths import Paths, Underlay, changes, desired_paths, pod_mtu, vtep_mac
+from podwire.node.paths import Paths, Underlay, changes, desired_paths, exchange, pod_mtu, vtep_mac
 from podwire.node.settings import RawPeer, RawSettings, RawTunnel, Settings, settle
 from podwire.plan import operations as op
 
@@ -143,3 +144,17 @@ def test_changes_lead_from_any_picture_to_any_other(before: Settings, after: Set
     reached = carried_out(have, changes(have, want))
     assert changes(reached, want) == []
     assert (reached.devices, reached.routes) == (want.devices, want.routes)
+
+
+@given(some_settings(), some_settings())
+def test_exchanging_the_peers_that_differ_is_as_good_as_looking_at_all(before: Settings, after: Settings) -> None:
+    after = replace(after, vni=before.vni)
+    have, want = desired_paths(before, [ETH0]), desired_paths(after, [ETH0])
+    picture = desired_paths(before, [ETH0])
+    gone = {name: one for name, one in before.peers.items() if after.peers.get(name) != one}
+    come = {name: one for name, one in after.peers.items() if before.peers.get(name) != one}
+    less, more = (desired_paths(replace(after, peers=one), [ETH0]) for one in (gone, come))
+    reached = carried_out(have, exchange(picture, less, more))
+    assert changes(reached, want) == [] and changes(picture, want) == []
+    assert (reached.devices, reached.routes, reached.forwarding) == (want.devices, want.routes, want.forwarding)
+    assert sorted(str(one) for one in picture.ways) == sorted(str(one) for one in want.ways)

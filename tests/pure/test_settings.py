@@ -51,6 +51,34 @@ def test_peers_that_did_not_change_are_not_parsed_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "tail",
+    [
+        '\n[[peers]]\nname = "worker-4"\naddresses = ["192.168.33.14"]\npod_ranges = ["10.244.4.0/24"]\n',
+        '\n[[ peers ]]\nname = "worker-4"\naddresses = ["192.168.33.14"]\npod_ranges = ["10.244.4.0/24"]\n',
+        '\n[[peers]]\npod_ranges = ["10.244.4.0/24"]\naddresses = ["192.168.33.14"]\nname = """worker-4"""\n',
+        '\n[[peers]]\nname = "worker-4"\naddresses = ["192.168.33.14"]\npod_ranges = []\n[cni]\nnetwork = "blue"\n',
+        "\n# nothing more\n",
+    ],
+)
+def test_a_file_means_the_same_whatever_was_known_before(tmp_path: Path, tail: str) -> None:
+    _, known = load(write(tmp_path, GOOD))
+    path = write(tmp_path, GOOD + tail)
+    settings, again = load(path, known)
+    assert settings == load(path)[0] == load(path, again)[0]
+    path = write(tmp_path, GOOD)
+    assert load(path, again)[0] == load(path)[0]
+
+
+def test_what_is_wrong_has_its_line_also_when_the_rest_was_known(tmp_path: Path) -> None:
+    _, known = load(write(tmp_path, GOOD))
+    twice = GOOD + "\n[[peers]]" + GOOD.rpartition("[[peers]]")[2]
+    for text, line in ((twice, 21), (GOOD.replace("192.168.33.13", "192.168.33.12"), 17), (GOOD + "= 1\n", 19)):
+        path = write(tmp_path, text)
+        with pytest.raises(SettingsFileError, match=f":{line}: "):
+            load(path, known)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "line", "reason"),
     [
         ('when = "auto"', 'when = "maybe"', 7, "maybe"),
@@ -67,6 +95,8 @@ def test_peers_that_did_not_change_are_not_parsed_again(tmp_path: Path) -> None:
         ('"192.168.33.12"', '"worker-2.example"', 12, "not an IP address"),
         ('"192.168.33.12"', '"127.0.0.1"', 12, "cannot be a node's address"),
         ('"192.168.33.12"', '"192.168.33.12", "192.168.33.14"', 12, "two addresses of a family"),
+        ('"192.168.33.13"', '"192.168.33.12"', 17, "an address of worker-2 as well"),
+        ('"192.168.33.13"', '"192.168.33.11"', 17, "an address of this node"),
         ('name = "worker-3"', 'name = "worker-3"\ncolour = "blue"', 17, "unknown key `colour`"),
         ("[tunnel]", "[tunel]", 6, "unknown key `tunel`"),
         ('addresses = ["192.168.33.11"]\n', "", 1, "missing key `addresses`"),

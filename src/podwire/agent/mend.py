@@ -22,7 +22,7 @@ from podwire.kernel.host import Host, Shared
 from podwire.kernel.nftables import NftablesError
 from podwire.kernel.watch import RTM_NEWNETCONF, TouchedError, Watch
 from podwire.node.paths import pod_mtu
-from podwire.node.settings import Settings
+from podwire.node.settings import Settings, same_but_peers
 from podwire.verbs.network import Networks, ensure
 
 TICK_SECONDS = 1.0
@@ -133,13 +133,14 @@ class Mender:
         return bool(done)
 
     def _take(self, settings: Settings) -> None:
-        """The networks first: paths may start from their gateways."""
+        """The networks first: paths may start from their gateways. Where only peers changed, these stay as they are."""
         begun = time.perf_counter()
-        self.paths.read_underlays()
-        if self._announce:
-            self._announce(settings, pod_mtu(settings, self.paths.underlays))
-        for network in self._networks.all():
-            ensure(self._host, network)
+        if self.paths.settings is None or not same_but_peers(self.paths.settings, settings):
+            self.paths.read_underlays()
+            if self._announce:
+                self._announce(settings, pod_mtu(settings, self.paths.underlays))
+            for network in self._networks.all():
+                ensure(self._host, network)
         changes = self.paths.take(settings)
         if self._source:
             self._source.in_force(settings, changes, time.perf_counter() - begun, self.paths.wanted.problems)

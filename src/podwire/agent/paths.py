@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from podwire.agent.log import CallLog
 from podwire.kernel import paths as actual
 from podwire.kernel.apply import KernelRefusedError, apply
@@ -12,14 +14,15 @@ from podwire.kernel.encode import RTM_DELADDR, RTM_DELLINK, RTM_DELNEIGH, RTM_DE
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import NetlinkError
 from podwire.kernel.watch import index_of_key, route_key
-from podwire.node.paths import Paths, Underlay, changes, desired_paths
-from podwire.node.settings import Settings
+from podwire.node.paths import Paths, Underlay, changes, desired_paths, exchange
+from podwire.node.settings import Settings, same_but_peers
 from podwire.plan.operations import (
     AddVxlan,
     DeleteForwarding,
     DeleteLink,
     DeleteNeighbour,
     DeleteRoute,
+    Network,
     Operation,
     SetAlias,
     SetUp,
@@ -27,6 +30,7 @@ from podwire.plan.operations import (
 )
 
 BATCH = 200
+INDEX_BYTES = 4
 SHOWN_CHANGES = 20
 OnDevices = AddVxlan | DeleteLink | SetAlias | SetUp
 Deletion = DeleteLink | DeleteRoute | DeleteNeighbour | DeleteForwarding
@@ -39,21 +43,33 @@ class NodePaths:
         self._host = host
         self._log = log
         self._routes: set[bytes] = set()
+        self._entries: set[bytes] = set()
         self._devices: set[bytes] = set()
+        self._seen: list[Underlay] = []
         self.settings: Settings | None = None
         self.wanted = Paths()
         self.underlays: list[Underlay] = []
 
     def take(self, settings: Settings) -> int:
         """New settings: apply what is different from the last ones; how many changes."""
-        before = self.wanted
-        self.settings = settings
-        self.wanted = desired_paths(settings, self.underlays)
-        self._routes = {route_key(one.network_address.packed, one.prefixlen) for one in self.wanted.routes}
+        before, self.settings = self.settings, settings
+        if before is None or self._seen != self.underlays or not same_but_peers(before, settings):
+            self._seen = self.underlays
+            gone, self.wanted = self.wanted, desired_paths(settings, self.underlays)
+            come = self.wanted
+            operations = changes(gone, come)
+        else:
+            gone = desired_paths(_only(before, settings), self.underlays)
+            come = desired_paths(_only(settings, before), self.underlays)
+            operations = exchange(self.wanted, gone, come)
+        self._routes -= {_key(one) for one in gone.routes}
+        self._routes |= {_key(one) for one in come.routes}
+        self._entries -= _entries(gone)
+        self._entries |= _entries(come)
         self._devices = {name.encode() for name in self.wanted.devices}
-        for problem in self.wanted.problems:
+        for problem in come.problems:
             self._log.once(problem)
-        return self._apply(changes(before, self.wanted))
+        return self._apply(operations)
 
     def read_underlays(self) -> bool:
         """Read the host's own addresses anew; have they changed?"""
@@ -67,7 +83,7 @@ class NodePaths:
         if kind == RTM_DELLINK:
             return key in self._devices
         if kind == RTM_DELNEIGH:
-            return index_of_key(key) in self._indexes()
+            return key[INDEX_BYTES:] in self._entries and index_of_key(key) in self._indexes()
         return kind in (RTM_NEWADDR, RTM_DELADDR)
 
     def _indexes(self) -> set[int]:
@@ -123,3 +139,19 @@ class NodePaths:
         except KernelRefusedError as refused:
             if not isinstance(one, Deletion):
                 self._log.once(str(refused))
+
+
+def _only(settings: Settings, other: Settings) -> Settings:
+    """The settings with those peers alone that are not the same in `other`."""
+    peers = other.peers
+    return replace(settings, peers={name: one for name, one in settings.peers.items() if peers.get(name) is not one})
+
+
+def _key(network: Network) -> bytes:
+    return route_key(network.network_address.packed, network.prefixlen)
+
+
+def _entries(paths: Paths) -> set[bytes]:
+    """The neighbours' addresses and the forwarding entries' MACs, as notifications tell of them."""
+    macs = {bytes.fromhex(mac.replace(":", "")) for _, mac in paths.forwarding}
+    return macs | {address.packed for _, address in paths.neighbours}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,13 @@ import msgspec
 import rtoml
 
 from podwire.cni.errors import one_line
-from podwire.node.settings import Known, Peer, RawPeer, RawSettings, Settings, SettingsError, settle
+from podwire.node.settings import Peer, RawSettings, Settings, SettingsError, settle_with, typed_peers
+
+PEER_TABLE = "\n[[peers]]\n"
+TABLE = re.compile(r"^\s*\[", re.MULTILINE)
+LONG_STRINGS = ('"""', "'''")
+Tables = Mapping[str, Peer]
+"""Peers by the text of their table, without its header."""
 
 INDEXED = re.compile(r"(\w+)\[(\d+)\]")
 SYNTAX_LINE = re.compile(r"line (\d+)")
@@ -24,21 +31,61 @@ class SettingsFileError(Exception):
     """Why a file is refused: path, line and reason in one line."""
 
 
-def load(path: Path, known: Known | None = None) -> tuple[Settings, dict[RawPeer, Peer]]:
+class _EntangledError(Exception):
+    """Tables of peers that cannot be told from each other by looking at the text."""
+
+
+def load(path: Path, known: Tables | None = None) -> tuple[Settings, dict[str, Peer]]:
     """The settings in a file; `known` are the peers of the last time. Raises SettingsFileError."""
-    return read(path, lambda document: settle(msgspec.convert(document, RawSettings), socket.gethostname(), known))
+    text = _text(path)
+    if known:
+        # Whatever is wrong is said when the whole file is read, with the right line.
+        with contextlib.suppress(rtoml.TomlParsingError, msgspec.ValidationError, SettingsError, _EntangledError):
+            return _settled(text, known)
+    return _explained(path, text, lambda: _settled(text, {}))
+
+
+def _settled(text: str, known: Tables) -> tuple[Settings, dict[str, Peer]]:
+    """The settings in a text, and its peers by the text of their tables. Only tables that are not `known` are parsed.
+
+    That a table is always the same peer is sure only for plain ones: no other table within, no string over lines.
+    Raises what the parsers raise, SettingsError, and _EntangledError if something is known but not all is plain.
+    """
+    head, *tables = text.split(PEER_TABLE)
+    fresh = [one for one in tables if one not in known]
+    rest = PEER_TABLE.join([head, *fresh])
+    raw = msgspec.convert(rtoml.loads(rest), RawSettings)
+    long = any(quotes in rest for quotes in LONG_STRINGS)
+    plain = len(raw.peers) == len(fresh) and not long and not any(map(TABLE.search, fresh))
+    if known and not plain:
+        raise _EntangledError
+    peers = typed_peers(raw.peers)
+    if not plain:
+        return settle_with(raw, socket.gethostname(), peers), {}
+    new = dict(zip(fresh, peers, strict=True))
+    peers = [known.get(one) or new[one] for one in tables]
+    return settle_with(raw, socket.gethostname(), peers), dict(zip(tables, peers, strict=True))
 
 
 def read(path: Path, convert: Callable[[dict[str, Any]], Read]) -> Read:
     """What `convert` makes of a file's TOML; its ValidationError or SettingsError becomes a SettingsFileError."""
+    text = _text(path)
+    return _explained(path, text, lambda: convert(rtoml.loads(text)))
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text()
+        return path.read_text()
     except UnicodeDecodeError:
         raise SettingsFileError(f"{path}: is not UTF-8: save it as plain text") from None
     except OSError as refused:
         raise SettingsFileError(f"{path}: {refused.strerror}: name a file that can be read") from None
+
+
+def _explained(path: Path, text: str, parse: Callable[[], Read]) -> Read:
+    """What `parse` makes of the text; what is wrong with that, with path and line. Raises SettingsFileError."""
     try:
-        return convert(rtoml.loads(text))
+        return parse()
     except rtoml.TomlParsingError as wrong:
         words = str(wrong)
         line = SYNTAX_LINE.search(words)

@@ -10,7 +10,7 @@ from typing import Protocol
 from podwire.agent.log import CallLog
 from podwire.agent.settings_file import SettingsFileError, load
 from podwire.kernel.watch import FileWatch
-from podwire.node.settings import Peer, RawPeer, Settings
+from podwire.node.settings import Peer, Settings
 
 
 class Source(Protocol):
@@ -36,7 +36,7 @@ class FileSource:
         self._file = file
         self._log = log
         self._watch = FileWatch(str(file.parent))
-        self._known: dict[RawPeer, Peer] = {}
+        self._known: dict[str, Peer] = {}
         self._stamp: object = None
         self._begun = 0.0
         self._times = 0

@@ -87,7 +87,8 @@ class Watch:
         """What rtnetlink told since the last time: (message type, key). Raises TouchedError when some of it was lost.
 
         The key is the device's name (DELLINK), the packed destination and prefix length (DELROUTE), the device's
-        index (DELNEIGH, NEWADDR, DELADDR), nothing that matters (NEWNETCONF).
+        index (NEWADDR, DELADDR), the index and the address, or of a forwarding entry the MAC (DELNEIGH), nothing that
+        matters (NEWNETCONF).
         """
         for data in _drain(self.route):
             for kind, _, _, payload in nl.messages(data):
@@ -118,6 +119,9 @@ def _key(kind: int, payload: memoryview) -> bytes:
         return string(nl.attributes(payload, 16).get(rt.IFLA_IFNAME)).encode()
     if kind == rt.RTM_DELROUTE:
         return nl.attributes(payload, 12).get(rt.RTA_DST, b"") + bytes(payload[1:2])
+    if kind == rt.RTM_DELNEIGH:
+        which = rt.NDA_LLADDR if payload[0] == rt.AF_BRIDGE else rt.NDA_DST
+        return bytes(payload[4:8]) + nl.attributes(payload, 12).get(which, b"")
     return bytes(payload[4:8])
 
 
@@ -127,7 +131,7 @@ def route_key(packed: bytes, prefix: int) -> bytes:
 
 
 def index_of_key(key: bytes) -> int:
-    """The device's index that a key tells."""
+    """The device's index that a key begins with."""
     return number(key)
 
 

@@ -168,5 +168,28 @@ def changes(have: Paths, want: Paths) -> list[Operation]:
     return operations
 
 
+def exchange(paths: Paths, gone: Paths, come: Paths) -> list[Operation]:
+    """Take some peers' paths out of a picture, put others' in; the operations for that.
+
+    With thousands of peers, one more or less must not cost looking at all of them. Peers share nothing but devices.
+    """
+    have = Paths(dict(paths.devices), gone.routes, gone.neighbours, gone.forwarding)
+    for network in gone.routes:
+        paths.routes.pop(network, None)
+    for neighbour in gone.neighbours:
+        paths.neighbours.pop(neighbour, None)
+    for forward in gone.forwarding:
+        paths.forwarding.pop(forward, None)
+    paths.routes.update(come.routes)
+    paths.neighbours.update(come.neighbours)
+    paths.forwarding.update(come.forwarding)
+    used = {device for device, _ in paths.forwarding}
+    paths.devices = {name: one for name, one in (paths.devices | come.devices).items() if name in used}
+    names, told = {one.peer for one in gone.ways}, {*gone.problems}
+    paths.ways = [one for one in paths.ways if one.peer not in names] + come.ways
+    paths.problems = [one for one in paths.problems if one not in told] + come.problems
+    return changes(have, Paths(paths.devices, come.routes, come.neighbours, come.forwarding))
+
+
 def _new(have: Mapping[Any, Entry], want: Mapping[Any, Entry], rebuilt: set[str]) -> list[Entry]:
     return [one for key, one in want.items() if have.get(key) != one or one.device in rebuilt]
