@@ -39,7 +39,7 @@ def _added(node: Node, ipam: Ipam, **changes: Any) -> Attachment:
 @pytest.mark.cells("datapaths")
 def test_delegated_addresses_are_used(node: Node, ipam: Ipam) -> None:
     """Line 35: the addresses come from the IPAM plug-in, which sees our environment and standard input."""
-    attachment = _added(node, ipam)
+    attachment = _added(node, ipam, isGateway=True)
     assert sorted(attachment.addresses) == ["10.50.0.7", "fd00:50::7"]
     assert attachment.pod.pings("10.50.0.1")
     assert attachment.pod.pings("fd00:50::1")
