@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 
 from msgspec import Struct
@@ -121,17 +121,23 @@ def _targets(host: Host, link: Link, links: Iterable[Link]) -> list[Target]:
 def _route_localhost(links: list[Link], targets: list[Target]) -> None:
     """Let 127.0.0.1 of the node lead to pods (route_localnet), where a table of ours guards it; else not.
 
-    A bridge that somebody else made is left as it is. The setting of a pod's own device goes with the device.
+    A bridge that somebody else made is left as it is. The setting of a pod's own device goes with the device. Where
+    settings cannot be written, as in some containers, host ports work by all addresses but that one.
     """
     pods = {one.address for one in targets if one.address.version == 4}
     serving = [link for link in links if pods & {ip_address(name) for name in link.altnames if is_address(name)}]
     bridges = {link.master for link in serving}
     for link in serving:
         if not link.master:
-            sysctl.ensure(f"net/ipv4/conf/{link.name}/route_localnet", "1")
+            _set_localnet(link, "1")
     for link in links:
         if link.kind == "bridge" and link.alias.startswith(CREATED):
-            sysctl.ensure(f"net/ipv4/conf/{link.name}/route_localnet", "1" if link.index in bridges else "0")
+            _set_localnet(link, "1" if link.index in bridges else "0")
+
+
+def _set_localnet(link: Link, value: str) -> None:
+    with suppress(OSError):  # the device may be gone by now, as well
+        sysctl.ensure(f"net/ipv4/conf/{link.name}/route_localnet", value)
 
 
 def _forget(host: Host, ports: Iterable[tuple[Address | None, int, int]]) -> None:
