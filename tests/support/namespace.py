@@ -156,9 +156,7 @@ class Namespace:
 
     def pings(self, address: str, deadline_seconds: int = 10) -> bool:
         """Whether one echo reply comes back; asks again each 200 ms until the deadline."""
-        done = self.run(
-            "ping", "-n", "-q", "-c", "1", "-i", "0.2", "-w", str(deadline_seconds), address, check=False
-        )
+        done = self.run("ping", "-n", "-q", "-c", "1", "-i", "0.2", "-w", str(deadline_seconds), address, check=False)
         return done.returncode == 0
 
     def ruleset(self) -> str:
@@ -171,6 +169,4 @@ class Host(Namespace):
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name)
-        subprocess.run(
-            ["ip", "-n", self.name, "link", "set", "lo", "up"], check=True, timeout=COMMAND_TIMEOUT_SECONDS
-        )
+        subprocess.run(["ip", "-n", self.name, "link", "set", "lo", "up"], check=True, timeout=COMMAND_TIMEOUT_SECONDS)
