@@ -1,25 +1,21 @@
-"""Host ports: who reaches a pod by the node's address, whose port it is, and that nothing outlives the pod."""
+"""Host ports: who reaches a pod by the node's address, and whose port it is."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.namespaces.ground import GATEWAY, MODES, NEXT, NODE, Outside, configuration, host_device, ips
+from tests.namespaces.mapping import TABLE, has_table, in_table, mapped, port
 from tests.namespaces.service import NOTHING, Service, answered_by, ask
-from tests.support.agent import PODWIRE, Agent
-from tests.support.namespace import Host, Namespace, wait_until
+from tests.support.namespace import Host, Namespace
 from tests.support.plugin import Outcome, Plugin
+from tests.support.tools import tool
 
 New = Callable[[], Namespace]
 
-TABLE = "table inet podwire-ports"
 TAKEN = 108
 
 
@@ -35,26 +31,6 @@ def outside(host: Host) -> Iterator[Outside]:
     """The world beyond the node."""
     with Outside(host) as world:
         yield world
-
-
-def mapped(mode: str, *mappings: dict[str, Any], families: tuple[int, ...] = (4, 6)) -> dict[str, Any]:
-    return configuration(mode, families, runtimeConfig={"portMappings": list(mappings)})
-
-
-def port(host_port: int, inside: int = 80, protocol: str = "TCP", host_ip: str = "") -> dict[str, Any]:
-    """A mapping as containerd spells it."""
-    return {"HostPort": host_port, "ContainerPort": inside, "Protocol": protocol, "HostIP": host_ip}
-
-
-def in_table(host: Namespace) -> list[str]:
-    """Every element of our table as nft shows it, sorted; empty where there is no table."""
-    done = host.run("nft", "-j", "list", *TABLE.split(), check=False)
-    objects = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
-    return sorted(json.dumps(element) for one in objects for each in one.values() for element in each.get("elem", []))
-
-
-def has_table(host: Namespace) -> bool:
-    return TABLE in host.ruleset()
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
@@ -131,83 +107,6 @@ def test_of_many_at_once_exactly_one_gets_the_port(wire: Plugin, host: Host, new
     assert len(elements) == 2 and all(ips(won[0])[0] in each for each in elements)
 
 
-@pytest.mark.parametrize("given", ["netns", "nothing"])
-@pytest.mark.parametrize("mode", MODES)
-def test_del_leaves_nothing(wire: Plugin, host: Host, new_namespace: New, mode: str, given: str) -> None:
-    """Also where the runtime tells neither the namespace nor the mappings, as in a forced removal."""
-    config = mapped(mode, port(8080), port(5353, 53, "udp"))
-    kept = new_namespace()
-    assert wire.cni_add(mapped(mode, port(81)), "kept", kept.path).ok
-    before = in_table(host)
-    pod = new_namespace()
-    assert wire.cni_add(config, "box", pod.path).ok
-    assert len(in_table(host)) > len(before)
-    plain = {key: value for key, value in config.items() if key != "runtimeConfig"}
-    if given == "netns":
-        assert wire.cni_del(config, "box", pod.path).ok
-    else:
-        pod.delete()
-        assert wire.cni_del(plain, "box", "").ok
-    assert in_table(host) == before
-    assert wire.cni_del(plain, "kept", kept.path).ok
-    assert not has_table(host)
-    settings = [f"net.ipv4.conf.{device}.route_localnet" for device in host.links() if device != "lo"]
-    assert [host.sysctl(each) for each in settings] == ["0"] * len(settings)
-
-
-def test_pods_without_host_ports_have_no_table(wire: Plugin, host: Host, pod: Namespace) -> None:
-    """Nothing is made for a feature that nobody uses."""
-    assert wire.cni_add(mapped("routed", port(0)), "box", pod.path).ok
-    assert not has_table(host)
-
-
-def test_a_namespace_that_dies_is_mended(plugin: Plugin, host: Host, agent: Agent, new_namespace: New) -> None:
-    """Without any DEL; the log says so."""
-    pod, kept = new_namespace(), new_namespace()
-    assert plugin.cni_add(mapped("routed", port(81)), "kept", kept.path).ok
-    before = in_table(host)
-    assert plugin.cni_add(mapped("routed", port(8080)), "box", pod.path).ok
-    pod.delete()
-    assert wait_until(lambda: in_table(host) == before), in_table(host)
-    assert wait_until(lambda: "mended: nft delete element inet podwire-ports" in agent.log.read_text())
-
-
-def test_a_pod_that_died_while_no_agent_was_there_is_mended(oneshot_plugin: Plugin, host: Host, pod: Namespace) -> None:
-    """An agent that starts looks at everything."""
-    assert oneshot_plugin.cni_add(mapped("routed", port(8080)), "box", pod.path).ok
-    pod.delete()
-    assert wait_until(lambda: not any(name.startswith("pw") for name in host.links() if name != "podwire0"))
-    assert has_table(host)
-    with Agent(host):
-        assert wait_until(lambda: not has_table(host))
-
-
-def test_the_next_add_replaces_what_a_dead_pod_left(
-    oneshot_plugin: Plugin, host: Host, outside: Outside, new_namespace: New
-) -> None:
-    """Without any agent: the port is free, and what else was left goes as well."""
-    dead, pod = new_namespace(), new_namespace()
-    both = mapped("routed", port(8080), port(8081))
-    gone = oneshot_plugin.cni_add(both, "dead", dead.path)
-    dead.delete()
-    assert wait_until(lambda: host_device(gone) not in host.links())
-    assert oneshot_plugin.cni_add(mapped("routed", port(8080)), "box", pod.path).ok
-    assert not any("8081" in each or f'"{ips(gone)[0]}"' in each for each in in_table(host))
-    with Service(pod, "new"):
-        assert ask(outside, "tcp", NODE[4], 8080)[0] == "new"
-
-
-def test_a_flushed_firewall_is_restored(plugin: Plugin, host: Host, pod: Namespace) -> None:
-    """What the table must hold is known from the devices."""
-    assert plugin.cni_add(mapped("routed", port(8080), port(53, 53, "udp", NODE[4])), "box", pod.path).ok
-    before = in_table(host)
-    assert before
-    host.run("nft", "flush", "ruleset")
-    assert wait_until(lambda: in_table(host) == before)
-    host.run("nft", "flush", "chain", *TABLE.split()[1:], "guard")
-    assert wait_until(lambda: "127.0.0.0/8 drop" in host.ruleset())
-
-
 def test_stale_udp_flows_are_forgotten(wire: Plugin, outside: Outside, new_namespace: New) -> None:
     """A sender that keeps its port reaches the pod that came after its first packet, and that one's successor."""
     config = mapped("routed", port(5353, 53, "UDP"), families=(4,))
@@ -275,14 +174,23 @@ def test_nobody_else_reaches_the_nodes_loopback(oneshot_plugin: Plugin, host: Ho
     assert heard() > 0, "the test would not have noticed"
 
 
-def test_uninstall_takes_the_table(oneshot_plugin: Plugin, host: Host, pod: Namespace, tmp_path: Path) -> None:
-    """And the egress devices."""
-    limits = {"IngressRate": 8_000_000, "EgressRate": 8_000_000}
-    config = mapped("routed", port(8080))
-    config["runtimeConfig"]["bandwidth"] = limits
-    assert oneshot_plugin.cni_add(config, "box", pod.path).ok
-    assert PODWIRE.parent == Path(sys.executable).parent
-    folders = ("--bin-dir", str(tmp_path / "bin"), "--conf-dir", str(tmp_path / "conf"))
-    done = host.run(str(PODWIRE), "uninstall", *folders, "--socket", str(tmp_path / "none.sock"))
-    assert "nothing of podwire is left" in done.stdout
-    assert host.ruleset() == "" and list(host.links()) == ["lo"]
+def test_a_chained_portmap_still_works(wire: Plugin, host: Host, outside: Outside, pod: Namespace) -> None:
+    """Where it is that plug-in which has the capability, podwire makes no mapping of its own."""
+    config = configuration("routed", (4,))
+    added = wire.cni_add(config, "box", pod.path)
+    assert added.ok, added
+    portmap = Plugin(tool("portmap"), host)
+    chained = {
+        "cniVersion": "1.0.0",
+        "name": "net",
+        "type": "portmap",
+        "prevResult": {**added.document, "cniVersion": "1.0.0"},
+        "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]},
+    }
+    mapped_by = portmap.cni_add(chained, "box", pod.path)
+    assert mapped_by.ok, mapped_by
+    with Service(pod, "shop"):
+        for source in (outside, host):
+            assert ask(source, "tcp", NODE[4], 8080)[0] == "shop"
+    assert not has_table(host)
+    assert portmap.cni_del(chained, "box", pod.path).ok
