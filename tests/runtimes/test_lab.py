@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -170,7 +171,9 @@ MOMENTS = (
 
 def until(told: str) -> subprocess.Popen[str]:
     """`podwire lab up`, as far as it has told this."""
-    building = subprocess.Popen([PODWIRE, "lab", "up", "--name", LAB], stderr=subprocess.PIPE, text=True)
+    # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+    argv = ["env", "--default-signal=INT", PODWIRE, "lab", "up", "--name", LAB]
+    building = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
     assert building.stderr
     for line in building.stderr:
         if told in line:
@@ -186,6 +189,19 @@ def test_down_after_up_was_killed(unchanged: None, told: str, seconds: float) ->
     building.wait()
     assert lab("down").returncode == 0
     assert traces.of_lab(LAB) == []
+
+
+def test_what_was_not_finished_when_its_maker_was_killed_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODWIRE_CACHE", str(tmp_path))
+    die = "with images.workshop(): os.kill(os.getpid(), signal.SIGKILL)"
+    script = f"import os, signal\nfrom podwire.lab import images\n{die}"
+    subprocess.run([sys.executable, "-c", script], check=False)
+    with images.workshop() as mine:
+        assert len(list(images.folder().iterdir())) == 2
+        assert refused(lab("down"))
+        assert list(images.folder().iterdir()) == [mine]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from podwire.lab import packages, programs
@@ -19,6 +22,8 @@ PAUSE, NGINX, BASH = (f"localhost/podwire-lab/{name}:latest" for name in ("pause
 NAMES = {"nginx": NGINX, "bash": BASH}
 # Sleeps until it is told to end: a shell as process 1 takes no signal that it has no trap for.
 SLEEP = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; sleep 1000000000 & wait")
+_WORKSHOP = ".podwire-unfinished-"
+_RUN = Path("/run")  # podman refuses a long path for its state
 BUSYBOX = "/bin/busybox"
 SHELL_PROGRAMS = {
     "/usr/bin/bash": "bash",
@@ -56,14 +61,29 @@ def built() -> Path:
     """The archive with all images, built if it is not there; raises NotInstalledError, CommandError."""
     target = folder() / f"lab-{_key()}.tar"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as beside:
-            try:
-                beside.write(archive(images()))
-                Path(beside.name).replace(target)
-            finally:
-                Path(beside.name).unlink(missing_ok=True)
+        with workshop() as here:
+            beside = here / "images.tar"
+            beside.write_bytes(archive(images()))
+            beside.replace(target)
     return target
+
+
+@contextmanager
+def workshop(parent: Path | None = None) -> Iterator[Path]:
+    """A folder, beside the images, for what is not finished; `sweep` finds it if this process is killed."""
+    here = (parent or folder()) / f"{_WORKSHOP}{os.getpid()}-{secrets.token_hex(3)}"
+    here.mkdir(parents=True)
+    try:
+        yield here
+    finally:
+        shutil.rmtree(here, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove what processes that are no more left unfinished."""
+    for left in (*folder().glob(f"{_WORKSHOP}*"), *_RUN.glob(f"{_WORKSHOP}*")):
+        if not Path("/proc", left.name.removeprefix(_WORKSHOP).partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _key() -> str:
@@ -94,10 +114,10 @@ def images() -> list[Image]:
 
 def nginx_layer() -> bytes:
     """nginx, from the installed package or else from the archive's, and a configuration that answers with names."""
-    with tempfile.TemporaryDirectory() as here:
+    with workshop() as here:
         root = Path("/")
         if not Path(_NGINX_PROGRAM).exists():
-            root = Path(here)
+            root = here
             packages.unpack("nginx", root)
         members = packages.program(_NGINX_PROGRAM, "nginx", root)
     return layer(
@@ -138,12 +158,11 @@ def pulled(reference: str) -> Path:
     if os.sep in reference and Path(reference).is_file():
         return Path(reference)
     podman = str(programs.find("podman"))
-    folder().mkdir(parents=True, exist_ok=True)
     target = folder() / f"pulled-{hashlib.sha256(reference.encode()).hexdigest()[:16]}.tar"
-    with tempfile.TemporaryDirectory(prefix="podwire-pull-") as store:
-        apart = [podman, "--root", f"{store}/root", "--runroot", f"{store}/run", "--storage-driver", "vfs"]
-        beside = Path(store, "image.tar")
+    with workshop() as here, workshop(_RUN) as state:
+        apart = [podman, "--root", f"{here}/root", "--runroot", str(state), "--storage-driver", "vfs"]
+        beside = here / "image.tar"
         run([*apart, "pull", "--quiet", reference], timeout_seconds=600)
         run([*apart, "save", "--quiet", "--format", "docker-archive", "--output", str(beside), reference])
-        target.write_bytes(beside.read_bytes())
+        beside.replace(target)
     return target

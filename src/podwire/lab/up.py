@@ -170,4 +170,5 @@ class Builder:
 
 def down(lab: str) -> int:
     """Remove a lab, whatever is left of it; how many hosts that were. Raises LabBusyError, TimeoutError."""
+    images.sweep()
     return len(node.remove_lab(lab))
