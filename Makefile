@@ -10,7 +10,7 @@ SHIM := src/podwire/native/podwire
 # What must be there, by target. `apt-stamp` installs only what is missing, so a prepared machine needs no network.
 APT_BUILD := python3-venv gcc libc6-dev musl-tools
 APT_RUN := iproute2 libnftables1 nftables iputils-ping
-APT_TEST := strace containerd runc podman busybox-static kmod iptables procps
+APT_TEST := strace containerd runc podman busybox-static kmod iptables procps openssl
 APT_KERNELS := mmdebstrap qemu-system-x86 cpio
 
 define apt-install
@@ -20,7 +20,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; apt-get update -qq; \
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help build tools lab test kernels bench lint clean
+.PHONY: help build tools lab test kernels cluster bench lint clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,10 +51,16 @@ WHOLE_MACHINE := $(if $(CI),tests/runtimes)
 test: build tools lint ## lint, types and tests; with CI=true also the runtimes
 	$(VENV)/bin/pytest -q -n $(shell nproc) --dist worksteal $(LAYERS)
 	$(if $(WHOLE_MACHINE),$(VENV)/bin/pytest -q $(WHOLE_MACHINE))
+	$(if $(WHOLE_MACHINE),$(VENV)/bin/pytest -q tests/cluster -k scripted)
 
 kernels: build ## the namespace tests on Debian's own 6.1 and 6.12, under qemu without KVM (slow)
 	$(call apt-install,$(APT_TEST) $(APT_KERNELS))
 	$(VENV)/bin/pytest -q tests/kernels
+
+cluster: build ## the agent against a real API server and etcd (compiles Kubernetes once: some ten minutes)
+	$(call apt-install,$(APT_TEST))
+	$(VENV)/bin/python -m tests.tools.build kubernetes
+	$(VENV)/bin/pytest -q tests/cluster
 
 lint: build ## ruff and mypy --strict
 	$(VENV)/bin/ruff check .
