@@ -42,6 +42,8 @@ class CniError(Exception):
 
 def one_line(words: str, limit_bytes: int = MESSAGE_BYTES) -> str:
     """One printable line of at most `limit_bytes` bytes of UTF-8, cut with `…`."""
+    if len(words) <= limit_bytes and words.isascii() and words.isprintable():
+        return words
     line = " ".join("".join(char if char.isprintable() else " " for char in words).split())
     raw = line.encode(errors="replace")
     if len(raw) <= limit_bytes:
