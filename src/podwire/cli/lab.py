@@ -214,7 +214,8 @@ def _show_report(report: Report, output: str) -> None:
 
     from podwire.check.matrix import show
 
-    show(report, Console(width=None if sys.stdout.isatty() else 160))
+    wide = 30 + 8 * len(report.endpoints)  # a file has room for every column
+    show(report, Console(width=None if sys.stdout.isatty() else max(160, wide)))
 
 
 def status(options: argparse.Namespace) -> int:
