@@ -12,7 +12,7 @@ from podwire.kernel.apply import apply_each
 from podwire.kernel.departure import Departures
 from podwire.kernel.firewall import Firewall
 from podwire.kernel.netlink import NETLINK_NETFILTER, Netlink
-from podwire.node.hostpart import FORWARDING, ActualPart, HostPart, missing
+from podwire.node.hostpart import CREATED, FORWARDING, ActualPart, HostPart, is_made, missing
 from podwire.plan.operations import Address, Operation, describe
 
 
@@ -102,4 +102,5 @@ class Host:
         if link is None:
             return None, ActualPart()
         found = [one for family in part.families for one in read.addresses(self.socket, link.index, family)]
-        return link, ActualPart(True, link.up, link.promiscuous, tuple(found))
+        unmarked = is_made(link.name, link.mac) and not link.alias.startswith(CREATED)
+        return link, ActualPart(True, unmarked, link.up, link.promiscuous, tuple(found))

@@ -12,7 +12,8 @@ from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.kernel.nftables import Nftables, NftablesError
 from podwire.kernel.paths import read_paths
 from podwire.node.firewall import ACCEPT_MARK, IDENTIFIER, TABLE_PREFIX
-from podwire.node.hostpart import CREATED
+from podwire.node.hostpart import CREATED, is_made
+from podwire.node.paths import VXLAN_DEVICE
 from podwire.plan.operations import DeleteRoute
 from podwire.pod.identity import DEVICE_LETTERS, PREFIX, parse_alias
 
@@ -29,9 +30,16 @@ def devices(socket: Netlink) -> list[str]:
     for link in read.links(socket):
         ours = link.kind == "veth" and link.name.startswith(PREFIX) and len(link.name) == DEVICE_LETTERS
         attachment = ours and (not link.alias or parse_alias(link.alias) is not None)
-        if attachment or is_egress(link) or (link.kind in ("bridge", "vxlan") and link.alias.startswith(CREATED)):
+        if attachment or is_egress(link) or _is_made(link):
             found.append(link.name)
     return found
+
+
+def _is_made(link: read.Link) -> bool:
+    """A bridge or a tunnel that podwire made, also one that it had no time to mark."""
+    if link.kind == "vxlan":
+        return link.name in VXLAN_DEVICE.values()
+    return link.kind == "bridge" and (link.alias.startswith(CREATED) or is_made(link.name, link.mac))
 
 
 def routes(socket: Netlink) -> list[DeleteRoute]:

@@ -27,9 +27,13 @@ class HostPart(Struct, frozen=True):
 
 
 class ActualPart(Struct, frozen=True):
-    """What the host has of it; `exists` and `up` are the device's."""
+    """What the host has of it; `exists` and `up` are the device's.
+
+    `unmarked`: we made the device (its MAC tells), but died before its alias said so.
+    """
 
     exists: bool = False
+    unmarked: bool = False
     up: bool = False
     promiscuous: bool = False
     addresses: tuple[Interface, ...] = ()
@@ -66,6 +70,7 @@ def missing(part: HostPart, actual: ActualPart) -> list[Operation]:
     operations: list[Operation] = []
     if not actual.exists:
         operations.append(op.AddBridge(part.device, device_mac(part.device), part.mtu))
+    if actual.unmarked or not actual.exists:
         operations.append(op.SetAlias(part.device, CREATED))
     if not actual.up:
         operations.append(op.SetUp(part.device))
@@ -73,6 +78,11 @@ def missing(part: HostPart, actual: ActualPart) -> list[Operation]:
         operations.append(op.SetPromiscuous(part.device))
     operations += [op.AddAddress(part.device, one) for one in part.gateways if one not in actual.addresses]
     return operations
+
+
+def is_made(device: str, mac: str) -> bool:
+    """Did we make this bridge? Its MAC was in the message that created it; its alias came a moment later."""
+    return mac == device_mac(device)
 
 
 def device_mac(device: str) -> str:
