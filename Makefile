@@ -10,7 +10,8 @@ SHIM := src/podwire/native/podwire
 # What must be there, by target. `apt-stamp` installs only what is missing, so a prepared machine needs no network.
 APT_BUILD := python3-venv gcc libc6-dev musl-tools
 APT_RUN := iproute2 libnftables1 nftables iputils-ping
-APT_TEST := strace containerd runc podman busybox-static kmod iptables procps openssl
+APT_LAB := containerd runc busybox-static curl
+APT_TEST := $(APT_LAB) strace podman kmod iptables procps openssl
 APT_KERNELS := mmdebstrap qemu-system-x86 cpio
 
 define apt-install
@@ -41,7 +42,9 @@ tools: build ## build the Go tools that tests, benchmarks and the lab use (once,
 	$(call apt-install,$(APT_TEST))
 	$(VENV)/bin/python -m tests.tools.build
 
-lab: build tools ## two pods on a real containerd, wired by podwire: see them ping
+lab: build ## three nodes with real containerds and pods, wired by podwire: see them reach each other
+	$(call apt-install,$(APT_LAB))
+	$(VENV)/bin/python -m tests.tools.build crictl
 	$(VENV)/bin/podwire lab run
 
 # Tests of the first three layers share nothing, so they run side by side; the others look at the whole machine.

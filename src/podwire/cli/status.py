@@ -6,8 +6,6 @@ import argparse
 import sys
 from typing import Any
 
-import msgspec
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
@@ -18,6 +16,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print; the exit status."""
+    import msgspec
+
     from podwire.kernel.attachments import read_attachments
     from podwire.kernel.netlink import Netlink
 
