@@ -40,13 +40,6 @@ PORTION_BYTES = 1_000_000
 SLOW, FAST = 4_000_000, 16_000_000
 
 
-@pytest.fixture(params=["agent", "oneshot"])
-def wire(request: pytest.FixtureRequest) -> Plugin:
-    """The plug-in, answered by an agent or all by itself."""
-    plugin: Plugin = request.getfixturevalue({"agent": "plugin", "oneshot": "oneshot_plugin"}[request.param])
-    return plugin
-
-
 def limited(mode: str = "routed", **limits: int) -> dict[str, Any]:
     return configuration(mode, (4,), runtimeConfig={"bandwidth": limits})
 

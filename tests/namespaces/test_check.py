@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -24,20 +24,6 @@ SHORT_SECONDS = 0.6
 PATIENT_SECONDS = 5.0
 POD_ONE, POD_TWO, POD_FAR = "one-0", "two-0", "one-1"
 WRONG_MAC = "02:00:00:00:00:99"
-
-
-@pytest.fixture
-def make_cluster(bin_dir: Path, tmp_path: Path) -> Iterator[MakeCluster]:
-    """Makes clusters that go away at the test's end."""
-    made: list[Cluster] = []
-
-    def make(**options: object) -> Cluster:
-        made.append(Cluster(bin_dir, tmp_path, **options))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def fill(cluster: Cluster) -> None:

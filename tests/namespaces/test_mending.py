@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -21,13 +21,6 @@ BREAKS: dict[str, tuple[str, ...]] = {
     "firewall-flushed": ("nft", "flush", "ruleset"),
     "forward-policy-drop": ("iptables", "-P", "FORWARD", "DROP"),
 }
-
-
-@pytest.fixture
-def outside(host: Host) -> Iterator[Outside]:
-    """The world beyond the node."""
-    with Outside(host) as world:
-        yield world
 
 
 @pytest.mark.parametrize("broken", BREAKS)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import OUTSIDE, Cluster, MakeCluster, Node
+from tests.support.cluster import OUTSIDE, MakeCluster, Node
 from tests.support.namespace import Namespace, wait_until
 
 MEND_SECONDS = 3.0
@@ -29,20 +29,6 @@ ECHO = (
     "while True:\n"
     "  data,peer=s.recvfrom(200); s.sendto(peer[0].encode(),peer)\n"
 )
-
-
-@pytest.fixture
-def make_cluster(bin_dir: Path, tmp_path: Path) -> Iterator[MakeCluster]:
-    """Makes clusters that go away at the test's end."""
-    made: list[Cluster] = []
-
-    def make(**options: object) -> Cluster:
-        made.append(Cluster(bin_dir, tmp_path, **options))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 @pytest.fixture

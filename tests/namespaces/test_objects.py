@@ -35,13 +35,6 @@ def only(rows: list[Row], **wanted: Any) -> Row:
     return found[0]
 
 
-@pytest.fixture(params=["agent", "oneshot"])
-def wire(request: pytest.FixtureRequest) -> Plugin:
-    """The plug-in, answered by an agent or all by itself."""
-    plugin: Plugin = request.getfixturevalue({"agent": "plugin", "oneshot": "oneshot_plugin"}[request.param])
-    return plugin
-
-
 @pytest.mark.parametrize("families", FAMILIES.values(), ids=FAMILIES)
 @pytest.mark.parametrize("mode", MODES)
 def test_the_hosts_end_carries_the_lease_and_its_owner(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,20 +18,6 @@ from tests.support.namespace import Host, Namespace, wait_until
 from tests.support.plugin import Plugin
 
 New = Callable[[], Namespace]
-
-
-@pytest.fixture(params=["agent", "oneshot"])
-def wire(request: pytest.FixtureRequest) -> Plugin:
-    """The plug-in, answered by an agent or all by itself."""
-    plugin: Plugin = request.getfixturevalue({"agent": "plugin", "oneshot": "oneshot_plugin"}[request.param])
-    return plugin
-
-
-@pytest.fixture
-def outside(host: Host) -> Iterator[Outside]:
-    """The world beyond the node."""
-    with Outside(host) as world:
-        yield world
 
 
 @pytest.mark.parametrize("given", ["netns", "nothing"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,20 +17,6 @@ from tests.support.tools import tool
 New = Callable[[], Namespace]
 
 TAKEN = 108
-
-
-@pytest.fixture(params=["agent", "oneshot"])
-def wire(request: pytest.FixtureRequest) -> Plugin:
-    """The plug-in, answered by an agent or all by itself."""
-    plugin: Plugin = request.getfixturevalue({"agent": "plugin", "oneshot": "oneshot_plugin"}[request.param])
-    return plugin
-
-
-@pytest.fixture
-def outside(host: Host) -> Iterator[Outside]:
-    """The world beyond the node."""
-    with Outside(host) as world:
-        yield world
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -20,13 +20,6 @@ from tests.support.namespace import Host, Namespace
 from tests.support.plugin import Plugin
 
 New = Callable[[], Namespace]
-
-
-@pytest.fixture
-def outside(host: Host) -> Iterator[Outside]:
-    """The world beyond the node."""
-    with Outside(host) as world:
-        yield world
 
 
 def drop_forwarded(host: Host) -> None:

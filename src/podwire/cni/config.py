@@ -27,6 +27,7 @@ MODES = ("bridge", "routed")
 ROUTED_GATEWAY_DEVICE = "podwire0"
 UNSUPPORTED = ("vlan", "vlantrunk", "macspoofchk", "enabledad", "preservedefaultvlan", "portisolation")
 MTU_LIMITS = (68, 65535)
+DEFAULT_MTU = 1500
 
 
 class Attachments(Struct, frozen=True):
@@ -63,6 +64,11 @@ class Configuration(Struct, frozen=True):
     bandwidth: Bandwidth | None = None
     prev_result: Result | None = None
     attachments: Attachments = Attachments()
+
+    @property
+    def pod_mtu(self) -> int:
+        """The MTU that both ends of the veth have: the configured one, else the kernel's default."""
+        return self.mtu or DEFAULT_MTU
 
     @property
     def gateway_device(self) -> str:

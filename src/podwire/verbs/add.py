@@ -26,7 +26,6 @@ from podwire.verbs.call import Call, check_namespace
 from podwire.verbs.network import network_of
 
 SMALLEST_IPV6_MTU = 1280
-DEFAULT_MTU = 1500
 
 
 def add(call: Call, host: Host) -> Result:
@@ -80,7 +79,7 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
     except KernelRefusedError as refused:
         raise _why_no_veth(call, host, refused) from None
     try:
-        quiet6 = host.shared.ipv6 and (config.mtu or DEFAULT_MTU) >= SMALLEST_IPV6_MTU
+        quiet6 = host.shared.ipv6 and config.pod_mtu >= SMALLEST_IPV6_MTU
         owner = SetAlias(veth.name, attachment.alias(_now()), quiet6)
         if given:
             leasing.name_after(host, index_of, owner, addresses)
@@ -97,7 +96,7 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
         whole = Wiring(attachment, config, mac, call.request.netns, addresses, routes)
         _wire(call, host, index_of, whole, veth.peer_mac, claims, gateway_device)
         capabilities.publish(call, host)
-        return wire.result(whole, gateway_device.mac, config.mtu or DEFAULT_MTU)
+        return wire.result(whole, gateway_device.mac, config.pod_mtu)
     except BaseException:
         host.delete(veth.name)
         capabilities.undo(call, host)

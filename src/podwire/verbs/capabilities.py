@@ -18,8 +18,6 @@ from podwire.plan.operations import AddAltname, Address, DeleteLink, SetAlias
 from podwire.pod.identity import egress_device, parse_alias
 from podwire.verbs.call import Call
 
-DEFAULT_MTU = 1500
-
 
 def claim(call: Call, host: Host, index_of: Indexes, addresses: list[Address]) -> None:
     """Take the host ports that the runtime asks for; raises CniError 7 or 108, KernelRefusedError."""
@@ -70,7 +68,7 @@ def shape(call: Call, host: Host, index_of: Indexes, owner: SetAlias) -> None:
     from podwire.plan.shaping import AddIfb  # noqa: PLC0415
     from podwire.pod import bandwidth  # noqa: PLC0415
 
-    device, mtu = call.attachment.device, call.config.mtu or DEFAULT_MTU
+    device, mtu = call.attachment.device, call.config.pod_mtu
     if limits.ingress:
         apply(host.socket, bandwidth.ingress_operations(device, limits.ingress, mtu), index_of)
     if limits.egress:
