@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
+from time import perf_counter
 
 from podwire.ipam.lease import RangeSet, read_last, write_last
 from podwire.kernel import namespace, read, sysctl
@@ -51,7 +52,10 @@ class Shared:
 
 
 class Host:
-    """One thread's view of the host: `socket` is a netlink socket in the host's namespace."""
+    """One thread's view of the host: `socket` is a netlink socket in the host's namespace.
+
+    `laps` tells where the time of the call under way, or of the last one, went: (step, seconds), in order.
+    """
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
@@ -59,6 +63,19 @@ class Host:
         self.netfilter = Netlink(NETLINK_NETFILTER)
         self.home = shared.home
         self.pod_seconds = 0.0
+        self.laps: list[tuple[str, float]] = []
+        self._lap_begun = 0.0
+
+    def start_laps(self) -> None:
+        """A call begins: forget the laps of the one before."""
+        self.laps = []
+        self._lap_begun = perf_counter()
+
+    def lap(self, step: str) -> None:
+        """A step of the call is done; what passed since the step before was its time."""
+        now = perf_counter()
+        self.laps.append((step, now - self._lap_begun))
+        self._lap_begun = now
 
     @property
     def kernel_seconds(self) -> float:

@@ -33,7 +33,10 @@ def add(call: Call, host: Host) -> Result:
     check_namespace(call, host)
     requested = leasing.requested_addresses(call.request, call.config)
     _mac(call, [])  # a MAC that is none is refused before anything is touched
-    given = delegate.addresses(call) if call.config.ipam_type else None
+    given = None
+    if call.config.ipam_type:
+        given = delegate.addresses(call)
+        host.lap("ipam")
     try:
         own = _attach(call, host, requested, given)
     except BaseException:
@@ -69,6 +72,7 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
     addresses = _delegated(given) if given else []
     network = network_of(config, addresses) if given else call.network
     gateway_device = call.networks.gateway_device(host, network)
+    host.lap("host")
     claims = first_claims = leasing.claim(host, config, requested, gateway_device.alias)
     first = [*claims.values(), *(one.interface.ip for one in addresses)]
     wiring = Wiring(attachment, config, _mac(call, first), call.request.netns)
@@ -91,6 +95,7 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
         mac = wiring.pod_mac
         if given is None and claims != first_claims:
             mac = _mac(call, [*claims.values()])
+        host.lap("lease")
         capabilities.claim(call, host, index_of, [one.interface.ip for one in addresses])
         capabilities.shape(call, host, index_of, owner)
         whole = Wiring(attachment, config, mac, call.request.netns, addresses, routes)
@@ -118,9 +123,11 @@ def _wire(
     if alias:
         operations.append(SetAlias(gateway_device.name, alias))
     apply(host.socket, operations, index_of)
+    host.lap("wire")
     with host.open_pod(call.netns) as pod:
         _wire_pod(call, host, pod, wire.pod_operations(wiring, born_with))
         host.pod_seconds += pod.busy_seconds
+    host.lap("pod")
 
 
 def _wire_pod(call: Call, host: Host, pod: Netlink, operations: list[Operation]) -> None:

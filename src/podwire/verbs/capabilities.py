@@ -32,6 +32,7 @@ def claim(call: Call, host: Host, index_of: Indexes, addresses: list[Address]) -
         assert isinstance(one, AddAltname)
         link = read.link(host.socket, one.altname)
         raise _in_use(one.altname, link)
+    host.lap("ports")
 
 
 def publish(call: Call, host: Host) -> None:
@@ -47,6 +48,7 @@ def publish(call: Call, host: Host) -> None:
         ports.sync(host, call.attachment.device)
     except ports.PortTakenError as taken:
         raise _in_use(taken.port.altname, taken.link) from None
+    host.lap("firewall")
 
 
 def _in_use(name: str, link: read.Link | None) -> CniError:
@@ -88,6 +90,7 @@ def shape(call: Call, host: Host, index_of: Indexes, owner: SetAlias) -> None:
             bandwidth.egress_operations(device, limits.egress, mtu, owner.alias, quiet6=quiet6),
             index_of,
         )
+    host.lap("limits")
 
 
 def has_ports(call: Call, host: Host) -> bool:

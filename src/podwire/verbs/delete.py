@@ -19,11 +19,15 @@ def delete(call: Call, host: Host) -> None:
     try:
         had_ports = capabilities.has_ports(call, host)
         capabilities.delete_egress(call, host)
+        host.lap("limits")
         host.delete(device)
+        host.lap("device")
         if had_ports:
             capabilities.withdraw(host)
+            host.lap("ports")
     except NetlinkError as refused:
         raise CniError(KERNEL_REFUSED, f"the kernel refused `ip link delete {device}`: {refused.strerror}") from None
     finally:
         if call.config.ipam_type:
             delegate.run(call, "DEL")
+            host.lap("ipam")

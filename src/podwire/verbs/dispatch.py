@@ -38,6 +38,7 @@ class Answer(Struct, frozen=True):
 
 def serve(environment: Mapping[str, str], stdin: bytes, netns: int, host: Host, networks: Networks) -> Answer:
     """Answer one call. Never raises: what nobody foresaw becomes an error object as well."""
+    host.start_laps()
     if not environment.get("CNI_COMMAND"):
         return Answer(0, ABOUT.encode(), to_stderr=True)
     try:
@@ -81,9 +82,12 @@ def _run(request: Request, stdin: bytes, netns: int, host: Host, networks: Netwo
         )
     attachment = Attachment(config.name, request.container_id, request.ifname, request.pod)
     call = Call(request, network, networks, stdin, netns, attachment)
+    host.lap("parse")
     if request.verb == "ADD":
         run = loopback.add if config.type == "loopback" else add.add
-        return Answer(0, document.dump(encode_result(run(call, host), config.version)))
+        answer = Answer(0, document.dump(encode_result(run(call, host), config.version)))
+        host.lap("result")
+        return answer
     silent = _LOOPBACK if config.type == "loopback" else _PODWIRE
     silent[request.verb](call, host)
     return Answer(0, b"")
