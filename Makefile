@@ -12,6 +12,7 @@ APT_BUILD := python3-venv gcc libc6-dev musl-tools
 APT_RUN := iproute2 libnftables1 nftables iputils-ping
 APT_LAB := containerd runc busybox-static curl
 APT_TEST := $(APT_LAB) strace podman kmod iptables procps openssl
+APT_IMAGE := buildah mmdebstrap
 APT_KERNELS := mmdebstrap qemu-system-x86 cpio
 
 define apt-install
@@ -21,10 +22,10 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; apt-get update -qq; \
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help build tools lab test kernels cluster bench lint clean
+.PHONY: help build tools lab test kubernetes cluster e2e kernels bench lint clean
 
 help: ## show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 build: $(VENV)/.build-stamp $(SHIM) ## make .venv/bin/podwire and the native shim
 
@@ -49,21 +50,27 @@ lab: build ## three nodes with real containerds and pods, wired by podwire: see 
 
 # Tests of the first three layers share nothing, so they run side by side; the others look at the whole machine.
 LAYERS := tests/pure tests/namespaces tests/conformance
-WHOLE_MACHINE := $(if $(CI),tests/runtimes)
 
-test: build tools lint ## lint, types and tests; with CI=true also the runtimes
+test: build tools lint ## lint, types and tests; with CI=true also the runtimes and the cluster
 	$(VENV)/bin/pytest -q -n $(shell nproc) --dist worksteal $(LAYERS)
-	$(if $(WHOLE_MACHINE),$(VENV)/bin/pytest -q $(WHOLE_MACHINE))
-	$(if $(WHOLE_MACHINE),$(VENV)/bin/pytest -q tests/cluster -k scripted)
+ifdef CI
+	$(VENV)/bin/pytest -q tests/runtimes
+	$(MAKE) e2e
+endif
+
+kubernetes: build
+	$(call apt-install,$(APT_TEST) $(APT_IMAGE))
+	$(VENV)/bin/python -m tests.tools.build crictl kubernetes
+
+cluster: kubernetes ## a real Kubernetes cluster on this machine (compiles Kubernetes once: some ten minutes)
+	$(VENV)/bin/podwire lab up --kubernetes
+
+e2e: kubernetes ## kubeadm, podwire's manifest, pods, Services, mishaps; the agent against a real API server
+	$(VENV)/bin/pytest -q --log-cli-level=INFO tests/cluster
 
 kernels: build ## the namespace tests on Debian's own 6.1 and 6.12, under qemu without KVM (slow)
 	$(call apt-install,$(APT_TEST) $(APT_KERNELS))
 	$(VENV)/bin/pytest -q tests/kernels
-
-cluster: build ## the agent against a real API server and etcd (compiles Kubernetes once: some ten minutes)
-	$(call apt-install,$(APT_TEST))
-	$(VENV)/bin/python -m tests.tools.build kubernetes
-	$(VENV)/bin/pytest -q tests/cluster
 
 lint: build ## ruff and mypy --strict
 	$(VENV)/bin/ruff check .

@@ -15,11 +15,15 @@ from bench import cni, plugins, report, scale, traffic
 
 REALTIME_PRIORITY = 20
 PARTS = ("cni", "traffic", "scale")
+SLOW_PARTS = ("cluster",)
+"""Only when they are named: Kubernetes may have to be compiled first."""
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--part", choices=[*PARTS, "all"], default="all", help="what to measure (default: all)")
+    parser.add_argument(
+        "--part", choices=[*PARTS, *SLOW_PARTS, "all"], default="all", help="what to measure (default: all)"
+    )
     parser.add_argument("--rounds", type=int, default=100, help="calls one at a time, of each plug-in")
     parser.add_argument("--bursts", type=int, default=5, help="bursts of each plug-in")
     parser.add_argument("--burst-calls", type=int, default=100, help="calls in a burst")
@@ -66,7 +70,7 @@ def main() -> int:
     """Measure, print, keep; the exit status says only whether everything could be run."""
     arguments = _arguments()
     wanted = PARTS if arguments.part == "all" else (arguments.part,)
-    reference = _reference_folder(arguments.reference) if {"cni", "traffic"} & {*wanted} else None
+    reference = _reference_folder(arguments.reference) if {"cni", "traffic", "cluster"} & {*wanted} else None
     if arguments.realtime:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
     results: dict[str, report.Part] = {}
@@ -78,6 +82,10 @@ def main() -> int:
             results["cni"] = cni.run(arguments, reference, bin_dir, folder)
         if "traffic" in wanted and reference and bin_dir:
             results["traffic"] = traffic.run(arguments.traffic_rounds, reference, bin_dir, folder)
+        if "cluster" in wanted and reference:
+            from bench import cluster  # noqa: PLC0415  the only part that needs the tests' cluster
+
+            results["cluster"] = cluster.run(arguments.burst_calls, min(arguments.bursts, 3), reference, folder)
         if "scale" in wanted and bin_dir:
             runs = [scale.measure(way, arguments.peers, arguments.changes, folder) for way in ("direct", "vxlan")]
             results["scale"] = scale.ScaleResults(runs)

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from podwire.cli import lab_order
 from podwire.cli.errors import UserError
 
 if TYPE_CHECKING:
     from podwire.check.report import Report
     from podwire.lab.progress import Steps
-    from podwire.lab.up import Order
 
 NAME = "podwire"
 EXPLANATION = """\
@@ -28,6 +28,8 @@ Nothing of it touches this machine's own network or files. Needs root.
   podwire lab up                                  build it: master, worker-1, worker-2 and four pods
   podwire lab check                               who reaches whom, and as whom
   podwire lab exec bash-worker-1 -- ping worker-2 a command in a pod or on a host (without one: a shell)
+  podwire lab up --kubernetes                     the same as a real Kubernetes cluster, with podwire's manifest
+  podwire lab kubectl get nodes                   its kubectl
   podwire lab down                                remove it, whatever is left of it
 
 On a node, /run/podwire-lab/log holds what its agent and its containerd say.
@@ -52,40 +54,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         made[word].set_defaults(do=do)
 
     made: dict[str, argparse.ArgumentParser] = {}
-    wish = _wish_options()
+    wish = lab_order.options()
     verb("up", up, "build a lab and leave it running", name, wish)
     verb("run", run_all, "build a lab, check it and remove it", name, wish)
     verb("check", check, "check who reaches whom in a lab", name, output)
     verb("status", status, "show what runs: hosts, pods, addresses", any_name, output)
     verb("exec", execute, "run a command on a host or in a pod", name)
+    verb("kubectl", kubectl, "run kubectl as the administrator of a lab's Kubernetes", name)
     verb("down", down, "remove a lab, whatever is left of it", name)
     made["check"].add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report as well")
     made["exec"].add_argument("where", metavar="HOST|POD", help="master, worker-1, router, internet, bash-worker-1 …")
+    made["kubectl"].add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="kubectl's own arguments"
+    )
     made["exec"].add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD", help="default: a shell")
-
-
-def _wish_options() -> argparse.ArgumentParser:
-    wish = argparse.ArgumentParser(add_help=False)
-    add = wish.add_argument
-    add("--nodes", type=int, default=3, metavar="N", help="master and N-1 workers, up to 8 (default: %(default)s)")
-    add("--topology", choices=("l2", "routed"), default="l2", help="one segment, or worker-2 behind a router")
-    add("--mode", choices=("routed", "bridge"), default="routed", help="how pods are wired (default: %(default)s)")
-    add("--family", choices=("v4", "v6", "dual"), default="dual", help="of all addresses (default: %(default)s)")
-    add(
-        "--tunnel",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="VXLAN between nodes (default: where needed)",
-    )
-    add(
-        "--image",
-        action="append",
-        default=[],
-        metavar="nginx=IMAGE|bash=IMAGE",
-        help="pods of this kind run an image of a registry (by podman), or of a FILE, instead of one built here",
-    )
-    add("--containerd", type=Path, metavar="DIR", help="the folder of another containerd (default: Debian's)")
-    return wish
 
 
 def run(options: argparse.Namespace) -> int:
@@ -121,24 +103,6 @@ def _end(*_: object) -> NoReturn:
     raise SystemExit(128 + signal.SIGTERM)
 
 
-def _order(options: argparse.Namespace) -> Order:
-    from podwire.lab import containerd, images, layout, place
-    from podwire.lab.up import Order
-
-    try:
-        place.check_label(options.lab)
-        wanted = layout.layout(
-            layout.Wish(options.nodes, options.topology, options.mode, options.family, options.tunnel)
-        )
-    except ValueError as wrong:
-        raise UserError(str(wrong)) from None
-    others = dict(each.partition("=")[::2] for each in options.image)
-    if unknown := [kind for kind, reference in others.items() if kind not in images.NAMES or not reference]:
-        raise UserError(f"--image {unknown[0]}: write it like --image bash=IMAGE (or nginx=IMAGE)")
-    runtime = containerd.found(options.containerd) if options.containerd else containerd.debian()
-    return Order(options.lab, wanted, runtime, others)
-
-
 def _steps(title: str) -> Steps:
     from podwire.lab.progress import Steps
 
@@ -147,16 +111,15 @@ def _steps(title: str) -> Steps:
 
 def up(options: argparse.Namespace) -> int:
     """Build, show what there is, say how to go on."""
-    from podwire.lab.up import up as build
-
-    order, steps = _order(options), _steps(f"building lab {options.lab}")
+    plan, steps = lab_order.plan(options.lab, options), _steps(f"building lab {options.lab}")
     with steps:
-        build(order, steps)
+        plan.build(steps)
     status(options)
     named = "" if options.lab == NAME else f" --name {options.lab}"
-    pod = next(pod.name for node in order.layout.nodes for pod in node.pods if pod.image == "bash")
+    pod = next(pod.name for node in plan.layout.nodes for pod in node.pods if pod.image == "bash")
     print(f"\nup in {steps.seconds:.1f} s. Go on with")
-    for words in (f"check{named}", f"exec{named} {pod}", f"down{named}"):
+    kubectl = [f"kubectl{named} get pods --all-namespaces"] if options.kubernetes else []
+    for words in (f"check{named}", f"exec{named} {pod}", *kubectl, f"down{named}"):
         print(f"  podwire lab {words}")
     return 0
 
@@ -164,11 +127,10 @@ def up(options: argparse.Namespace) -> int:
 def run_all(options: argparse.Namespace) -> int:
     """Up, check, down; the status is that of the check."""
     from podwire.lab.up import down as remove
-    from podwire.lab.up import up as build
 
-    order, steps = _order(options), _steps(f"building lab {options.lab}")
+    plan, steps = lab_order.plan(options.lab, options), _steps(f"building lab {options.lab}")
     with steps:
-        build(order, steps)
+        plan.build(steps)
     built_seconds = steps.seconds
     try:
         status(options)
@@ -244,6 +206,15 @@ def execute(options: argparse.Namespace) -> int:
 
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     argv = enter.argv(options.lab, options.where, command, terminal=sys.stdin.isatty())
+    sys.stdout.flush()
+    os.execvp(argv[0], argv)  # noqa: S606 (no shell is wanted)
+
+
+def kubectl(options: argparse.Namespace) -> int:
+    """Become kubectl, on the cluster's first node."""
+    from podwire.lab import enter
+
+    argv = enter.kubectl_argv(options.lab, options.command)
     sys.stdout.flush()
     os.execvp(argv[0], argv)  # noqa: S606 (no shell is wanted)
 

@@ -36,6 +36,7 @@ class Image:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": PATH})
     architecture: str = "amd64"
+    entrypoint: tuple[str, ...] = ()
 
     def config(self) -> bytes:
         """Its configuration file (JSON)."""
@@ -45,6 +46,7 @@ class Image:
             "created": "1970-01-01T00:00:00Z",
             "config": {
                 "Cmd": list(self.command),
+                "Entrypoint": list(self.entrypoint),
                 "Env": [f"{key}={value}" for key, value in self.environment.items()],
                 "WorkingDir": "/",
             },

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 
 from podwire.lab import netns, read, runtime
+from podwire.lab.kubernetes.client import Kubectl
+from podwire.lab.layout import FIRST
 from podwire.lab.node import Node
 from podwire.lab.place import Place
 from podwire.lab.read import NoLabError
@@ -27,6 +29,17 @@ def argv(lab: str, where: str, command: list[str], *, terminal: bool) -> list[st
     if where not in pods:
         raise NoLabError(f"lab {lab} has no host or pod {where!r}: it has {', '.join([*places, *pods])}")
     return in_container(*pods[where], wanted, terminal=terminal)
+
+
+def kubectl_argv(lab: str, arguments: list[str]) -> list[str]:
+    """The command line of the cluster's own kubectl, as its administrator.
+
+    Raises NoLabError if the lab is no Kubernetes cluster, NodeError if its first node does not run.
+    """
+    first = next((place for place in read.places(lab) if place.node == FIRST), None)
+    if first is None or not read.is_cluster(lab):
+        raise NoLabError(f"lab {lab} is no Kubernetes cluster: `podwire lab up --kubernetes` makes one")
+    return Kubectl(Node(first)).argv(*arguments)
 
 
 def in_container(place: Place, container: str, command: list[str], *, terminal: bool) -> list[str]:

@@ -23,7 +23,7 @@ NAMES = {"nginx": NGINX, "bash": BASH}
 # Sleeps until it is told to end: a shell as process 1 takes no signal that it has no trap for.
 SLEEP = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; sleep 1000000000 & wait")
 _WORKSHOP = ".podwire-unfinished-"
-_RUN = Path("/run")  # podman refuses a long path for its state
+RUN = Path("/run")  # podman refuses a long path for its state
 BUSYBOX = "/bin/busybox"
 SHELL_PROGRAMS = {
     "/usr/bin/bash": "bash",
@@ -81,7 +81,7 @@ def workshop(parent: Path | None = None) -> Iterator[Path]:
 
 def sweep() -> None:
     """Remove what processes that are no more left unfinished."""
-    for left in (*folder().glob(f"{_WORKSHOP}*"), *_RUN.glob(f"{_WORKSHOP}*")):
+    for left in (*folder().glob(f"{_WORKSHOP}*"), *RUN.glob(f"{_WORKSHOP}*")):
         if not Path("/proc", left.name.removeprefix(_WORKSHOP).partition("-")[0]).exists():
             shutil.rmtree(left, ignore_errors=True)
 
@@ -159,7 +159,7 @@ def pulled(reference: str) -> Path:
         return Path(reference)
     podman = str(programs.find("podman"))
     target = folder() / f"pulled-{hashlib.sha256(reference.encode()).hexdigest()[:16]}.tar"
-    with workshop() as here, workshop(_RUN) as state:
+    with workshop() as here, workshop(RUN) as state:
         apart = [podman, "--root", f"{here}/root", "--runroot", str(state), "--storage-driver", "vfs"]
         beside = here / "image.tar"
         run([*apart, "pull", "--quiet", reference], timeout_seconds=600)

@@ -15,7 +15,7 @@ FAMILIES = {"v4": (4,), "v6": (6,), "dual": (4, 6)}
 MAX_NODES = 8
 CLUSTER = {4: "10.244.0.0/16", 6: "fd00:10:244::/48"}
 PREFIX_LENGTH = {4: 24, 6: 64}
-ROUTER, INTERNET = "router", "internet"
+FIRST, ROUTER, INTERNET = "master", "router", "internet"
 # Ranges set aside for documentation (RFC 5737, RFC 3849): they are nobody's.
 INTERNET_ADDRESS = {4: "203.0.113.1", 6: "2001:db8:113::1"}
 INTERNET_GATEWAY = {4: "203.0.113.254", 6: "2001:db8:113::fe"}
@@ -116,7 +116,7 @@ def layout(wish: Wish) -> Layout:
         raise LayoutError("a routed topology needs a second node to put behind the router")
     if wish.topology == "routed" and wish.tunnel == "never":
         raise LayoutError("with a router between nodes their pods meet through a tunnel only: not --tunnel never")
-    names = ["master", *(f"worker-{number}" for number in range(1, wish.nodes))]
+    names = [FIRST, *(f"worker-{number}" for number in range(1, wish.nodes))]
     families = FAMILIES[wish.family]
     return Layout(
         wish,
@@ -136,6 +136,6 @@ def _segment(wish: Wish, number: int) -> int:
 
 def _pods(wish: Wish, node: str) -> Iterator[PodPlan]:
     """A web server and a shell on every worker; on the master only where there is no worker."""
-    if node != "master" or wish.nodes == 1:
+    if node != FIRST or wish.nodes == 1:
         yield PodPlan(f"nginx-{node}", "nginx")
         yield PodPlan(f"bash-{node}", "bash")

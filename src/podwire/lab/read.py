@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from podwire.lab import containerd, netns, network, node, programs
+from podwire.lab import containerd, netns, network, node, programs, service
 from podwire.lab.command import CommandError
 from podwire.lab.cri import Cri, addresses_in
 from podwire.lab.layout import INTERNET, ROUTER
@@ -18,6 +19,11 @@ from podwire.lab.node import Node, NodeError
 from podwire.lab.place import Place
 
 Answer = TypeVar("Answer")
+KUBELET = "kubelet"
+"""The service that a node of a Kubernetes cluster has in the place of podwire's agent: that one runs as a pod."""
+
+HOST_NETWORK = 2
+"""NODE, of CRI's NamespaceMode."""
 
 
 class NoLabError(LookupError):
@@ -104,6 +110,11 @@ def lab(name: str) -> RunningLab:
     return RunningLab(name, nodes, {place.node: _addresses(place) for place in found if not is_node(place)})
 
 
+def is_cluster(name: str) -> bool:
+    """Whether a lab's nodes are those of a Kubernetes cluster."""
+    return any(KUBELET in service.read_services(place.folder) for place in node.read_places(name))
+
+
 def containers(name: str) -> dict[str, tuple[Place, str]]:
     """The running containers of a lab by their pods' names: their node, and their id. Raises NoLabError."""
     nodes = [place for place in places(name) if is_node(place)]
@@ -119,7 +130,7 @@ def _of_all(look: Callable[[Place], Answer], nodes: list[Place]) -> list[Answer]
 def _containers(place: Place) -> list[tuple[str, str]]:
     with suppress(NodeError, CommandError):
         items = Cri(Node(place), programs.find("crictl")).ask("ps").get("containers") or []
-        return [(each["metadata"]["name"], each["id"]) for each in items]
+        return [(_name(each), each["id"]) for each in items]
     return []
 
 
@@ -133,9 +144,10 @@ def _node(place: Place) -> RunningNode:
     here = Node(place)
     settings: dict[str, Any] = {}
     try:
-        with suppress(FileNotFoundError, tomllib.TOMLDecodeError):
-            settings = tomllib.loads(here.path(network.SETTINGS).read_text())
-        services = {name: here.service_runs(name) for name in (network.AGENT, containerd.NAME)}
+        wanted = service.read_services(place.folder)
+        settings = _settings_of_cluster(here, wanted[KUBELET]) if KUBELET in wanted else _settings(here)
+        names = (KUBELET if KUBELET in wanted else network.AGENT, containerd.NAME)
+        services = {name: here.service_runs(name) for name in names}
         cri = Cri(here, programs.find("crictl"))
         pods = tuple(sorted(_pods(cri), key=lambda pod: pod.name)) if services[containerd.NAME] else ()
     except (NodeError, CommandError, OSError) as broken:
@@ -143,15 +155,39 @@ def _node(place: Place) -> RunningNode:
     return RunningNode(place.node, True, settings, services, pods)
 
 
+def _settings(here: Node) -> dict[str, Any]:
+    """The file of the node's agent."""
+    with suppress(FileNotFoundError, tomllib.TOMLDecodeError):
+        return tomllib.loads(here.path(network.SETTINGS).read_text())
+    return {}
+
+
+def _settings_of_cluster(here: Node, kubelet: service.Service) -> dict[str, Any]:
+    """What that file would say: the kubelet's addresses, and what the agent wrote into the runtime's configuration."""
+    named = next((word for word in kubelet.argv if word.startswith("--node-ip=")), "")
+    settings: dict[str, Any] = {"addresses": named.removeprefix("--node-ip=").split(",")}
+    with suppress(FileNotFoundError, json.JSONDecodeError):
+        plugin = json.loads(here.path(network.CONFLIST).read_text())["plugins"][0]
+        settings |= {"pod_ranges": plugin["subnet"].split(","), "mode": plugin["mode"]}
+    return settings
+
+
 def _pods(cri: Cri) -> Iterable[RunningPod]:
-    """The pods of a node with their newest container each."""
+    """The pods of a node that have a network of their own, with their newest container each.
+
+    Of a pod that was begun more than once only the newest sandbox counts: the others wait to be cleared away.
+    """
     containers = {each["podSandboxId"]: each for each in reversed(cri.ask("ps", "--all").get("containers") or [])}
-    items = cri.ask("pods").get("items") or []
-    for item, told in zip(items, cri.inspect_pods([item["id"] for item in items]), strict=True):
+    newest: dict[str, dict[str, Any]] = {}
+    for item in sorted(cri.ask("pods").get("items") or [], key=lambda item: int(item["createdAt"])):
+        newest[_name(item)] = item
+    for item, told in zip(newest.values(), cri.inspect_pods([one["id"] for one in newest.values()]), strict=True):
+        if _on_host_network(told["status"]):
+            continue
         container = containers.get(item["id"], {})
         ready = item["state"] == "SANDBOX_READY"
         yield RunningPod(
-            name=item["metadata"]["name"],
+            name=_name(item),
             node=cri.node.place.node,
             state=_word(container.get("state", "no container") if ready else item["state"]),
             image=container.get("image", {}).get("image", ""),
@@ -159,6 +195,19 @@ def _pods(cri: Cri) -> Iterable[RunningPod]:
             addresses=addresses_in(told["status"]),
             netns=str(_netns(cri.node, told["info"])) if ready else "",
         )
+
+
+def _name(item: dict[str, Any]) -> str:
+    """A pod's name, of a pod or a container as the runtime tells of it; with its namespace if that is not `default`."""
+    labels = item.get("labels") or {}
+    name = labels.get("io.kubernetes.pod.name") or item["metadata"]["name"]
+    namespace = labels.get("io.kubernetes.pod.namespace") or item["metadata"].get("namespace") or "default"
+    return str(name) if namespace == "default" else f"{namespace}/{name}"
+
+
+def _on_host_network(status: dict[str, Any]) -> bool:
+    options = ((status.get("linux") or {}).get("namespaces") or {}).get("options") or {}
+    return options.get("network") in ("NODE", HOST_NETWORK)
 
 
 def _word(state: str) -> str:

@@ -57,6 +57,14 @@ def load(node: Node, runtime: Containerd, archive: Path) -> list[str]:
     return _IMPORTED.findall(run(client).output)
 
 
+def load_one(node: Node, runtime: Containerd, archive: Path) -> str:
+    """Give the runtime the image of an archive; its name. Raises CommandError, NodeError for one without a name."""
+    loaded = load(node, runtime, archive)
+    if not loaded:
+        raise NodeError(f"{archive} holds no image with a name: save it with one")
+    return loaded[0]
+
+
 def wait_until_ready(cri: Cri) -> None:
     """Wait until containerd has read a CNI configuration; raises NodeError with the end of its log."""
     cri.node.wait_for(lambda: cri.ready, containerd.NAME)

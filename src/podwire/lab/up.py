@@ -50,18 +50,23 @@ def up(order: Order, steps: Steps) -> None:
     Raises LabExistsError, LabBusyError, NodeError, CommandError, NotInstalledError, InstallationError.
     """
     with lock.hold(order.lab):
-        if node.read_places(order.lab):
-            removal = f"`podwire lab down --name {order.lab}` removes it"
-            raise LabExistsError(f"lab {order.lab} is there already, whole or in part: {removal}")
+        refuse_existing(order.lab)
         try:
             supply = prepare(order, steps)
             Underlay(order.lab, order.layout).make()
-            steps.step("underlay", _shape(order.layout), done=True)
+            steps.step("underlay", shape(order.layout), done=True)
             works = [Builder(order, plan, supply, steps).build for plan in order.layout.nodes]
             all_at_once(works, lambda: node.remove_places(order.lab))
         except BaseException:  # also of a signal
             node.remove_places(order.lab)
             raise
+
+
+def refuse_existing(lab: str) -> None:
+    """Raises LabExistsError if anything of a lab is there."""
+    if node.read_places(lab):
+        removal = f"`podwire lab down --name {lab}` removes it"
+        raise LabExistsError(f"lab {lab} is there already, whole or in part: {removal}")
 
 
 def prepare(order: Order, steps: Steps) -> Supply:
@@ -77,7 +82,8 @@ def prepare(order: Order, steps: Steps) -> Supply:
     return Supply(own, others)
 
 
-def _shape(layout: Layout) -> str:
+def shape(layout: Layout) -> str:
+    """The underlay in words."""
     segments = len(layout.segments)
     return "one segment" if segments == 1 else f"{segments} segments with a router between them"
 
@@ -95,7 +101,7 @@ def all_at_once(works: Sequence[Callable[[], None]], break_off: Callable[[], obj
             raise
 
 
-def _names(layout: Layout) -> dict[str, list[str]]:
+def all_names(layout: Layout) -> dict[str, list[str]]:
     """All hosts' addresses by name."""
     nodes = {plan.name: list(plan.addresses) for plan in layout.nodes}
     return {**nodes, INTERNET: [INTERNET_ADDRESS[family] for family in layout.families]}
@@ -122,7 +128,7 @@ class Builder:
         """From nothing to pods that answer."""
         self._say("namespaces and a file tree")
         self.node.start()
-        self.node.write("/etc/hosts", root.hosts(self.plan.name, _names(self.order.layout)))
+        self.node.write("/etc/hosts", root.hosts(self.plan.name, all_names(self.order.layout)))
         self._say("podwire and containerd start")
         network.install(self.node)
         self.node.write(network.SETTINGS, network.settings(self.order.layout, self.plan))
@@ -142,10 +148,7 @@ class Builder:
         runtime.load(self.node, self.order.containerd, self.supply.own)
         names = dict(images.NAMES)
         for kind, archive in self.supply.others.items():
-            loaded = runtime.load(self.node, self.order.containerd, archive)
-            if not loaded:
-                raise NodeError(f"{archive} holds no image with a name: save it with one")
-            names[kind] = loaded[0]
+            names[kind] = runtime.load_one(self.node, self.order.containerd, archive)
         return names
 
     def _wait_for_network(self, cri: Cri) -> None:

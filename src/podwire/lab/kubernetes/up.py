@@ -1,0 +1,262 @@
+"""Builds a Kubernetes cluster in the lab's nodes, as a person does: kubeadm init, kubeadm join, kubectl apply.
+
+All nodes begin at once. The first one becomes the control plane; the others join as soon as it answers and they
+have their images. The cluster has no network until podwire's manifest is applied: its nodes are NotReady before,
+which is looked at, and what makes them Ready is podwire alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from podwire.lab import containerd, images, lock, node, podwire_image, programs, root, runtime
+from podwire.lab.command import CommandError
+from podwire.lab.containerd import Containerd
+from podwire.lab.kubernetes import images as kubernetes_images
+from podwire.lab.kubernetes import kubeadm, manifests
+from podwire.lab.kubernetes.client import Kubectl
+from podwire.lab.kubernetes.programs import Kubernetes
+from podwire.lab.layout import Layout, NodePlan
+from podwire.lab.node import Node, NodeError
+from podwire.lab.progress import Steps
+from podwire.lab.service import Service
+from podwire.lab.underlay import Underlay
+from podwire.lab.up import all_at_once, all_names, refuse_existing, shape
+
+KUBELET = "kubelet"
+INIT_SECONDS, JOIN_SECONDS = 240.0, 120.0
+READY_SECONDS, RUNNING_SECONDS = 120, 180
+
+
+@dataclass(frozen=True)
+class Order:
+    """A cluster to be built. `manifest` is podwire's; `images` are the pods' by kind, registry references or files.
+
+    With `network` False it is left as kubeadm leaves it, for whoever wants to apply the manifest by hand.
+    """
+
+    lab: str
+    layout: Layout
+    kubernetes: Kubernetes
+    manifest: Path
+    containerd: Containerd = field(default_factory=containerd.debian)
+    images: Mapping[str, str] = field(default_factory=dict)
+    network: bool = True
+
+
+@dataclass(frozen=True)
+class Supply:
+    """The archives that every node is given: the cluster's, and others for the pods of a kind."""
+
+    own: tuple[Path, ...]
+    others: Mapping[str, Path]
+
+
+class Entry:
+    """What lets other nodes in, known once the first one has it."""
+
+    def __init__(self) -> None:
+        letters = string.ascii_lowercase + string.digits
+        self.token = f"{_random(letters, 6)}.{_random(letters, 16)}"
+        self.ca_hash = ""
+        self._known = threading.Event()
+
+    def tell(self, ca_hash: str) -> None:
+        """Whoever waits may come; "" if the first node has failed."""
+        self.ca_hash = ca_hash
+        self._known.set()
+
+    def wait(self) -> str:
+        """The hash of the certificate authority; raises NodeError."""
+        if not self._known.wait(INIT_SECONDS) or not self.ca_hash:
+            raise NodeError("the first node did not become a control plane")
+        return self.ca_hash
+
+
+def _random(letters: str, length: int) -> str:
+    return "".join(secrets.choice(letters) for _ in range(length))
+
+
+def up(order: Order, steps: Steps) -> None:
+    """Build the cluster, have podwire wire it, start the pods; whatever stops it, nothing of it stays.
+
+    Raises LabExistsError, LabBusyError, NodeError, CommandError, NotInstalledError, TimeoutError, ValueError.
+    """
+    with lock.hold(order.lab):
+        refuse_existing(order.lab)
+        try:
+            Building(order, steps).all()
+        except BaseException:  # also of a signal
+            node.remove_places(order.lab)
+            raise
+
+
+@dataclass(frozen=True)
+class Building:
+    """One cluster under construction."""
+
+    order: Order
+    steps: Steps
+    entry: Entry = field(default_factory=Entry)
+    names: dict[str, str] = field(default_factory=lambda: dict(images.NAMES))
+    """The pods' images by kind, as the nodes' runtimes know them."""
+
+    @property
+    def underlay(self) -> Underlay:
+        """Its network of nodes."""
+        return Underlay(self.order.lab, self.order.layout)
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """Its administrator."""
+        return Kubectl(Node(self.underlay.node(self.order.layout.nodes[0])))
+
+    def all(self) -> None:
+        """From nothing to pods that run."""
+        supply = self._images()
+        self.underlay.make()
+        self.steps.step("underlay", shape(self.order.layout), done=True)
+        works = [Joining(self, plan, supply).build for plan in self.order.layout.nodes]
+        all_at_once(works, lambda: node.remove_places(self.order.lab))
+        if self.order.network:
+            self.network()
+            self.pods()
+
+    def _images(self) -> Supply:
+        """Have all images at hand."""
+        programs.check(self.order.containerd.programs)
+        self.steps.step("images", "Kubernetes' programs, podwire, the pods'")
+        own = (kubernetes_images.built(self.order.kubernetes), podwire_image.archive(), images.built())
+        others = {kind: images.pulled(reference) for kind, reference in self.order.images.items()}
+        size = sum(each.stat().st_size for each in (*own, *others.values()))
+        self.steps.step("images", f"{size / 1e6:.0f} MB, kept in {images.folder()}", done=True)
+        return Supply(own, others)
+
+    def network(self) -> None:
+        """Apply podwire's manifest and wait until every node is Ready."""
+        ready = [each["metadata"]["name"] for each in self.kubectl.get("nodes") if _is_ready(each)]
+        if ready:
+            raise NodeError(f"{', '.join(ready)}: Ready without a pod network: this cluster has another one already")
+        begun = self.steps.seconds
+        self.steps.step("podwire", f"kubectl apply -f {self.order.manifest}")
+        self.kubectl.apply(manifests.network(self.order.manifest.read_text(), self.order.layout))
+        try:
+            self.kubectl.wait("nodes", "Ready", "--all", timeout_seconds=READY_SECONDS)
+        except CommandError as late:
+            raise NodeError(f"{late}\n{self._why()}") from None
+        took = self.steps.seconds - begun
+        self.steps.step("podwire", f"all nodes Ready {took:.1f} s after kubectl apply", done=True)
+
+    def pods(self) -> None:
+        """Start the layout's pods, and wait for them and for the cluster's own."""
+        self.steps.step("pods", "kubectl apply")
+        self.kubectl.apply(manifests.pods(self.order.layout, self.names))
+        try:
+            for where in ("default", "kube-system"):
+                self.kubectl.wait("pods", "Ready", "--all", "--namespace", where, timeout_seconds=RUNNING_SECONDS)
+        except CommandError as late:
+            raise NodeError(f"{late}\n{self._why()}") from None
+        running = [pod.name for plan in self.order.layout.nodes for pod in plan.pods]
+        self.steps.step("pods", ", ".join(["run", *running]), done=True)
+
+    def _why(self) -> str:
+        """What the cluster itself says about pods that do not come up."""
+        pods = self.kubectl.call("get", "pods", "--all-namespaces", "--output", "wide", check=False)
+        events = self.kubectl.call("get", "events", "--all-namespaces", check=False)
+        logs = self.kubectl.call("logs", "--namespace", "podwire", "daemonset/podwire", "--tail", "20", check=False)
+        return "\n".join((pods.output, events.output[-3000:], logs.output[-2000:], logs.error[-500:]))
+
+
+def _is_ready(item: dict[str, object]) -> bool:
+    conditions = item["status"]["conditions"]  # type: ignore[index]
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+@dataclass(frozen=True)
+class Joining:
+    """One node on its way into the cluster."""
+
+    building: Building
+    plan: NodePlan
+    supply: Supply
+
+    @property
+    def order(self) -> Order:
+        """The cluster's."""
+        return self.building.order
+
+    @property
+    def node(self) -> Node:
+        """The node."""
+        return Node(self.building.underlay.node(self.plan))
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the control plane."""
+        return self.plan is self.order.layout.nodes[0]
+
+    def _say(self, words: str, *, done: bool = False) -> None:
+        self.building.steps.step(self.plan.name, words, done=done)
+
+    def build(self) -> None:
+        """From nothing to a node of the cluster."""
+        try:
+            self._say("namespaces and a file tree")
+            self.node.start()
+            self.node.write("/etc/hosts", root.hosts(self.plan.name, all_names(self.order.layout)))
+            self._say("containerd starts")
+            runtime.begin(self.node, self.order.containerd)
+            self._kubelet()
+            runtime.wait_until_serving(self.node)
+            self._say("containerd takes the images")
+            self._load()
+            self._init() if self.first else self._join()
+        except BaseException:
+            if self.first:
+                self.building.entry.tell("")
+            raise
+
+    def _load(self) -> None:
+        for archive in self.supply.own:
+            runtime.load(self.node, self.order.containerd, archive)
+        for kind, archive in self.supply.others.items():
+            self.building.names[kind] = runtime.load_one(self.node, self.order.containerd, archive)
+
+    def _kubelet(self) -> None:
+        """The kubelet as a service that begins when kubeadm has written its files."""
+        for name in ("kubeadm", "kubectl", "kubelet", "etcd"):
+            self.node.link_program(self.order.kubernetes.folder / name)
+        argv = kubeadm.kubelet_argv(self.order.kubernetes.program("kubelet"), self.plan.addresses)
+        self.node.serve(Service(KUBELET, argv, after=kubeadm.KUBELET_FILES))
+
+    def _kubeadm(self, verb: str, text: str, timeout_seconds: float) -> None:
+        self.node.write(kubeadm.CONFIG, text)
+        argv = ("kubeadm", verb, "--config", kubeadm.CONFIG, "--ignore-preflight-errors", "all")
+        try:
+            self.node.run(*argv, timeout_seconds=timeout_seconds)
+        except CommandError as failed:
+            raise NodeError(f"{failed}\nthe kubelet's log ends: {self.node.log(KUBELET)[-2000:]}") from None
+
+    def _init(self) -> None:
+        self._say("kubeadm init")
+        entry = self.building.entry
+        text = kubeadm.init(self.order.layout, self.plan, self.order.kubernetes.version, entry.token)
+        self._kubeadm("init", text, INIT_SECONDS)
+        # Asked for a token of its own, kubeadm prints the command to join by: the hash is in it.
+        said = self.node.run("kubeadm", "token", "create", "--print-join-command").output
+        entry.tell(kubeadm.read_ca_hash(said))
+        self._say("control plane", done=True)
+
+    def _join(self) -> None:
+        self._say("waits for the control plane")
+        ca_hash = self.building.entry.wait()
+        self._say("kubeadm join")
+        self._kubeadm(
+            "join", kubeadm.join(self.order.layout, self.plan, self.building.entry.token, ca_hash), JOIN_SECONDS
+        )
+        self._say("has joined", done=True)
