@@ -27,7 +27,7 @@ def test_dual_stack_has_a_rule_a_family() -> None:
 def test_networks_with_hostile_or_long_names_get_identifiers() -> None:
     for name in ("a" * 300, "x-y_z.9", "9lives"):
         table = want.masquerade(name, PODS, CLUSTER, own_ranges=True).table
-        assert want.IDENTIFIER.fullmatch(table) and len(table) < 100
+        assert want.is_identifier(table) and len(table) < 100
     assert want.short_name("a" * 300) != want.short_name("a" * 301)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any
-
-from msgspec import Struct
 
 from podwire.cni import values as take
+from podwire.cni.document import JsonObject
 from podwire.cni.errors import INVALID_CONFIGURATION, CniError, shown
 from podwire.plan.operations import Address
+from podwire.plan.record import Record
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 LARGEST_PORT = 65535
@@ -17,7 +16,7 @@ LARGEST_RATE_BITS = 2**63 - 1
 LARGEST_BURST_BITS = (2**32 - 1) * 8
 
 
-class PortMapping(Struct, frozen=True):
+class PortMapping(Record):
     """A port of the host that leads to one of the pod; without `host_ip`, on every address of the host."""
 
     protocol: str
@@ -26,21 +25,21 @@ class PortMapping(Struct, frozen=True):
     host_ip: Address | None = None
 
 
-class Rate(Struct, frozen=True):
+class Rate(Record):
     """Bits per second, and the bits that may come at once before they are counted (0: chosen by podwire)."""
 
     rate_bits: int
     burst_bits: int
 
 
-class Bandwidth(Struct, frozen=True):
+class Bandwidth(Record):
     """Limits as the pod sees them: `ingress` is what comes to it, `egress` what it sends."""
 
     ingress: Rate | None = None
     egress: Rate | None = None
 
 
-def port_mappings(runtime: dict[str, Any]) -> tuple[PortMapping, ...]:
+def port_mappings(runtime: JsonObject) -> tuple[PortMapping, ...]:
     """`runtimeConfig.portMappings`; an entry with hostPort 0 maps nothing. Raises CniError 6 or 7."""
     found: dict[PortMapping, None] = {}
     for one in take.objects(runtime, "portMappings"):
@@ -61,7 +60,7 @@ def port_mappings(runtime: dict[str, Any]) -> tuple[PortMapping, ...]:
     return tuple(found)
 
 
-def _port(values: dict[str, Any], key: str, *, smallest: int) -> int:
+def _port(values: JsonObject, key: str, *, smallest: int) -> int:
     port = take.integer(values, key)
     if not smallest <= port <= LARGEST_PORT:
         raise CniError(
@@ -81,14 +80,14 @@ def _host_ip(text: str) -> Address | None:
         raise CniError(INVALID_CONFIGURATION, f"portMappings: hostIP={shown(text)} is not an IP address") from None
 
 
-def bandwidth(runtime: dict[str, Any]) -> Bandwidth | None:
+def bandwidth(runtime: JsonObject) -> Bandwidth | None:
     """`runtimeConfig.bandwidth`, None where nothing is limited. Raises CniError 6 or 7."""
     raw = take.table(runtime, "bandwidth")
     ingress, egress = _rate(raw, "ingress"), _rate(raw, "egress")
     return Bandwidth(ingress, egress) if ingress or egress else None
 
 
-def _rate(raw: dict[str, Any], side: str) -> Rate | None:
+def _rate(raw: JsonObject, side: str) -> Rate | None:
     rate, burst = take.integer(raw, f"{side}Rate"), take.integer(raw, f"{side}Burst")
     for key, value, largest in (("Rate", rate, LARGEST_RATE_BITS), ("Burst", burst, LARGEST_BURST_BITS)):
         if not 0 <= value <= largest:

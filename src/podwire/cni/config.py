@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from msgspec import Struct, field
+from collections.abc import Mapping
 
 from podwire.cni import values as take
 from podwire.cni.capabilities import Bandwidth, PortMapping, bandwidth, port_mappings
-from podwire.cni.document import folded, parse
+from podwire.cni.document import Json, JsonObject, folded, parse
 from podwire.cni.errors import (
     INCOMPATIBLE_VERSION,
     INVALID_CONFIGURATION,
@@ -17,11 +15,12 @@ from podwire.cni.errors import (
     shown,
 )
 from podwire.cni.ranges import parse_ranges
-from podwire.cni.request import IDENTIFIER, why_not_an_interface_name
-from podwire.cni.result import Result, ResultRoute, parse_network, parse_result
+from podwire.cni.request import is_identifier, why_not_an_interface_name
+from podwire.cni.result import NOTHING, Result, ResultRoute, parse_network, parse_result
 from podwire.cni.versions import SUPPORTED
 from podwire.ipam.lease import RangeSet
 from podwire.plan.operations import Network
+from podwire.plan.record import Record
 
 MODES = ("bridge", "routed")
 ROUTED_GATEWAY_DEVICE = "podwire0"
@@ -30,13 +29,13 @@ MTU_LIMITS = (68, 65535)
 DEFAULT_MTU = 1500
 
 
-class Attachments(Struct, frozen=True):
+class Attachments(Record):
     """GC's list of what is still wanted: (container ID, interface name); None where the key is absent."""
 
     valid: frozenset[tuple[str, str]] | None = None
 
 
-class Configuration(Struct, frozen=True):
+class Configuration(Record):
     """A network configuration. `ipam_type` is "" where podwire leases the addresses itself."""
 
     version: str
@@ -49,7 +48,7 @@ class Configuration(Struct, frozen=True):
     routes: tuple[ResultRoute, ...] | None = None
     mtu: int | None = None
     mac: str = ""
-    dns: dict[str, Any] = field(default_factory=dict)
+    dns: Mapping[str, Json] = NOTHING
     hairpin: bool = False
     promiscuous: bool = False
     masquerade: bool = False
@@ -85,7 +84,7 @@ def version_of(data: bytes) -> str:
     return version if version in SUPPORTED else SUPPORTED[-1]
 
 
-def check_version(raw: dict[str, Any]) -> str:
+def check_version(raw: JsonObject) -> str:
     """The configuration's version; absent or "" means 0.1.0. Raises CniError 1 or 6."""
     version = take.string(raw, "cniVersion") or SUPPORTED[0]
     if version not in SUPPORTED:
@@ -104,7 +103,7 @@ def parse_configuration(data: bytes) -> Configuration:
     name = _name(raw)
     plugin_type = take.string(raw, "type")
     runtime, args = take.table(raw, "runtimeConfig"), take.table(take.table(raw, "args"), "cni")
-    common: dict[str, Any] = {
+    common: JsonObject = {
         "version": version,
         "name": name,
         "type": plugin_type,
@@ -132,11 +131,11 @@ def parse_identity(data: bytes) -> Configuration:
     )
 
 
-def _name(raw: dict[str, Any]) -> str:
+def _name(raw: JsonObject) -> str:
     name = take.string(raw, "name")
     if not name:
         raise CniError(INVALID_CONFIGURATION, "the configuration has no name: give the network one, such as podwire")
-    if not IDENTIFIER.fullmatch(name):
+    if not is_identifier(name):
         raise CniError(
             INVALID_CONFIGURATION,
             f"name={shown(name)} is not valid: it must begin with a letter or digit and go on with letters, "
@@ -145,7 +144,7 @@ def _name(raw: dict[str, Any]) -> str:
     return name
 
 
-def _wiring(raw: dict[str, Any], runtime: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+def _wiring(raw: JsonObject, runtime: JsonObject, args: JsonObject) -> JsonObject:
     for key in UNSUPPORTED:
         if raw.get(key):
             raise CniError(UNSUPPORTED_FIELD, f"{key}={shown(raw[key])} is not supported: remove the key")
@@ -172,7 +171,7 @@ def _wiring(raw: dict[str, Any], runtime: dict[str, Any], args: dict[str, Any]) 
     }
 
 
-def _addressing(raw: dict[str, Any], runtime: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+def _addressing(raw: JsonObject, runtime: JsonObject, args: JsonObject) -> JsonObject:
     ipam = take.table(raw, "ipam")
     ipam_type = take.string(ipam, "type")
     own = ipam_type in ("", "podwire")
@@ -205,7 +204,7 @@ def _addressing(raw: dict[str, Any], runtime: dict[str, Any], args: dict[str, An
     }
 
 
-def _attachments(raw: dict[str, Any]) -> Attachments:
+def _attachments(raw: JsonObject) -> Attachments:
     for key in ("cni.dev/valid-attachments", "cni.dev/attachments"):
         if key not in raw:
             continue

@@ -1,48 +1,69 @@
-"""JSON from outside as Go's runtimes read it: keys without regard to case, the last of several wins."""
+"""JSON from outside as Go's runtimes read it: keys without regard to case, the last of several wins.
+
+Python's own scanner and encoder, without the package `json` around them: it loads `re`, which takes longer than
+the whole configuration.
+"""
 
 from __future__ import annotations
 
-import json
-from typing import Any, NoReturn
-
-import msgspec
+from _json import encode_basestring, make_encoder, make_scanner
 
 from podwire.cni.errors import UNDECODABLE, CniError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` takes longer to load than all of this room
+    from typing import Any, NoReturn
+
+    Json = Any
+    JsonObject = dict[str, Any]
+else:
+    Json = JsonObject = object
+
 LONGEST_INTEGER = 4000
+SPACE = " \t\n\r"
 HINT = "the runtime must write one JSON object, the network configuration, to standard input"
 
 
-def parse(data: bytes, source: str = "standard input", code: int = UNDECODABLE, hint: str = HINT) -> dict[str, Any]:
+def parse(data: bytes, source: str = "standard input", code: int = UNDECODABLE, hint: str = HINT) -> JsonObject:
     """The object in `data` (RFC 8259); raises CniError `code` that names the `source`.
 
     Text that is not UTF-8 and lone surrogates become U+FFFD, as in Go; NaN, a byte order mark, UTF-16 and
     anything behind the object are refused.
     """
     try:
-        found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
-        try:
-            found = _parse_leniently(data)
-        except ValueError as wrong:
-            raise CniError(code, f"{source} {wrong}: {hint}") from None
+        found = _value(data.decode(errors="replace"))
+    except RecursionError:
+        raise CniError(code, f"{source} is nested too deeply: {hint}") from None
+    except ValueError as wrong:
+        raise CniError(code, f"{source} {wrong}: {hint}") from None
     if not isinstance(found, dict):
         raise CniError(code, f"{source} holds {_kind(found)}, not a JSON object: {hint}")
     return found
 
 
-def _parse_leniently(data: bytes) -> Any:
-    """The slow way, for texts with broken characters or huge numbers. Raises ValueError for what is no JSON."""
-    if not data.strip():
+def _value(text: str) -> Json:
+    """The one value in `text`; raises ValueError, RecursionError."""
+    start = len(text) - len(text.lstrip(SPACE))
+    if start == len(text):
         raise ValueError("is empty")
     try:
-        text = data.decode(errors="replace")
-        found = json.loads(text, parse_constant=_refuse_constant, parse_int=_integer)
-        return _without_surrogates(found)
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
+        found, end = _scanned(text, start)
+    except StopIteration as stopped:
+        raise ValueError(f"is not JSON (no value at character {stopped.value})") from None
     except ValueError as wrong:
         raise ValueError(f"is not JSON ({wrong})") from None
+    if text[end:].strip(SPACE):
+        raise ValueError(f"is not JSON (something follows at character {end})")
+    return _clean(found) if "\\u" in text else found
+
+
+def _scanned(text: str, start: int) -> tuple[Json, int]:
+    try:
+        return _scan(text, start)
+    except SystemError:  # the scanner's words for what is wrong are in `json`, which is loaded only now
+        import json  # noqa: F401, PLC0415
+
+        return _scan(text, start)
 
 
 def _integer(digits: str) -> int | float:
@@ -54,28 +75,49 @@ def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a JSON number")
 
 
-def _without_surrogates(value: Any) -> Any:
+class _Rules:
+    """What the scanner asks for, as `json.JSONDecoder` has it."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = float
+    parse_int = staticmethod(_integer)
+    parse_constant = staticmethod(_refuse_constant)
+
+
+def _refuse_type(value: object) -> NoReturn:
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+_scan = make_scanner(_Rules())  # type: ignore[arg-type]  # anything with these attributes will do
+_encode = make_encoder(None, _refuse_type, encode_basestring, None, ":", ",", False, False, False)
+
+
+def _clean(value: Json) -> Json:
+    """`value` with lone surrogates as U+FFFD and infinite numbers as null, so that it can be written."""
     if isinstance(value, str):
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, list):
-        return [_without_surrogates(one) for one in value]
+        return [_clean(one) for one in value]
     if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(one) for key, one in value.items()}
+        return {_clean(key): _clean(one) for key, one in value.items()}
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return None
     return value
 
 
-def _kind(value: Any) -> str:
+def _kind(value: Json) -> str:
     return {type(None): "null", bool: "a boolean", str: "a string", list: "a list"}.get(type(value), "a number")
 
 
-def folded(value: dict[str, Any]) -> dict[str, Any]:
+def folded(value: JsonObject) -> JsonObject:
     """The object with its keys in lower case (this level alone); of equal keys the last wins."""
     return {key.lower(): one for key, one in value.items()}
 
 
-def dump(value: Any) -> bytes:
-    """`value` as JSON; characters that cannot be written become `?`."""
+def dump(value: Json) -> bytes:
+    """`value` as JSON, without spaces."""
     try:
-        return msgspec.json.encode(value)
-    except (UnicodeError, RecursionError):
-        return json.dumps(value).encode()
+        return "".join(_encode(value, 0)).encode()
+    except ValueError:  # also UnicodeError
+        return "".join(_encode(_clean(value), 0)).encode()

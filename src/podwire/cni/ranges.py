@@ -6,16 +6,16 @@ The keys are those of the reference plug-in host-local.
 from __future__ import annotations
 
 from ipaddress import IPv4Network
-from typing import Any
 
 from podwire.cni import values as take
+from podwire.cni.document import JsonObject
 from podwire.cni.errors import INVALID_CONFIGURATION, UNDECODABLE, CniError, shown
 from podwire.cni.result import parse_address, parse_network
 from podwire.ipam.lease import Range, RangeSet
 from podwire.plan.operations import Address, Network
 
 
-def parse_ranges(raw: dict[str, Any], ipam: dict[str, Any], runtime: dict[str, Any]) -> tuple[RangeSet, ...]:
+def parse_ranges(raw: JsonObject, ipam: JsonObject, runtime: JsonObject) -> tuple[RangeSet, ...]:
     """The range sets, one address of each for every attachment. Raises CniError 6 or 7.
 
     `subnet` may name several ranges (`10.244.1.0/24,fd00:10:244:1::/64`): each is a set of its own. What the
@@ -36,7 +36,7 @@ def _family(text: str) -> int:
     return 6 if ":" in text else 4
 
 
-def _sets(values: dict[str, Any], key: str) -> list[RangeSet]:
+def _sets(values: JsonObject, key: str) -> list[RangeSet]:
     listed = values.get(key.lower())
     if listed is None:
         return []
@@ -56,7 +56,7 @@ def _sets(values: dict[str, Any], key: str) -> list[RangeSet]:
     return sets
 
 
-def _range(values: dict[str, Any]) -> Range:
+def _range(values: JsonObject) -> Range:
     subnet = parse_network(values.get("subnet"), "subnet")
     given = str(values["subnet"]).partition("/")[0]
     if parse_address(given, "subnet") != subnet.network_address:
@@ -78,7 +78,7 @@ def _range(values: dict[str, Any]) -> Range:
     return Range(subnet, first, last, gateway)
 
 
-def _inside(values: dict[str, Any], key: str, subnet: Network) -> Address | None:
+def _inside(values: JsonObject, key: str, subnet: Network) -> Address | None:
     text = take.string(values, key)
     if not text:
         return None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-
-from msgspec import Struct
 
 from podwire.cni.errors import INVALID_ENVIRONMENT, CniError, shown
 from podwire.cni.versions import REQUIRED_VARIABLES, VERBS
+from podwire.plan.record import Record
 
-IDENTIFIER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+FIRST_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+LETTERS = FIRST_LETTERS + "_.-"
 IFNAME_BYTES = 15
 
 
-class Request(Struct, frozen=True):
+class Request(Record):
     """The environment of a call; `args` are the pairs of CNI_ARGS."""
 
     verb: str
@@ -62,7 +61,7 @@ def parse_request(environment: Mapping[str, str]) -> Request:
 
 
 def _check_names(request: Request) -> None:
-    if not IDENTIFIER.fullmatch(request.container_id):
+    if not is_identifier(request.container_id):
         raise CniError(
             INVALID_ENVIRONMENT,
             f"CNI_CONTAINERID={shown(request.container_id)} is not valid: it must begin with a letter or digit "
@@ -70,6 +69,11 @@ def _check_names(request: Request) -> None:
         )
     if reason := why_not_an_interface_name(request.ifname):
         raise CniError(INVALID_ENVIRONMENT, f"CNI_IFNAME={shown(request.ifname)} is not valid: it {reason}")
+
+
+def is_identifier(text: str) -> bool:
+    """Is it fit for a container ID or a network's name (section 2: Parameters)?"""
+    return bool(text) and text[0] in FIRST_LETTERS and not text.strip(LETTERS)
 
 
 def why_not_an_interface_name(name: str) -> str:

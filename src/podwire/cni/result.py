@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Any
 
-from msgspec import Struct, field
-
-from podwire.cni.document import folded
+from podwire.cni.document import Json, JsonObject, folded
 from podwire.cni.errors import INCOMPATIBLE_VERSION, INVALID_CONFIGURATION, UNDECODABLE, CniError, shown
 from podwire.cni.versions import SUPPORTED, at_least
 from podwire.plan.operations import Address, Interface, Network
+from podwire.plan.record import Record
 
+NOTHING: Mapping[str, Json] = {}
 ROUTE_NUMBERS = ("mtu", "advmss", "priority", "table", "scope")
 
 
-class ResultInterface(Struct, frozen=True):
+class ResultInterface(Record):
     """A device; `sandbox` is CNI_NETNS to the letter, "" on the host."""
 
     name: str
     mac: str = ""
     sandbox: str = ""
     mtu: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Json] = NOTHING
 
 
-class ResultAddress(Struct, frozen=True):
+class ResultAddress(Record):
     """An address with its prefix; `interface` counts into the result's interfaces."""
 
     address: Interface
@@ -33,21 +33,21 @@ class ResultAddress(Struct, frozen=True):
     interface: int | None = None
 
 
-class ResultRoute(Struct, frozen=True):
+class ResultRoute(Record):
     """A route in the sandbox; `numbers` holds what 1.1.0 adds (mtu, advmss, priority, table, scope)."""
 
     destination: Network
     gateway: Address | None = None
-    numbers: dict[str, int] = field(default_factory=dict)
+    numbers: Mapping[str, int] = NOTHING
 
 
-class Result(Struct, frozen=True):
+class Result(Record):
     """Interfaces, addresses, routes and DNS of an attachment."""
 
-    interfaces: list[ResultInterface] = field(default_factory=list)
-    addresses: list[ResultAddress] = field(default_factory=list)
-    routes: list[ResultRoute] = field(default_factory=list)
-    dns: dict[str, Any] = field(default_factory=dict)
+    interfaces: Sequence[ResultInterface] = ()
+    addresses: Sequence[ResultAddress] = ()
+    routes: Sequence[ResultRoute] = ()
+    dns: Mapping[str, Json] = NOTHING
 
     def joined(self, other: Result) -> Result:
         """This result with `other` behind it (chaining: a previous result is extended, never dropped)."""
@@ -59,31 +59,31 @@ class Result(Struct, frozen=True):
         known = {(one.destination, one.gateway) for one in self.routes}
         fresh = [one for one in other.routes if (one.destination, one.gateway) not in known]
         return Result(
-            self.interfaces + other.interfaces,
-            self.addresses + moved,
-            self.routes + fresh,
+            [*self.interfaces, *other.interfaces],
+            [*self.addresses, *moved],
+            [*self.routes, *fresh],
             other.dns or self.dns,
         )
 
 
-def encode_result(result: Result, version: str) -> dict[str, Any]:
+def encode_result(result: Result, version: str) -> JsonObject:
     """`result` as the JSON object of `version`."""
     if not at_least(version, "0.3.0"):
         return _encode_oldest(result, version)
-    answer: dict[str, Any] = {"cniVersion": version}
+    answer: JsonObject = {"cniVersion": version}
     if result.interfaces:
         answer["interfaces"] = [_encode_interface(one, version) for one in result.interfaces]
     if result.addresses:
         answer["ips"] = [_encode_address(one, version) for one in result.addresses]
     if result.routes:
         answer["routes"] = [_encode_route(one, version) for one in result.routes]
-    answer["dns"] = result.dns
+    answer["dns"] = dict(result.dns)
     return answer
 
 
-def _encode_oldest(result: Result, version: str) -> dict[str, Any]:
+def _encode_oldest(result: Result, version: str) -> JsonObject:
     """0.1.0 and 0.2.0: the first address of each family, and no interfaces."""
-    answer: dict[str, Any] = {"cniVersion": version}
+    answer: JsonObject = {"cniVersion": version}
     for family, key in ((4, "ip4"), (6, "ip6")):
         for one in result.addresses:
             if one.address.version == family and key not in answer:
@@ -91,23 +91,23 @@ def _encode_oldest(result: Result, version: str) -> dict[str, Any]:
                 routes = [_encode_route(r, version) for r in result.routes if r.destination.version == family]
                 if routes:
                     answer[key]["routes"] = routes
-    answer["dns"] = result.dns
+    answer["dns"] = dict(result.dns)
     return answer
 
 
-def _encode_interface(one: ResultInterface, version: str) -> dict[str, Any]:
-    answer: dict[str, Any] = {"name": one.name}
+def _encode_interface(one: ResultInterface, version: str) -> JsonObject:
+    answer: JsonObject = {"name": one.name}
     if one.mac:
         answer["mac"] = one.mac
     if one.mtu and at_least(version, "1.1.0"):
         answer["mtu"] = one.mtu
     if one.sandbox:
         answer["sandbox"] = one.sandbox
-    return answer | (one.extra if at_least(version, "1.1.0") else {})
+    return answer | (dict(one.extra) if at_least(version, "1.1.0") else {})
 
 
-def _encode_address(one: ResultAddress, version: str) -> dict[str, Any]:
-    answer: dict[str, Any] = {} if at_least(version, "1.0.0") else {"version": str(one.address.version)}
+def _encode_address(one: ResultAddress, version: str) -> JsonObject:
+    answer: JsonObject = {} if at_least(version, "1.0.0") else {"version": str(one.address.version)}
     answer["address"] = str(one.address)
     if one.interface is not None:
         answer["interface"] = one.interface
@@ -116,14 +116,14 @@ def _encode_address(one: ResultAddress, version: str) -> dict[str, Any]:
     return answer
 
 
-def _encode_route(one: ResultRoute, version: str) -> dict[str, Any]:
-    answer: dict[str, Any] = {"dst": str(one.destination)}
+def _encode_route(one: ResultRoute, version: str) -> JsonObject:
+    answer: JsonObject = {"dst": str(one.destination)}
     if one.gateway:
         answer["gw"] = str(one.gateway)
-    return answer | (one.numbers if at_least(version, "1.1.0") else {})
+    return answer | (dict(one.numbers) if at_least(version, "1.1.0") else {})
 
 
-def parse_result(raw: Any, where: str = "prevResult") -> Result:
+def parse_result(raw: Json, where: str = "prevResult") -> Result:
     """A result of any version; raises CniError 6 for a wrong shape, 7 for a wrong value."""
     if not isinstance(raw, dict):
         raise CniError(UNDECODABLE, f"{where} is {shown(raw)}, not an object: pass on the result as it came")
@@ -148,14 +148,14 @@ def parse_result(raw: Any, where: str = "prevResult") -> Result:
     return Result(interfaces, addresses, routes, dns)
 
 
-def _objects(values: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+def _objects(values: JsonObject, key: str, where: str) -> list[JsonObject]:
     found = [] if values.get(key) is None else values[key]
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise CniError(UNDECODABLE, f"{where}.{key}={shown(found)} is not a list of objects")
     return [folded(one) for one in found]
 
 
-def _parse_interface(values: dict[str, Any], where: str) -> ResultInterface:
+def _parse_interface(values: JsonObject, where: str) -> ResultInterface:
     name, mac, sandbox = (values.get(key) or "" for key in ("name", "mac", "sandbox"))
     mtu = values.get("mtu")
     if not all(isinstance(one, str) for one in (name, mac, sandbox)) or not isinstance(mtu, int | None):
@@ -168,7 +168,7 @@ def _parse_interface(values: dict[str, Any], where: str) -> ResultInterface:
     return ResultInterface(name, mac, sandbox, mtu, extra)
 
 
-def _parse_address(values: dict[str, Any], where: str) -> ResultAddress:
+def _parse_address(values: JsonObject, where: str) -> ResultAddress:
     index = values.get("interface")
     if isinstance(index, bool) or not isinstance(index, int | None):
         raise CniError(UNDECODABLE, f"{where}.ips: interface={shown(index)} is not a number")
@@ -180,7 +180,7 @@ def _parse_address(values: dict[str, Any], where: str) -> ResultAddress:
     )
 
 
-def _parse_route(values: dict[str, Any], where: str) -> ResultRoute:
+def _parse_route(values: JsonObject, where: str) -> ResultRoute:
     gateway = values.get("gw")
     numbers = {
         key: value for key in ROUTE_NUMBERS if isinstance(value := values.get(key), int) and not isinstance(value, bool)
@@ -192,7 +192,7 @@ def _parse_route(values: dict[str, Any], where: str) -> ResultRoute:
     )
 
 
-def _prefixed(value: Any, where: str) -> str:
+def _prefixed(value: Json, where: str) -> str:
     """An address with `/prefix`, as Go's net.ParseCIDR takes it: no mask in dots, no zone, no bare address."""
     if not isinstance(value, str):
         raise CniError(UNDECODABLE, f"{where}={shown(value)} is not a string: write an address such as 10.244.1.5/24")
@@ -204,7 +204,7 @@ def _prefixed(value: Any, where: str) -> str:
     return value
 
 
-def parse_address(value: Any, where: str) -> Address:
+def parse_address(value: Json, where: str) -> Address:
     """An address without prefix; raises CniError naming `where`."""
     try:
         if not isinstance(value, str) or "%" in value:
@@ -215,7 +215,7 @@ def parse_address(value: Any, where: str) -> Address:
         raise CniError(code, f"{where}={shown(value)} is not an IP address: write it like 10.244.1.1") from None
 
 
-def parse_interface_address(value: Any, where: str) -> Interface:
+def parse_interface_address(value: Json, where: str) -> Interface:
     """An address with its prefix; raises CniError naming `where`."""
     try:
         return ip_interface(_prefixed(value, where))
@@ -225,7 +225,7 @@ def parse_interface_address(value: Any, where: str) -> Interface:
         ) from None
 
 
-def parse_network(value: Any, where: str) -> Network:
+def parse_network(value: Json, where: str) -> Network:
     """A range such as 10.244.0.0/16 (host bits are dropped, as Go does); raises CniError naming `where`."""
     try:
         return ip_network(_prefixed(value, where), strict=False)

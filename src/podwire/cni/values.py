@@ -5,22 +5,20 @@ The objects have lower-case keys (`document.folded`); `null` counts as absent ev
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any
 
-from podwire.cni.document import folded
+from podwire.cni.document import Json, JsonObject, folded
 from podwire.cni.errors import INVALID_CONFIGURATION, UNDECODABLE, CniError, shown
 from podwire.cni.result import ROUTE_NUMBERS, ResultRoute, parse_address, parse_network
 
-MAC = re.compile(r"[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}")
+HEXADECIMAL = "0123456789abcdef"
 
 
-def _wrong(key: str, value: Any, wanted: str) -> CniError:
+def _wrong(key: str, value: Json, wanted: str) -> CniError:
     return CniError(UNDECODABLE, f"{key}={shown(value)} is not {wanted}: correct the network configuration")
 
 
-def string(values: dict[str, Any], key: str) -> str:
+def string(values: JsonObject, key: str) -> str:
     """A string; "" where absent."""
     value = values.get(key.lower())
     if value is None:
@@ -30,7 +28,7 @@ def string(values: dict[str, Any], key: str) -> str:
     return value
 
 
-def boolean(values: dict[str, Any], key: str, *, default: bool = False) -> bool:
+def boolean(values: JsonObject, key: str, *, default: bool = False) -> bool:
     """true or false."""
     value = values.get(key.lower())
     if value is None:
@@ -40,7 +38,7 @@ def boolean(values: dict[str, Any], key: str, *, default: bool = False) -> bool:
     return value
 
 
-def integer(values: dict[str, Any], key: str) -> int:
+def integer(values: JsonObject, key: str) -> int:
     """A whole number; 0 where absent."""
     value = values.get(key.lower())
     if value is None:
@@ -50,7 +48,7 @@ def integer(values: dict[str, Any], key: str) -> int:
     return value
 
 
-def table(values: dict[str, Any], key: str, *, fold: bool = True) -> dict[str, Any]:
+def table(values: JsonObject, key: str, *, fold: bool = True) -> JsonObject:
     """An object, its keys folded; {} where absent."""
     value = values.get(key.lower())
     if value is None:
@@ -60,7 +58,7 @@ def table(values: dict[str, Any], key: str, *, fold: bool = True) -> dict[str, A
     return folded(value) if fold else value
 
 
-def strings(values: dict[str, Any], key: str) -> list[str]:
+def strings(values: JsonObject, key: str) -> list[str]:
     """A list of strings; [] where absent."""
     value = values.get(key.lower())
     if value is None:
@@ -70,7 +68,7 @@ def strings(values: dict[str, Any], key: str) -> list[str]:
     return value
 
 
-def listed(values: dict[str, Any], key: str) -> list[str]:
+def listed(values: JsonObject, key: str) -> list[str]:
     """A list of strings, or one string with commas; [] where absent."""
     value = values.get(key.lower())
     if isinstance(value, str):
@@ -78,7 +76,7 @@ def listed(values: dict[str, Any], key: str) -> list[str]:
     return strings(values, key)
 
 
-def objects(values: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def objects(values: JsonObject, key: str) -> list[JsonObject]:
     """A list of objects, folded; [] where absent."""
     value = values.get(key.lower())
     if value is None:
@@ -88,10 +86,10 @@ def objects(values: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return [folded(one) for one in value]
 
 
-def dns(values: dict[str, Any]) -> dict[str, Any]:
+def dns(values: JsonObject) -> JsonObject:
     """The `dns` object with the specification's keys alone, spelled as it spells them."""
     raw = table(values, "dns")
-    found: dict[str, Any] = {"nameservers": strings(raw, "nameservers")} if strings(raw, "nameservers") else {}
+    found: JsonObject = {"nameservers": strings(raw, "nameservers")} if strings(raw, "nameservers") else {}
     if domain := string(raw, "domain"):
         found["domain"] = domain
     for key in ("search", "options"):
@@ -100,7 +98,7 @@ def dns(values: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def mac(values: dict[str, Any], key: str) -> str:
+def mac(values: JsonObject, key: str) -> str:
     """A unicast MAC address in lower case with colons; "" where absent. Raises CniError 7 for a malformed one."""
     return checked_mac(string(values, key), key)
 
@@ -109,15 +107,16 @@ def checked_mac(value: str, key: str) -> str:
     """`value` as a unicast MAC address; "" stays ""."""
     if not value:
         return ""
-    if not MAC.fullmatch(value):
+    parts = value.replace("-", ":").lower().split(":")
+    if len(parts) != 6 or any(len(one) != 2 or one.strip(HEXADECIMAL) for one in parts):
         raise CniError(INVALID_CONFIGURATION, f"{key}={shown(value)} is not a MAC: write it like 02:00:00:00:00:01")
-    value = value.replace("-", ":").lower()
+    value = ":".join(parts)
     if int(value[:2], 16) & 1 or value == "00:00:00:00:00:00":
         raise CniError(INVALID_CONFIGURATION, f"{key}={value} is no unicast MAC: use one such as 02:00:00:00:00:01")
     return value
 
 
-def routes(value: Any) -> Iterator[ResultRoute]:
+def routes(value: Json) -> Iterator[ResultRoute]:
     """Routes of a configuration: `[{"dst": "0.0.0.0/0", "gw": "10.244.1.1"}]`."""
     for one in objects({"routes": value}, "routes"):
         gateway = string(one, "gw")

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
-from msgspec import Struct
-
 from podwire.plan.operations import Address, Network
+from podwire.plan.record import Record
 
 ALIAS_BYTES = 250
 MARK = "podwire"
 LAST = "last-lease"
 
 
-class Range(Struct, frozen=True, cache_hash=True):
+class Range(Record):
     """Addresses `first` to `last` (integers) of `subnet`, without its gateway."""
 
     subnet: Network
@@ -40,7 +39,7 @@ class Range(Struct, frozen=True, cache_hash=True):
         return self.last - self.first + 1 - (self.first <= int(self.gateway) <= self.last)
 
 
-class RangeSet(Struct, frozen=True, cache_hash=True):
+class RangeSet(Record):
     """Ranges of one family, of which an attachment gets one address."""
 
     ranges: tuple[Range, ...]

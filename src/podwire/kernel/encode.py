@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from podwire.kernel import netlink as nl
 from podwire.kernel import shaping
@@ -262,7 +261,7 @@ def _delete_forwarding(entry: op.DeleteForwarding, index_of: IndexOf, pod_netns:
     return _forwarding(RTM_DELNEIGH, 0, entry, index_of)
 
 
-ENCODERS: dict[type, Callable[[Any, IndexOf, int], bytes]] = {
+ENCODERS: dict[type, Callable[..., bytes]] = {
     op.AddVeth: _add_veth,
     op.AddBridge: _add_bridge,
     op.DeleteLink: _delete_link,

@@ -6,10 +6,8 @@ import ctypes
 import errno
 import struct
 import threading
-from typing import Any
 
-import msgspec
-
+from podwire.cni.document import JsonObject, parse
 from podwire.kernel import netlink as nl
 from podwire.kernel.netlink import Netlink, NetlinkError
 
@@ -57,10 +55,10 @@ class Nftables:
             raise NftablesError(lines[0].removeprefix("Error: ") if lines else "nftables refused, without a word")
         return out.decode(errors="replace")
 
-    def list(self, what: str) -> list[dict[str, Any]]:
+    def list(self, what: str) -> list[JsonObject]:
         """`nft -j list <what>`: its objects, without the line about the version. Raises NftablesError."""
         answer = self.run(f"list {what}")
-        objects: list[dict[str, Any]] = msgspec.json.decode(answer)["nftables"] if answer.strip() else []
+        objects: list[JsonObject] = parse(answer.encode(), "nft")["nftables"] if answer.strip() else []
         return [one for one in objects if "metainfo" not in one]
 
 

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 
-from msgspec import Struct
-
 from podwire.ipam.lease import is_address
 from podwire.kernel import read, sysctl
 from podwire.kernel.conntrack import forget_udp
@@ -21,6 +19,7 @@ from podwire.node.firewall import PORTS_TABLE as TABLE
 from podwire.node.hostpart import CREATED
 from podwire.node.ports import Target, change_text, changed_ports, elements, read_elements
 from podwire.plan.operations import Address, Network, alone
+from podwire.plan.record import Record
 from podwire.pod.identity import PREFIX, parse_alias
 from podwire.pod.ports import Claims, HostPort, parse_altnames
 
@@ -52,7 +51,7 @@ def claimed(link: Link) -> Claims:
     return parse_altnames(link.altnames)
 
 
-class Synced(Struct, frozen=True):
+class Synced(Record):
     """What was changed, as nft(8) commands, and the devices that have host ports."""
 
     changes: list[str]

@@ -11,7 +11,7 @@ from podwire.kernel.egress import is_egress
 from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.kernel.nftables import Nftables, NftablesError
 from podwire.kernel.paths import read_paths
-from podwire.node.firewall import ACCEPT_MARK, IDENTIFIER, TABLE_PREFIX
+from podwire.node.firewall import ACCEPT_MARK, TABLE_PREFIX, is_identifier
 from podwire.node.hostpart import CREATED, is_made
 from podwire.node.paths import VXLAN_DEVICE
 from podwire.plan.operations import DeleteRoute
@@ -50,7 +50,7 @@ def routes(socket: Netlink) -> list[DeleteRoute]:
 def rules(nftables: Nftables) -> list[dict[str, Any]]:
     """The accept rules in other people's chains."""
     chains = [one["chain"] for one in nftables.list("chains") if "chain" in one]
-    forward = [one for one in chains if one.get("hook") == "forward" and IDENTIFIER.fullmatch(one["name"])]
+    forward = [one for one in chains if one.get("hook") == "forward" and is_identifier(one["name"])]
     found = []
     for chain in forward:
         listing = nftables.list(f"chain {chain['family']} {chain['table']} {chain['name']}")

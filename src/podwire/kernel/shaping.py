@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from podwire.kernel import netlink as nl
 from podwire.kernel.netlink import Netlink
@@ -88,7 +87,7 @@ def _add_redirect(redirect: op.AddRedirect, index_of: IndexOf, pod_netns: int) -
     )
 
 
-ENCODERS: dict[type, Callable[[Any, IndexOf, int], bytes]] = {
+ENCODERS: dict[type, Callable[..., bytes]] = {
     op.AddIfb: _add_ifb,
     op.SetTokenBucket: _token_bucket,
     op.AddIngress: _add_ingress,

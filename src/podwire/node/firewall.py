@@ -5,15 +5,13 @@ Pure: nft(8) texts are made here and listings compared; `kernel/firewall.py` run
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from ipaddress import collapse_addresses, ip_network
-from typing import Any
 
-from msgspec import Struct
-
+from podwire.cni.document import JsonObject
 from podwire.plan.digest import blake2b
 from podwire.plan.operations import Network
+from podwire.plan.record import Record
 
 TABLE_PREFIX = "podwire-"
 PORTS_TABLE = TABLE_PREFIX + "ports"
@@ -21,14 +19,14 @@ PORTS_TABLE = TABLE_PREFIX + "ports"
 
 ACCEPT_MARK = "podwire "
 NAME_LETTERS = 60
-IDENTIFIER = re.compile(r"[A-Za-z_.][A-Za-z0-9/\\_.-]*")
-"""Names as nft's own grammar has them; it cannot speak of others."""
+FIRST_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_."
+LETTERS = FIRST_LETTERS + "0123456789/\\-"
 
 PROTOCOL = {4: "ip", 6: "ip6"}
 NEVER_MASQUERADED: dict[int, Network] = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
 
 
-class Masquerade(Struct, frozen=True, cache_hash=True):
+class Masquerade(Record):
     """Traffic from `pods` to anywhere outside `inside` leaves with the node's own address."""
 
     table: str
@@ -36,7 +34,7 @@ class Masquerade(Struct, frozen=True, cache_hash=True):
     inside: tuple[Network, ...]
 
 
-class Chain(Struct, frozen=True):
+class Chain(Record):
     """A base chain of somebody else that drops forwarded packets by default."""
 
     family: str
@@ -46,6 +44,11 @@ class Chain(Struct, frozen=True):
     @property
     def place(self) -> str:
         return f"{self.family} {self.table} {self.name}"
+
+
+def is_identifier(name: str) -> bool:
+    """Is it a name as nft's own grammar has them? It cannot speak of others."""
+    return bool(name) and name[0] in FIRST_LETTERS and not name.strip(LETTERS)
 
 
 def short_name(network: str) -> str:
@@ -112,7 +115,7 @@ def masquerade_text(wanted: Masquerade) -> str:
     )
 
 
-def is_in_place(wanted: Masquerade, listing: Sequence[dict[str, Any]]) -> bool:
+def is_in_place(wanted: Masquerade, listing: Sequence[JsonObject]) -> bool:
     """Does the listing of the table (`nft -j list table`) hold its chain and exactly its rules?"""
     chains = [one["chain"] for one in listing if "chain" in one]
     rules = [one["rule"].get("comment", "") for one in listing if "rule" in one]
@@ -120,14 +123,14 @@ def is_in_place(wanted: Masquerade, listing: Sequence[dict[str, Any]]) -> bool:
     return hooked and rules == [rule.rsplit('"', 2)[1] for rule in masquerade_rules(wanted)]
 
 
-def dropping_chains(chains: Sequence[dict[str, Any]]) -> list[Chain]:
+def dropping_chains(chains: Sequence[JsonObject]) -> list[Chain]:
     """Foreign base chains on the forward hook whose policy is drop, as Docker's is (`nft -j list chains`)."""
     found = []
     for one in chains:
         chain = one.get("chain", {})
         foreign = not str(chain.get("table", "")).startswith(TABLE_PREFIX)
         drops = chain.get("hook") == "forward" and chain.get("policy") == "drop"
-        plain = all(IDENTIFIER.fullmatch(str(chain.get(key, ""))) for key in ("table", "name"))
+        plain = all(is_identifier(str(chain.get(key, ""))) for key in ("table", "name"))
         if foreign and drops and plain and chain.get("family") in ("ip", "ip6", "inet"):
             found.append(Chain(chain["family"], chain["table"], chain["name"]))
     return found
@@ -155,6 +158,6 @@ def accept_rules(chain: Chain, network: str, ranges: Iterable[Network]) -> list[
     return rules
 
 
-def count_accepted(network: str, listing: Sequence[dict[str, Any]]) -> int:
+def count_accepted(network: str, listing: Sequence[JsonObject]) -> int:
     """How many of a network's accept rules a chain's listing holds."""
     return sum(one["rule"].get("comment") == accept_tag(network) for one in listing if "rule" in one)

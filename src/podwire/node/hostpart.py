@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from msgspec import Struct
-
 from podwire.cni.config import Configuration
 from podwire.plan import operations as op
 from podwire.plan.digest import blake2b
 from podwire.plan.operations import Interface, Operation
+from podwire.plan.record import Record
 from podwire.pod.wiring import PodAddress
 
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 CREATED = "podwire made"
 
 
-class HostPart(Struct, frozen=True):
+class HostPart(Record):
     """The desired part of a host: `device` up, carrying `gateways`; `families` forwarded."""
 
     device: str
@@ -26,7 +25,7 @@ class HostPart(Struct, frozen=True):
     promiscuous: bool = False
 
 
-class ActualPart(Struct, frozen=True):
+class ActualPart(Record):
     """What the host has of it; `exists` and `up` are the device's.
 
     `unmarked`: we made the device (its MAC tells), but died before its alias said so.

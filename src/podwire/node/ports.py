@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from msgspec import Struct
-
 from podwire.node.firewall import PORTS_TABLE as TABLE
 from podwire.plan.digest import blake2b
 from podwire.plan.operations import Address, Network
+from podwire.plan.record import Record
 from podwire.pod.ports import HostPort
 
 NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
@@ -65,7 +64,7 @@ Elements = dict[str, dict[str, str]]
 """For each map (or set) its elements: key to value (or to "")."""
 
 
-class Target(Struct, frozen=True):
+class Target(Record):
     """A host port and where it leads; `near` is who needs the answer masqueraded to reach the pod by it."""
 
     port: HostPort

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
-from msgspec import Struct
-
+from podwire.plan.record import Record
 from podwire.plan.shaping import Shaping
 
 Address = IPv4Address | IPv6Address
@@ -33,7 +32,7 @@ def alone(address: Address) -> Network:
     return (IPv4Network if address.version == 4 else IPv6Network)(int(address))
 
 
-class AddVeth(Struct, frozen=True, gc=False):
+class AddVeth(Record):
     """Create a veth with each end in its own namespace (`IFLA_NET_NS_FD` in `VETH_INFO_PEER`)."""
 
     name: str
@@ -50,7 +49,7 @@ class AddVeth(Struct, frozen=True, gc=False):
         return ["ip", "link", "add", self.name, "address", self.mac, *mtu, *master, "type", "veth", *peer]
 
 
-class AddBridge(Struct, frozen=True, gc=False):
+class AddBridge(Record):
     """Create a bridge with a fixed MAC (without one, it changes as ports come and go)."""
 
     name: str
@@ -62,7 +61,7 @@ class AddBridge(Struct, frozen=True, gc=False):
         return ["ip", "link", "add", self.name, "address", self.mac, *mtu, "type", "bridge"]
 
 
-class AddVxlan(Struct, frozen=True, gc=False):
+class AddVxlan(Record):
     """Create a VXLAN device without learning: its forwarding entries are all written by us (RFC 7348)."""
 
     name: str
@@ -81,7 +80,7 @@ class AddVxlan(Struct, frozen=True, gc=False):
         ]
 
 
-class DeleteLink(Struct, frozen=True, gc=False):
+class DeleteLink(Record):
     """Delete a device, and with it its peer, names, addresses, routes and neighbours."""
 
     device: str
@@ -90,7 +89,7 @@ class DeleteLink(Struct, frozen=True, gc=False):
         return ["ip", "link", "delete", self.device]
 
 
-class SetAlias(Struct, frozen=True, gc=False):
+class SetAlias(Record):
     """Write who owns a device into it (`IFLA_IFALIAS`, 255 bytes).
 
     With `quiet6` the device also gets no link-local address (`IFLA_INET6_ADDR_GEN_MODE` none).
@@ -105,7 +104,7 @@ class SetAlias(Struct, frozen=True, gc=False):
         return ["ip", "link", "set", self.device, "alias", self.alias, *quiet]
 
 
-class AddAltname(Struct, frozen=True, gc=False):
+class AddAltname(Record):
     """Give a device one more name (`IFLA_PROP_LIST`/`IFLA_ALT_IFNAME`): the lease of an address."""
 
     device: str
@@ -115,7 +114,7 @@ class AddAltname(Struct, frozen=True, gc=False):
         return ["ip", "link", "property", "add", "dev", self.device, "altname", self.altname]
 
 
-class SetUp(Struct, frozen=True, gc=False):
+class SetUp(Record):
     """Raise a device (`IFF_UP`)."""
 
     device: str
@@ -124,7 +123,7 @@ class SetUp(Struct, frozen=True, gc=False):
         return ["ip", "link", "set", self.device, "up"]
 
 
-class SetMac(Struct, frozen=True, gc=False):
+class SetMac(Record):
     """Change a device's MAC (`IFLA_ADDRESS`)."""
 
     device: str
@@ -134,7 +133,7 @@ class SetMac(Struct, frozen=True, gc=False):
         return ["ip", "link", "set", self.device, "address", self.mac]
 
 
-class SetPromiscuous(Struct, frozen=True, gc=False):
+class SetPromiscuous(Record):
     """Switch a device's promiscuous mode on (`IFF_PROMISC`)."""
 
     device: str
@@ -143,7 +142,7 @@ class SetPromiscuous(Struct, frozen=True, gc=False):
         return ["ip", "link", "set", self.device, "promisc", "on"]
 
 
-class SetHairpin(Struct, frozen=True, gc=False):
+class SetHairpin(Record):
     """Let a bridge port send a frame back where it came from (`IFLA_BRPORT_MODE`)."""
 
     device: str
@@ -152,7 +151,7 @@ class SetHairpin(Struct, frozen=True, gc=False):
         return ["ip", "link", "set", self.device, "type", "bridge_slave", "hairpin", "on"]
 
 
-class AddAddress(Struct, frozen=True, gc=False):
+class AddAddress(Record):
     """Add an address; IPv6 without duplicate address detection (`IFA_F_NODAD`): the lease is the proof."""
 
     device: str
@@ -163,7 +162,7 @@ class AddAddress(Struct, frozen=True, gc=False):
         return ["ip", "address", "add", str(self.address), "dev", self.device, *nodad]
 
 
-class AddRoute(Struct, frozen=True, gc=False):
+class AddRoute(Record):
     """Add a route; with `may_exist`, one that is there already is left as it is (the first one wins)."""
 
     device: str
@@ -209,7 +208,7 @@ class AddRoute(Struct, frozen=True, gc=False):
         return ["ip", *family, *words]
 
 
-class AddNeighbour(Struct, frozen=True, gc=False):
+class AddNeighbour(Record):
     """Add a permanent neighbour entry (`NUD_PERMANENT`): neither ARP nor ND is ever needed for it."""
 
     device: str
@@ -223,7 +222,7 @@ class AddNeighbour(Struct, frozen=True, gc=False):
         ]
 
 
-class DeleteRoute(Struct, frozen=True, gc=False):
+class DeleteRoute(Record):
     """Delete a route of the main table by its destination and device."""
 
     device: str
@@ -236,7 +235,7 @@ class DeleteRoute(Struct, frozen=True, gc=False):
         return ["ip", *family, *words]
 
 
-class DeleteNeighbour(Struct, frozen=True, gc=False):
+class DeleteNeighbour(Record):
     """Delete a neighbour entry."""
 
     device: str
@@ -246,7 +245,7 @@ class DeleteNeighbour(Struct, frozen=True, gc=False):
         return ["ip", "neighbour", "delete", str(self.address), "dev", self.device]
 
 
-class AddForwarding(Struct, frozen=True, gc=False):
+class AddForwarding(Record):
     """Tell a VXLAN device behind which node a MAC lives (`NTF_SELF`, `NDA_DST`)."""
 
     device: str
@@ -257,7 +256,7 @@ class AddForwarding(Struct, frozen=True, gc=False):
         return ["bridge", "fdb", "replace", self.mac, "dev", self.device, "dst", str(self.node), "self", "permanent"]
 
 
-class DeleteForwarding(Struct, frozen=True, gc=False):
+class DeleteForwarding(Record):
     """Delete a VXLAN device's forwarding entry."""
 
     device: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from podwire.plan.record import Record
 
 PRIORITY = 1
 """Of the redirecting filter, the only one on its device."""
 
 
-class AddIfb(Struct, frozen=True, gc=False):
+class AddIfb(Record):
     """Create an intermediate functional block: what is led through it can be shaped as if it were being sent."""
 
     name: str
@@ -19,7 +19,7 @@ class AddIfb(Struct, frozen=True, gc=False):
                 "type", "ifb"]  # fmt: skip
 
 
-class SetTokenBucket(Struct, frozen=True, gc=False):
+class SetTokenBucket(Record):
     """Limit what a device sends (tc-tbf(8)): bytes a second, and bytes for the burst and for the queue."""
 
     device: str
@@ -34,7 +34,7 @@ class SetTokenBucket(Struct, frozen=True, gc=False):
         ]
 
 
-class AddIngress(Struct, frozen=True, gc=False):
+class AddIngress(Record):
     """Give a device the hook at which filters see what it receives."""
 
     device: str
@@ -43,7 +43,7 @@ class AddIngress(Struct, frozen=True, gc=False):
         return ["tc", "qdisc", "add", "dev", self.device, "handle", "ffff:", "ingress"]
 
 
-class AddRedirect(Struct, frozen=True, gc=False):
+class AddRedirect(Record):
     """Lead everything that a device receives through another one (tc-u32(8), tc-mirred(8))."""
 
     device: str

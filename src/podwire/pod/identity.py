@@ -6,15 +6,9 @@ without a state file, and nobody can make a second one.
 
 from __future__ import annotations
 
-import re
-from base64 import b32hexencode
-from functools import lru_cache
-
-from msgspec import Struct
-from msgspec.structs import force_setattr
-
 from podwire.plan.digest import blake2b
 from podwire.plan.operations import Address
+from podwire.plan.record import Record
 
 PREFIX = "pw"
 EGRESS_PREFIX = "pi"
@@ -24,10 +18,14 @@ ALIAS_BYTES = 255
 FIELD_BYTES = 100
 NETWORK_LETTERS = 4
 ATTACHMENT_LETTERS = 9
-POD = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+BASE32 = "0123456789abcdefghijklmnopqrstuv"
+"""Five bits a letter, in an order that sorts as the bits do (RFC 4648, base32hex)."""
+
+NAME_ENDS = "abcdefghijklmnopqrstuvwxyz0123456789"
+NAME_LETTERS = NAME_ENDS + ".-"
 
 
-class Attachment(Struct, frozen=True):
+class Attachment(Record):
     """What identifies an attachment (section 2: Operations), and the pod's `namespace/name` for people.
 
     `device` is the host's device: `pw`, 20 bits of the network's name, 45 bits of the whole identity.
@@ -41,13 +39,12 @@ class Attachment(Struct, frozen=True):
     device: str = ""
     host_mac: str = ""
 
-    def __post_init__(self) -> None:
-        whole = f"{self.network}\0{self.container_id}\0{self.ifname}"
-        device = network_prefix(self.network) + _letters(whole, ATTACHMENT_LETTERS)
+    def __init__(self, network: str, container_id: str, ifname: str, pod: str = "") -> None:
+        whole = f"{network}\0{container_id}\0{ifname}"
+        device = network_prefix(network) + _letters(whole, ATTACHMENT_LETTERS)
         raw = bytearray(blake2b(device.encode(), digest_size=6).digest())
         raw[0] = raw[0] & 0xFC | 0x02
-        force_setattr(self, "device", device)
-        force_setattr(self, "host_mac", raw.hex(":"))
+        super().__init__(network, container_id, ifname, pod, device, raw.hex(":"))
 
     def alias(self, since: str) -> str:
         """`podwire <network> <container ID> <ifname> <since> [<namespace>/<pod>]`, at most 255 bytes.
@@ -56,12 +53,11 @@ class Attachment(Struct, frozen=True):
         the pod's name is cut.
         """
         fields = [ALIAS_MARK, _short(self.network), _short(self.container_id), self.ifname, since]
-        if POD.fullmatch(self.pod):
+        if _is_pod(self.pod):
             fields.append(self.pod)
         return " ".join(fields)[:ALIAS_BYTES]
 
 
-@lru_cache(maxsize=64)
 def network_prefix(network: str) -> str:
     """What the devices of all attachments of a network begin with: GC knows them by it even without alias."""
     return PREFIX + _letters(network, NETWORK_LETTERS)
@@ -77,7 +73,7 @@ def device_of_egress(name: str) -> str:
     return PREFIX + name[len(EGRESS_PREFIX) :]
 
 
-class Owner(Struct, frozen=True):
+class Owner(Record):
     """What an alias tells: the identity (long names as hashes), since when, and the pod if it has one."""
 
     network: str
@@ -112,9 +108,20 @@ def pod_mac(address: Address | None, device: str) -> str:
 
 
 def _letters(text: str, count: int) -> str:
-    """`count` letters of five bits each (base32hex, which sorts as its bytes do)."""
+    """A digest as `count` letters, at most 16 (its first bits, five a letter)."""
     digest = blake2b(text.encode(errors="surrogateescape"), digest_size=10).digest()
-    return b32hexencode(digest)[:count].decode().lower()
+    bits = int.from_bytes(digest, "big")
+    return "".join([BASE32[bits >> shift & 31] for shift in range(75, 75 - 5 * count, -5)])
+
+
+def _is_pod(text: str) -> bool:
+    """`namespace/name`, both as Kubernetes allows them (RFC 1123)?"""
+    namespace, _, name = text.partition("/")
+    return _is_name(namespace) and _is_name(name)
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and not text.strip(NAME_LETTERS) and text[0] in NAME_ENDS and text[-1] in NAME_ENDS
 
 
 def _short(text: str) -> str:

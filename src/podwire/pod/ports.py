@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from msgspec import Struct
-
 from podwire.cni.capabilities import PROTOCOLS, PortMapping
 from podwire.cni.errors import INVALID_CONFIGURATION, CniError
 from podwire.plan.operations import Address
+from podwire.plan.record import Record
 
 ANY: dict[int, Address] = {4: IPv4Address(0), 6: IPv6Address(0)}
 
 
-class HostPort(Struct, frozen=True, cache_hash=True):
+class HostPort(Record):
     """A port of the host; the unspecified address (0.0.0.0, ::) is every address of its family."""
 
     protocol: str

@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_network
 
-from msgspec import Struct
-
 from podwire.cni.config import Configuration
 from podwire.cni.result import Result, ResultAddress, ResultInterface, ResultRoute
 from podwire.plan import operations as op
 from podwire.plan.operations import Address, Interface, Network, Operation
+from podwire.plan.record import Record
 from podwire.pod.identity import Attachment
 
 ANYWHERE: dict[int, Network] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 LOOPBACK = "lo"
 
 
-class PodAddress(Struct, frozen=True):
+class PodAddress(Record):
     """An address of a pod: `interface` as the range gives it (10.244.1.5/24), and the gateway of its family."""
 
     interface: Interface
     gateway: Address | None
 
 
-class Wiring(Struct, frozen=True):
+class Wiring(Record):
     """One attachment with all that was decided about it."""
 
     attachment: Attachment

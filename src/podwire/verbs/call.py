@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from podwire.cni.config import Configuration
 from podwire.cni.errors import INVALID_ENVIRONMENT, INVALID_NAMESPACE, UNKNOWN_CONTAINER, CniError, shown
 from podwire.cni.request import Request
 from podwire.kernel import namespace
 from podwire.kernel.host import Host
+from podwire.plan.record import Record
 from podwire.pod.identity import Attachment
 from podwire.verbs.network import Network, Networks
 
 
-class Call(Struct, frozen=True):
+class Call(Record):
     """One call: its environment, its configuration, its standard input as it came, the pod's namespace.
 
     `netns` is an open descriptor of CNI_NETNS, -1 where the runtime named none or it could not be opened.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-from podwire.cni.document import folded, parse
+from podwire.cni.document import Json, folded, parse
 from podwire.cni.errors import DELEGATE_FAILED, INVALID_ENVIRONMENT, CniError, one_line, shown
 from podwire.cni.result import Result, parse_result
 from podwire.verbs.call import Call
@@ -59,7 +58,7 @@ def run(call: Call, verb: str) -> bytes:
         return answer
 
 
-def memory(name: str, content: bytes = b"") -> Any:
+def memory(name: str, content: bytes = b"") -> Json:
     """A file in memory (memfd_create(2)), rewound to its start."""
     file = open(os.memfd_create(f"podwire-{name}"), "r+b", buffering=0)  # noqa: SIM115
     file.write(content)
@@ -67,7 +66,7 @@ def memory(name: str, content: bytes = b"") -> Any:
     return file
 
 
-def _content(file: Any) -> bytes:
+def _content(file: Json) -> bytes:
     file.seek(0)
     content: bytes = file.read()
     return content

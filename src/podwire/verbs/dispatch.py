@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
-
-from msgspec import Struct
 
 from podwire.cni import document
 from podwire.cni.config import parse_configuration, parse_identity, version_of
+from podwire.cni.document import JsonObject
 from podwire.cni.errors import INCOMPATIBLE_VERSION, KERNEL_REFUSED, CniError
 from podwire.cni.request import Request, parse_request
 from podwire.cni.result import encode_result
 from podwire.cni.versions import NEWEST, SUPPORTED, knows_verb
 from podwire.kernel.host import Host
+from podwire.plan.record import Record
 from podwire.pod.identity import Attachment
 from podwire.verbs import add, check, collect, delegate, delete, loopback
 from podwire.verbs.call import Call
@@ -28,7 +27,7 @@ ABOUT = (
 )
 
 
-class Answer(Struct, frozen=True):
+class Answer(Record):
     """What the plug-in prints and exits with; `to_stderr` for the about text alone."""
 
     status: int
@@ -53,7 +52,7 @@ def serve(environment: Mapping[str, str], stdin: bytes, netns: int, host: Host, 
         return refusal(CniError(KERNEL_REFUSED, words), stdin)
 
 
-def versions(stdin: bytes) -> dict[str, Any]:
+def versions(stdin: bytes) -> JsonObject:
     """The answer to VERSION; rubbish on standard input is no error."""
     asked = version_of(stdin) if stdin.strip() else NEWEST
     return {"cniVersion": asked, "supportedVersions": list(SUPPORTED)}
@@ -61,7 +60,7 @@ def versions(stdin: bytes) -> dict[str, Any]:
 
 def refusal(refused: CniError, stdin: bytes) -> Answer:
     """An error as section 5 wants it."""
-    body: dict[str, Any] = {
+    body: JsonObject = {
         "cniVersion": version_of(stdin),
         "code": refused.code,
         "msg": refused.message,

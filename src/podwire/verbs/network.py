@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
-
 from podwire.cni.config import Configuration
 from podwire.kernel.host import Host
 from podwire.kernel.read import Link
 from podwire.node.firewall import Masquerade, masquerade
 from podwire.node.hostpart import HostPart, desired_part
 from podwire.plan.operations import Network as AddressRange
+from podwire.plan.record import Record
 from podwire.pod.wiring import PodAddress
 
 
-class Network(Struct, frozen=True):
+class Network(Record):
     """A configuration and what it means for the host; the same for every pod whose addresses podwire leases.
 
     `passing` are the ranges whose packets no firewall of the host may drop; empty where podwire is no gateway.

@@ -1,0 +1,60 @@
+"""Values with named fields. Their classes are made without running generated code, so that a process for one call is
+not kept waiting for them: `dataclasses` and msgspec would each be a fifth of its time (ADR 8).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import dataclass_transform
+else:
+
+    def dataclass_transform(**_: bool) -> object:
+        """What only type checkers need; `typing` itself takes longer to load than all of podwire."""
+        return lambda made: made
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=False)
+class Record:
+    """An immutable value: annotations are its fields, in order, inherited ones first; an assigned one has a default.
+
+    Equal to another of its class with equal fields. Defaults are shared by all, so they are immutable as well.
+    """
+
+    __slots__ = ("__dict__", "_hash")
+
+    __match_args__: tuple[str, ...] = ()
+    _defaults: dict[str, object] = {}
+    if TYPE_CHECKING:
+        _hash: int
+
+    def __init_subclass__(cls) -> None:
+        own = cls.__dict__.get("__annotations__", ())  # noqa: RUF063  `inspect` is what this module avoids
+        cls.__match_args__ = (*cls.__match_args__, *own)  # type: ignore[misc]  # mypy wants it literal
+        cls._defaults = cls._defaults | {name: cls.__dict__[name] for name in own if name in cls.__dict__}
+
+    def __init__(self, *values: object, **named: object) -> None:
+        state = self.__dict__
+        state.update(self._defaults)
+        state.update(zip(self.__match_args__, values))  # noqa: B905  the length is looked at below
+        state.update(named)
+        if len(state) != len(self.__match_args__) or len(values) > len(state):
+            raise TypeError(f"{type(self).__name__} has the fields {self.__match_args__}, not {(*values, *named)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be set")
+
+    def __eq__(self, other: object) -> bool:
+        return self.__class__ is other.__class__ and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            found = hash(tuple(map(self.__dict__.__getitem__, self.__match_args__)))
+            object.__setattr__(self, "_hash", found)
+            return found
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self.__match_args__)
+        return f"{type(self).__name__}({values})"
