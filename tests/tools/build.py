@@ -76,6 +76,7 @@ class Module:
 _PLUGINS = "github.com/containernetworking/plugins"
 _CONTAINERD = "github.com/containerd/containerd/v2"
 _CRICTL = "sigs.k8s.io/cri-tools"
+_HELM = "helm.sh/helm/v4"
 _KUBERNETES = "k8s.io/component-base/version"
 
 ALL = (
@@ -109,6 +110,12 @@ ALL = (
         ),
         version_variable=f"{_CONTAINERD}/version.Version",
         version_of=_CONTAINERD,
+    ),
+    Module(
+        "helm",
+        (f"{_HELM}/cmd/helm",),
+        version_variable=f"{_HELM}/internal/version.version",
+        version_of=_HELM,
     ),
     Module(
         "kubernetes",

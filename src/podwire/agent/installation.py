@@ -17,7 +17,8 @@ from podwire.cni.config import parse_configuration
 from podwire.cni.errors import CniError
 from podwire.cni.versions import SUPPORTED
 
-NAMES = ("podwire", "bash-cni", "loopback")
+LOOPBACK = "loopback"
+NAMES = ("podwire", "bash-cni", LOOPBACK)
 CONFIGURATION = "10-podwire.conflist"
 SHIM = Path(__file__).parent.parent / "native" / "podwire"
 MARK = b"PODWIRE-ONESHOT-ARGV-v1\n"
@@ -25,6 +26,9 @@ STAMP_BYTES = 1024
 DEFAULT_CLUSTER = "10.244.0.0/16"
 OLDEST_READERS = "1.0.0"
 """podman 4 and containerd 1.6 refuse results of 1.1.0; newer readers take the newest of `cniVersions`."""
+
+
+_CHOOSE = "choose other folders with --bin-dir and --conf-dir"
 
 
 class InstallationError(Exception):
@@ -86,30 +90,60 @@ def install(bin_dir: Path, conf_dir: Path, text: bytes) -> list[str]:
     A file is written beside, flushed and renamed: a runtime finds the old one or the new one, and a plug-in
     that is running just now is not disturbed ("text file busy").
     """
-    if not SHIM.is_file():
-        raise InstallationError(f"{SHIM} is missing: build it with `make build`")
-    binary = stamped(SHIM.read_bytes(), oneshot_argv())
+    binary = stamped(_shim(), oneshot_argv())
     done = []
     try:
         for folder in (bin_dir, conf_dir):
             folder.mkdir(parents=True, exist_ok=True)
-        write_whole(bin_dir / NAMES[0], binary, 0o755)
-        for name in NAMES[1:]:
-            beside = bin_dir / f".{name}.{os.getpid()}"
-            beside.unlink(missing_ok=True)
-            beside.hardlink_to(bin_dir / NAMES[0])
-            beside.replace(bin_dir / name)
-        done.append(f"{bin_dir}: {', '.join(NAMES)}")
-        others = sorted(one.name for one in conf_dir.iterdir() if one.suffix in (".conf", ".conflist", ".json"))
+        done.append(_put(bin_dir, binary, NAMES))
+        others = _others_before(conf_dir)
         write_whole(conf_dir / CONFIGURATION, text, 0o644)
         done.append(f"{conf_dir / CONFIGURATION}: written")
     except OSError as refused:
-        raise InstallationError(
-            f"{refused.filename}: {refused.strerror}: choose other folders with --bin-dir and --conf-dir"
-        ) from None
-    if before := [name for name in others if name < CONFIGURATION]:
-        done.append(f"warning: {', '.join(before)} sorts before {CONFIGURATION}, so runtimes will use that instead")
-    return done
+        raise InstallationError(f"{refused.filename}: {refused.strerror}: {_CHOOSE}") from None
+    return done + others
+
+
+def install_for_pod(bin_dir: Path, conf_dir: Path) -> list[str]:
+    """Put the plug-in in place for an agent that runs in a pod; what was done, a line each. Raises InstallationError.
+
+    It gets no one-shot command: the Python of a container is not there on the node. Without the agent an ADD is then
+    refused with code 11, "try again later", and a DEL is done by the plug-in itself. The configuration is the agent's
+    to write. A `loopback` of somebody else is as good as ours, and stays.
+    """
+    binary = _shim()
+    try:
+        bin_dir.mkdir(parents=True, exist_ok=True)
+        loopback = bin_dir / LOOPBACK
+        names = [NAMES[0]] if loopback.exists() and not _holds_mark(loopback) else [NAMES[0], LOOPBACK]
+        return [_put(bin_dir, binary, names), *_others_before(conf_dir)]
+    except OSError as refused:
+        raise InstallationError(f"{refused.filename}: {refused.strerror}: {_CHOOSE}") from None
+
+
+def _shim() -> bytes:
+    if not SHIM.is_file():
+        raise InstallationError(f"{SHIM} is missing: build it with `make build`")
+    return SHIM.read_bytes()
+
+
+def _put(bin_dir: Path, binary: bytes, names: Sequence[str]) -> str:
+    """The plug-in under its names, which are links to one file."""
+    write_whole(bin_dir / names[0], binary, 0o755)
+    for name in names[1:]:
+        beside = bin_dir / f".{name}.{os.getpid()}"
+        beside.unlink(missing_ok=True)
+        beside.hardlink_to(bin_dir / names[0])
+        beside.replace(bin_dir / name)
+    return f"{bin_dir}: {', '.join(names)}"
+
+
+def _others_before(conf_dir: Path) -> list[str]:
+    """A warning, if a runtime will use another configuration instead of ours."""
+    there = sorted(conf_dir.iterdir()) if conf_dir.is_dir() else []
+    before = [one.name for one in there if one.suffix in (".conf", ".conflist", ".json") and one.name < CONFIGURATION]
+    words = f"warning: {', '.join(before)} sorts before {CONFIGURATION}, so runtimes will use that instead"
+    return [words] if before else []
 
 
 def write_whole(path: Path, content: bytes, mode: int) -> None:

@@ -10,6 +10,8 @@ from podwire.cli.errors import UserError
 BIN_DIR = Path("/opt/cni/bin")
 CONF_DIR = Path("/etc/cni/net.d")
 SOCKET = Path("/run/podwire/agent.sock")
+DEFAULTS: dict[str, str | None] = {"name": "podwire", "mode": "routed", "subnet": "10.244.0.0/24", "network": None}
+"""Of the options that say what is in the configuration."""
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:
@@ -29,22 +31,27 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     add_folder_options(parser)
-    parser.add_argument("--name", default="podwire", help="the network's name (default: %(default)s)")
+    parser.add_argument(
+        "--kubernetes",
+        action="store_true",
+        help="for an agent that runs in a pod: the plug-in alone, since that agent writes the configuration",
+    )
+    parser.add_argument("--name", default=DEFAULTS["name"], help="the network's name (default: %(default)s)")
     parser.add_argument(
         "--mode",
         choices=("routed", "bridge"),
-        default="routed",
+        default=DEFAULTS["mode"],
         help="a route for every pod, or a bridge for all (default: %(default)s)",
     )
     parser.add_argument(
         "--subnet",
-        default="10.244.0.0/24",
+        default=DEFAULTS["subnet"],
         metavar="RANGE[,RANGE]",
         help="this node's pod addresses (default: %(default)s)",
     )
     parser.add_argument(
         "--network",
-        default=None,
+        default=DEFAULTS["network"],
         metavar="RANGE[,RANGE]",
         help="the cluster's pod addresses, never masqueraded (default: 10.244.0.0/16 if it holds the subnet)",
     )
@@ -54,9 +61,16 @@ def run(options: argparse.Namespace) -> int:
     """Install; the exit status."""
     from podwire.agent import installation
 
+    given = [name for name, default in DEFAULTS.items() if getattr(options, name) != default]
+    if options.kubernetes and given:
+        raise UserError(f"--{given[0]} has no meaning with --kubernetes: it belongs into the agent's file")
     try:
-        text = installation.configuration(options.name, options.mode, options.subnet, options.network)
-        for line in installation.install(options.bin_dir, options.conf_dir, text):
+        if options.kubernetes:
+            done = installation.install_for_pod(options.bin_dir, options.conf_dir)
+        else:
+            text = installation.configuration(options.name, options.mode, options.subnet, options.network)
+            done = installation.install(options.bin_dir, options.conf_dir, text)
+        for line in done:
             print(line)
     except installation.InstallationError as wrong:
         raise UserError(str(wrong)) from None

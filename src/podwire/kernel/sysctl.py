@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 
-ROOT = "/proc/sys"
+ROOT = os.environ.get("PODWIRE_PROC_SYS") or "/proc/sys"
+"""In a container /proc/sys is read-only, and nothing may be mounted into /proc: the node's is then mounted elsewhere.
+
+It is one tree wherever it is mounted: below `net`, it shows each thread the network namespace that the thread is in.
+"""
+
 VALUE_BYTES = 4096
 
 

@@ -7,7 +7,9 @@ as they are configured; the build itself needs no network, and nothing of that c
 from __future__ import annotations
 
 import hashlib
+import inspect
 import platform
+import re
 import shutil
 import sys
 import tarfile
@@ -18,7 +20,7 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import podwire
-from podwire.lab import images, packages, programs
+from podwire.lab import images, packages
 from podwire.lab.command import CommandError, run
 from podwire.lab.programs import NotInstalledError
 
@@ -28,11 +30,13 @@ CONTAINERFILE = "deploy/Containerfile"
 INPUTS = ("src", "shim", "hatch_build.py", "pyproject.toml", "LICENSE", CONTAINERFILE)
 """What decides about the image. The README is in the package's metadata alone: changing it makes no new image."""
 
+EXTRAS = ("kubernetes", "metrics")
 DEBIAN = ("python3", "libnftables1", "dash", "coreutils", "base-files")
 """What the agent runs on; the shell is for the build and for whoever looks inside."""
 
-SHARED = "/usr/share"
-UNUSED = (f"{SHARED}/doc", f"{SHARED}/man", f"{SHARED}/locale", f"{SHARED}/i18n", "/var/lib/apt", "/var/cache", "/etc/apt")
+UNUSED = re.compile(
+    r"\./(usr/share/(doc|man|locale|i18n|bash-completion|perl)|usr/lib/[^/]+/gconv|var/(lib/(apt|dpkg)|cache|log)|etc/apt)/"
+)
 KEPT = 3
 """Builds that are kept: another command may be importing one just now."""
 
@@ -47,7 +51,7 @@ def archive() -> Path:
         _copy_inputs(here / "context")
         base = _kept("base.tar", _base_key(), _make_base)
         wheels = _kept("wheels", _wheels_key(base), lambda at: _make_wheels(base, at))
-        key = _digest(_files(here / "context"), base.name, wheels.name)
+        key = _digest(_files(here / "context"), inspect.getsource(_build), base.name, wheels.name)
         target = _kept("podwire.tar", key, lambda at: _build(here, base, wheels, at))
         _forget_old(target)
     return target
@@ -82,7 +86,7 @@ def _forget_old(target: Path) -> None:
 
 
 def _digest(files: Iterable[Path], *words: str) -> str:
-    digest = hashlib.sha256("\0".join((Path(__file__).read_text(), *words)).encode())
+    digest = hashlib.sha256("\0".join(words).encode())
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -113,27 +117,30 @@ def _release() -> str:
 
 
 def _base_key() -> str:
-    return _digest((), _release(), packages.architecture(), *DEBIAN)
+    return _digest((), inspect.getsource(_make_base), _release(), packages.architecture(), UNUSED.pattern, *DEBIAN)
 
 
 def _make_base(target: Path) -> None:
-    """`mmdebstrap`: the packages unpacked, without apt, dpkg's scripts, and what they recommend."""
-    settings = target.with_name("apt.conf")
+    """`mmdebstrap`: the packages unpacked, without what their scripts would do, less what nobody reads there."""
+    settings, raw = target.with_name("apt.conf"), target.with_name("raw.tar")
     settings.write_text(run(["apt-config", "dump", "Acquire"]).output)
     _run(
         "mmdebstrap",
         "--quiet",
         "--variant=extract",
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+        '--extract-hook=echo root:x:0:0:root:/root:/bin/sh >"$1/etc/passwd"; echo root:x:0: >"$1/etc/group"',
         f"--include={','.join(DEBIAN)}",
         f"--aptopt={settings}",
-        f"--customize-hook=cd \"$1\" && rm -rf {' '.join(path[1:] for path in UNUSED)}",
-        '--customize-hook=echo root:x:0:0:root:/root:/bin/sh >"$1/etc/passwd"; echo root:x:0: >"$1/etc/group"',
         _release(),
-        str(target),
+        str(raw),
         *_sources(),
         package="mmdebstrap",
     )
+    with tarfile.open(raw) as whole, tarfile.open(target, "w") as base:
+        for member in whole:
+            if not UNUSED.match(member.name):
+                base.addfile(member, whole.extractfile(member) if member.isreg() else None)
 
 
 def _sources() -> list[str]:
@@ -150,7 +157,8 @@ def _wheels_key(base: Path) -> str:
 def _requirements() -> list[str]:
     """What the image's podwire needs, as pyproject.toml has it, and pip, which installs it."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    return sorted([*project["dependencies"], *project["optional-dependencies"]["kubernetes"], "pip"])
+    chosen = (project["optional-dependencies"].get(name, []) for name in EXTRAS)
+    return sorted([*project["dependencies"], *(one for group in chosen for one in group), "pip"])
 
 
 def _make_wheels(base: Path, target: Path) -> None:
@@ -163,7 +171,7 @@ def _make_wheels(base: Path, target: Path) -> None:
 
 
 def _build(here: Path, base: Path, wheels: Path, target: Path) -> None:
-    """podwire's wheel, then `podman build` in a store of its own, without a network; the store goes afterwards."""
+    """podwire's wheel, then `podman build` in a store of its own, which goes afterwards."""
     context, all_wheels = here / "context", here / "wheels"
     shutil.copytree(wheels, all_wheels)
     _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(all_wheels), str(context))
@@ -176,7 +184,6 @@ def _build(here: Path, base: Path, wheels: Path, target: Path) -> None:
             "build",
             "--quiet",
             "--isolation=chroot",
-            "--network=none",
             "--layers=false",
             "--build-arg=BASE=localhost/podwire-base",
             f"--volume={all_wheels}:/wheels:ro",
