@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from podwire import __version__
 from podwire.agent.log import CallLog
 from podwire.kube.api import ApiError
 from podwire.kube.follow import Picture
-from podwire.kube.objects import Condition, Node, NodeMeta, NodeStatus
+from podwire.kube.objects import Annotations, Condition, Node, NodeMeta, NodeStatus
 from podwire.kube.report import (
     AGAIN_SECONDS,
     MOST_EVENTS,
@@ -32,14 +33,16 @@ class Told:
     def __init__(self) -> None:
         self.done: list[tuple[str, Any]] = []
         self.refuse = 0
+        self.annotations: Mapping[str, str] = {}
 
     def _take(self, what: str, body: Mapping[str, Any]) -> None:
         if self.refuse:
             raise ApiError(self.refuse, "no")
         self.done.append((what, body))
 
-    def patch_status(self, node: str, status: Mapping[str, Any]) -> None:
+    def patch_status(self, node: str, status: Mapping[str, Any], annotations: Mapping[str, str]) -> None:
         self._take(f"status {node}", status)
+        self.annotations = annotations
 
     def create_event(self, event: Mapping[str, Any]) -> None:
         self._take("event", event)
@@ -130,7 +133,17 @@ def test_the_condition_is_set_when_the_network_is_up_and_set_again(bench: Bench)
     ((what, status),) = bench.after(1)
     assert what == "status own" and status["conditions"][0]["reason"] == UP
     assert bench.after(1) == [] and bench.reporter.sleep_seconds() <= PATCH_AGAIN_SECONDS
+    assert bench.told.annotations == {"podwire.dev/version": __version__}
     bench.picture.own = own(Condition("NetworkUnavailable", "False", UP))
     assert bench.after(PATCH_AGAIN_SECONDS) == []
     bench.picture.own = own(Condition("NetworkUnavailable", "True", "NoRouteCreated"))
     assert [what for what, _ in bench.after(1)] == ["status own"]
+
+
+def test_a_new_version_is_told_once_and_the_condition_is_left_alone(bench: Bench) -> None:
+    up = NodeStatus(conditions=(Condition("NetworkUnavailable", "False", UP),))
+    bench.picture.own = Node(NodeMeta("own", annotations=Annotations("0.0.1")), status=up)
+    bench.reporter.network_is_up()
+    assert bench.after(1) == [("status own", {})]
+    assert bench.told.annotations == {"podwire.dev/version": __version__}
+    assert bench.after(PATCH_AGAIN_SECONDS) == [], "a server that does not take it is not asked for ever"

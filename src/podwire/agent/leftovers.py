@@ -7,7 +7,7 @@ from podwire.kernel import egress
 from podwire.kernel.host import Host
 from podwire.kernel.nftables import table_exists
 from podwire.node.firewall import PORTS_TABLE
-from podwire.pod.identity import DEVICE_LETTERS, PREFIX
+from podwire.pod.identity import DEVICE_LETTERS, PREFIX, egress_device
 from podwire.verbs import capabilities
 
 
@@ -43,10 +43,10 @@ class Leftovers:
         if self._everything or ports or self._departed & self._holders:
             done, self._holders = capabilities.sweep(self._host)
             for words in done:
-                self._log.note(f"mended: {words}")
+                self._log.mended(words)
         else:
             for name in [one for one in self._departed if not egress.exists(self._host.socket, one)]:
                 if egress.delete_of(self._host, name):
-                    self._log.note(f"mended: the egress device of {name}: removed")
+                    self._log.mended(f"ip link delete {egress_device(name)}")
         self._everything = self._firewall = False
         self._departed.clear()

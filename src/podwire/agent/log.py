@@ -1,64 +1,170 @@
-"""The agent's log: one line per call, with the time it took and the kernel's share of it."""
+"""The agent's log: one line per call, with the time that each of its steps took, and a line for whatever else happens.
+
+Lines go through a bounded queue to one writing thread: whoever does not read them never holds up a call. When the
+queue is full, lines are dropped and counted. What failed last, of each kind, is remembered for `podwire status`.
+"""
 
 from __future__ import annotations
 
-import sys
+import os
+import queue
+import select
 import threading
-from collections.abc import Mapping
-from typing import TextIO
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal, TextIO
 
-import msgspec
+from msgspec import Struct
 
+from podwire.agent.lines import Call, Form, Line, formatted
 from podwire.cni.errors import shown
 from podwire.verbs.dispatch import Answer
 
 MOST_TOLD = 10_000
+MOST_QUEUED = 4096
+MOST_AT_ONCE = 64
+"""Lines in one write(2)."""
+
+FLUSH_SECONDS = 1.0
+STANDARD_ERROR = 2
+About = Literal["call", "node", "kubernetes"]
+KINDS = {
+    "ip link": "link",
+    "ip addr": "address",
+    "ip address": "address",
+    "ip route": "route",
+    "ip neigh": "neighbour",
+    "bridge fdb": "forwarding",
+    "sysctl -w": "sysctl",
+}
+"""What a command that mends is about; all others are the firewall's (nft)."""
+
+
+class Failure(Struct, frozen=True):
+    """What failed, and when (seconds since the epoch)."""
+
+    at: float
+    words: str
 
 
 class CallLog:
-    """Writes lines to a stream, whole ones, from any thread."""
+    """Takes lines from any thread. Until `start`, they are written at once; from then on by a thread of its own."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+    def __init__(self, stream: TextIO | None = None, form: Form = "text") -> None:
+        """`stream` instead of standard error is for tests."""
+        self._stream = stream
+        self._form: Form = form
         self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
         self._told: set[str] = set()
+        self._lost = False
+        self.dropped = 0
+        self.failures: dict[About, Failure] = {}
+        self.mended_by_kind: Counter[str] = Counter()
 
-    def note(self, words: str) -> None:
+    def start(self) -> None:
+        """From now on a thread writes, so that writing never holds up whoever has something to say."""
+        self._writer = threading.Thread(target=self._write_all, daemon=True, name="log")
+        self._writer.start()
+
+    def close(self) -> None:
+        """Write what is queued, unless nobody reads it for a second; then write at once again."""
+        if self._writer is not None:
+            self._queue.put(None)
+            self._writer.join(FLUSH_SECONDS)
+            self._lost = self._writer.is_alive()
+            self._writer = None
+
+    def note(self, words: str, level: str = "info") -> None:
         """One line."""
-        with self._lock:
-            try:
-                self._stream.write(f"podwire: {words}\n")
-                self._stream.flush()
-            except (OSError, ValueError):
-                return  # nobody reads the log; serving goes on
+        self._put(Line(time.time(), level, words))
 
-    def once(self, words: str) -> None:
+    def once(self, words: str, level: str = "warning") -> None:
         """One line, the first time only: for problems that last."""
         if words not in self._told and len(self._told) < MOST_TOLD:
             self._told.add(words)
-            self.note(words)
+            self.note(words, level)
 
-    def call(self, environment: Mapping[str, str], answer: Answer, took: float, kernel: float) -> None:
+    def remember(self, about: About, words: str) -> None:
+        """From now on this is the last failure of its kind."""
+        self.failures[about] = Failure(time.time(), words)
+
+    def failed(self, about: About, words: str, *, once: bool = False) -> None:
+        """Something failed: it is remembered, and is a line."""
+        self.remember(about, words)
+        if once:
+            self.once(words, "error")
+        else:
+            self.note(words, "error")
+
+    def mended(self, words: str, *, quietly: bool = False) -> None:
+        """A change that keeps the host as it should be, spelled as the command that it equals."""
+        self.mended_by_kind[KINDS.get(" ".join(words.split()[:2]), "firewall")] += 1
+        if not quietly:
+            self.note(f"mended: {words}")
+
+    def call(
+        self,
+        environment: Mapping[str, str],
+        answer: Answer,
+        took: float,
+        kernel: float,
+        laps: Sequence[tuple[str, float]] = (),
+    ) -> None:
         """A call that was answered; STATUS is polled, so its successes are not worth a line. Times in seconds."""
         verb = environment.get("CNI_COMMAND", "")
         if verb in ("STATUS", "VERSION", "") and answer.status == 0:
             return
-        container = shown(environment.get("CNI_CONTAINERID", ""), 64)
-        words = [
-            shown(verb),
-            f"container={container or '-'}",
-            f"ifname={shown(environment.get('CNI_IFNAME', '')) or '-'}",
-            f"status={answer.status}",
-            f"ms={took * 1000:.2f}",
-            f"kernel_ms={kernel * 1000:.2f}",
-        ]
+        now = time.time()
+        call = Call(environment, answer, took, kernel, laps)
         if answer.status:
-            words.append(f"error={_message(answer)}")
-        self.note(" ".join(words))
+            container = shown(environment.get("CNI_CONTAINERID", ""), 64)
+            self.failures["call"] = Failure(now, f"{shown(verb)} of container {container or '-'}: {call.error()[1]}")
+        self._put(Line(now, "error" if answer.status else "info", shown(verb), call))
+
+    def _put(self, line: Line) -> None:
+        if self._writer is None:
+            if not self._lost:
+                self._write(formatted(line, self._form))
+        elif self._queue.qsize() < MOST_QUEUED:
+            self._queue.put(line)
+        else:
+            with self._lock:
+                self.dropped += 1
+
+    def _write_all(self) -> None:
+        told = 0
+        while True:
+            lines = [self._queue.get()]
+            while lines[-1] is not None and len(lines) < MOST_AT_ONCE and not self._queue.empty():
+                lines.append(self._queue.get())
+            self._write("".join(formatted(one, self._form) for one in lines if one is not None))
+            if self.dropped > told:
+                words = f"{self.dropped - told} lines were dropped: nobody read the log"
+                told = self.dropped
+                self._write(formatted(Line(time.time(), "warning", words), self._form))
+            if lines[-1] is None:
+                return
+
+    def _write(self, text: str) -> None:
+        """Write whole lines; where nobody reads any more, serving goes on."""
+        try:
+            if self._stream is None:
+                _write_whole(STANDARD_ERROR, text.encode(errors="replace"))
+                return
+            with self._lock:
+                self._stream.write(text)
+                self._stream.flush()
+        except (OSError, ValueError):
+            return
 
 
-def _message(answer: Answer) -> str:
-    try:
-        return repr(msgspec.json.decode(answer.body)["msg"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return "?"
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """All of it, past Python's own buffers: a thread that is stuck in these would keep the process from ending."""
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])

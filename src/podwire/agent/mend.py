@@ -26,6 +26,9 @@ from podwire.node.settings import Settings, same_but_peers
 from podwire.verbs.network import Networks, ensure
 
 TICK_SECONDS = 1.0
+STUCK_SECONDS = 60.0
+"""Longer than any round of its work: five thousand peers come in some seconds."""
+
 WHOLE_LOOK_SECONDS = 60.0
 SETTLE_SECONDS = 0.005
 """Notifications come in bursts, one burst for every pod; they are looked at together."""
@@ -54,7 +57,10 @@ class Mender:
         self._watch = Watch()
         self._last_look = 0.0
         self._last_tick = 0.0
+        self._thread: threading.Thread | None = None
+        self._beat = 0.0
         self._leftovers = Leftovers(self._host, log)
+        self.trouble = ""
         self.paths = NodePaths(self._host, log)
 
     def begin(self) -> None:
@@ -71,18 +77,31 @@ class Mender:
 
     def start(self) -> None:
         """Go on in a thread of its own."""
-        threading.Thread(target=self._run, daemon=True, name="mender").start()
+        self._beat = time.monotonic()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="mender")
+        self._thread.start()
+
+    def why_dead(self) -> str:
+        """Why nothing is mended any more; "" while it works. What the kernel refuses is `trouble` alone."""
+        if self._thread is not None and not self._thread.is_alive():
+            return "the mender's thread has died"
+        if self._thread is not None and (silent := time.monotonic() - self._beat) > STUCK_SECONDS:
+            return f"the mender has been at one thing for {silent:.0f} s"
+        return ""
 
     def _run(self) -> None:
         sources = [self._watch.route.socket.fileno(), self._watch.nftables.socket.fileno()]
         sources += [self._source.descriptor] if self._source else []
         while True:
+            self._beat = time.monotonic()
             select.select(sources, [], [], TICK_SECONDS)
             time.sleep(SETTLE_SECONDS)
             try:
                 self._once()
+                self.trouble = ""
             except (KernelRefusedError, NftablesError, InstallationError, OSError) as refused:
-                self._log.once(f"cannot mend: {refused}")
+                self.trouble = f"cannot mend: {refused}"
+                self._log.failed("node", self.trouble, once=True)
                 time.sleep(TICK_SECONDS)
 
     def _once(self) -> None:
@@ -129,7 +148,7 @@ class Mender:
         for network in self._networks.all():
             done += ensure(self._host, network)[1]
         for words in done:
-            self._log.note(f"mended: {words}")
+            self._log.mended(words)
         return bool(done)
 
     def _take(self, settings: Settings) -> None:

@@ -68,7 +68,7 @@ class NodePaths:
         self._entries |= _entries(come)
         self._devices = {name.encode() for name in self.wanted.devices}
         for problem in come.problems:
-            self._log.once(problem)
+            self._log.failed("node", problem, once=True)
         return self._apply(operations)
 
     def read_underlays(self) -> bool:
@@ -105,8 +105,8 @@ class NodePaths:
             self.take(self.settings)
         operations = changes(actual.read_paths(self._host.socket), self.wanted)
         self._apply(operations)
-        for one in operations[:SHOWN_CHANGES]:
-            self._log.note(f"mended: {describe(one)}")
+        for place, one in enumerate(operations):
+            self._log.mended(describe(one), quietly=place >= SHOWN_CHANGES)
         if len(operations) > SHOWN_CHANGES:
             self._log.note(f"mended: {len(operations) - SHOWN_CHANGES} more")
 
@@ -138,7 +138,7 @@ class NodePaths:
             apply(self._host.socket, [one])
         except KernelRefusedError as refused:
             if not isinstance(one, Deletion):
-                self._log.once(str(refused))
+                self._log.failed("node", str(refused), once=True)
 
 
 def _only(settings: Settings, other: Settings) -> Settings:

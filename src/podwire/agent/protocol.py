@@ -2,6 +2,7 @@
 
 Request: magic, flags, sizes; CNI_* variables as `KEY=VALUE\\0`; standard input, or its descriptor when it is large.
 Reply: magic, flags, exit status, size; the body, or its descriptor when it is large.
+A question (of `podwire status`, of the agent's own health check) has another magic and one word; the reply is JSON.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import os
 import socket
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 
 from msgspec import Struct
 
-REQUEST_MAGIC, REPLY_MAGIC = b"PWR1", b"PWA1"
+REQUEST_MAGIC, REPLY_MAGIC, QUESTION_MAGIC = b"PWR1", b"PWA1", b"PWQ1"
 HEADER = struct.Struct("=4sIII")
 INLINE_BYTES = 64 * 1024
 STDIN_BYTES = 32 * 1024 * 1024
 HAS_NETNS, LARGE, TO_STDERR = 1, 2, 1
+STATUS, PING = "status", "ping"
 DESCRIPTORS = 2
 DESCRIPTOR_SPACE = socket.CMSG_SPACE(DESCRIPTORS * array.array("i").itemsize)
 
@@ -28,11 +31,12 @@ class ProtocolError(Exception):
 
 
 class Received(Struct):
-    """A request as it came; whoever received it closes `netns` (-1: none came)."""
+    """A request as it came; whoever received it closes `netns` (-1: none came). A `question` has nothing else."""
 
     environment: Mapping[str, str]
     stdin: bytes
     netns: int
+    question: str = ""
 
 
 def receive(connection: socket.socket) -> Received | None:
@@ -45,6 +49,8 @@ def receive(connection: socket.socket) -> Received | None:
         if len(data) < HEADER.size:
             raise ProtocolError(f"a request of {len(data)} bytes")
         magic, flags, environment_bytes, stdin_bytes = HEADER.unpack_from(data)
+        if magic == QUESTION_MAGIC:
+            return Received({}, b"", -1, data[HEADER.size :].decode(errors="replace") or "?")
         if magic != REQUEST_MAGIC:
             raise ProtocolError(f"magic {magic!r}")
         netns = descriptors.pop(0) if flags & HAS_NETNS and descriptors else -1
@@ -96,3 +102,23 @@ def send_reply(connection: socket.socket, status: int, body: bytes, *, to_stderr
         socket.send_fds(connection, [message], [descriptor], socket.MSG_NOSIGNAL)
     finally:
         os.close(descriptor)
+
+
+def ask(path: Path, question: str, timeout_seconds: float) -> bytes:
+    """The answer of the agent that serves `path`. Raises ProtocolError, OSError (TimeoutError among them)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.settimeout(timeout_seconds)
+        connection.connect(str(path))
+        connection.send(HEADER.pack(QUESTION_MAGIC, 0, 0, 0) + question.encode())
+        data, ancillary, _, _ = connection.recvmsg(INLINE_BYTES + 4096, DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
+    descriptors = _descriptors(ancillary)
+    try:
+        if len(data) < HEADER.size:
+            raise ProtocolError("it does not know the question: it is older than this program")
+        magic, flags, status, size = HEADER.unpack_from(data)
+        if magic != REPLY_MAGIC or status:
+            raise ProtocolError("it does not answer the question: it is of another version")
+        return _read_whole(descriptors.pop(), size) if flags & LARGE and descriptors else data[HEADER.size :]
+    finally:
+        for one in descriptors:
+            os.close(one)

@@ -9,10 +9,12 @@ from pathlib import Path
 import msgspec
 
 from podwire.agent import installation
+from podwire.agent.health import Health
 from podwire.agent.log import CallLog
 from podwire.agent.mend import Mender
-from podwire.agent.server import Server, check_unused, listen
+from podwire.agent.server import Record, Server, check_unused, listen
 from podwire.agent.source import Source
+from podwire.agent.state import Questions
 from podwire.cni.config import parse_configuration
 from podwire.cni.errors import CniError
 from podwire.kernel.host import Shared
@@ -20,35 +22,69 @@ from podwire.node.settings import Settings
 from podwire.verbs.network import Network, Networks, network_of
 
 
-def run(path: Path, source: Source | None = None, log: CallLog | None = None, conf_dir: Path | None = None) -> None:
+class WebError(Exception):
+    """Why the address for metrics and health cannot be served, and what to do."""
+
+
+def run(
+    path: Path,
+    source: Source | None = None,
+    log: CallLog | None = None,
+    conf_dir: Path | None = None,
+    web: tuple[str, int] | None = None,
+) -> None:
     """Serve `path` until SIGTERM or SIGINT; pods and their wiring stay. `source` gives the node's settings.
 
     Where these may come late, `conf_dir` has the configuration that an agent before this one wrote: its network is
-    looked after from the start. Raises SocketInUseError, SettingsFileError, KernelRefusedError, NftablesError, OSError.
+    looked after from the start. `web` is the address and port for metrics and health. Raises SocketInUseError,
+    SettingsFileError, KernelRefusedError, NftablesError, WebError, OSError.
     """
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     check_unused(path)
     log, shared, networks = log or CallLog(), Shared(), Networks(kept=True)
-    runtime = RuntimeConfiguration(networks, log)
-    if conf_dir:
-        runtime.recall(conf_dir)
-    mender = Mender(shared, networks, log, source, runtime.announce)
-    mender.begin()
-    listener = listen(path)
-    inode = path.stat().st_ino
+    log.start()
     try:
-        Server(listener, shared, networks, log).start()
-        log.note(f"serving {path}")
-        runtime.ready()
-        mender.start()
-        ended.wait()
+        runtime = RuntimeConfiguration(networks, log)
+        if conf_dir:
+            runtime.recall(conf_dir)
+        mender = Mender(shared, networks, log, source, runtime.announce)
+        health = Health(path, networks, mender, runtime, source)
+        record = _serve_web(web, health, log, mender, source, networks) if web else None
+        mender.begin()
+        listener = listen(path)
+        inode = path.stat().st_ino
+        try:
+            Server(listener, shared, networks, log, Questions(health, log, mender, source).answer, record).start()
+            log.note(f"serving {path}")
+            health.serving = True
+            runtime.ready()
+            mender.start()
+            ended.wait()
+        finally:
+            # Only our own socket: a successor may have put its own there already.
+            if path.exists() and path.stat().st_ino == inode:
+                path.unlink()
+        log.note("ended; pods stay as they are")
     finally:
-        # Only our own socket: a successor may have put its own there already.
-        if path.exists() and path.stat().st_ino == inode:
-            path.unlink()
-    log.note("ended; pods stay as they are")
+        log.close()
+
+
+def _serve_web(
+    web: tuple[str, int], health: Health, log: CallLog, mender: Mender, source: Source | None, networks: Networks
+) -> Record:
+    """Serve metrics and health; what records a call. Imported only where it is wanted: it is 8 MiB. Raises WebError."""
+    from podwire.agent.metrics import Metrics  # noqa: PLC0415
+    from podwire.agent.web import serve  # noqa: PLC0415
+
+    metrics = Metrics(log, mender, source, networks)
+    try:
+        where = serve(web, metrics.page, health)
+    except OSError as refused:
+        raise WebError(f"{refused.strerror}: choose another address or port") from None
+    log.note(f"metrics and health at {where}")
+    return metrics.record
 
 
 class RuntimeConfiguration:
@@ -61,6 +97,7 @@ class RuntimeConfiguration:
         self._networks = networks
         self._log = log
         self._ready = False
+        self.trouble = ""
         self._wanted: tuple[Path, bytes] | None = None
         self._network: Network | None = None
 
@@ -87,7 +124,7 @@ class RuntimeConfiguration:
         except FileNotFoundError:
             return
         except (OSError, CniError, msgspec.DecodeError, LookupError, TypeError) as wrong:
-            self._log.note(f"{path}: {wrong}: left alone until the settings are known")
+            self._log.failed("node", f"{path}: {wrong}: left alone until the settings are known")
 
     def _remember(self, text: bytes) -> None:
         whole = msgspec.json.decode(text)
@@ -106,6 +143,7 @@ class RuntimeConfiguration:
             return
         folder, text = self._wanted
         path = folder / installation.CONFIGURATION
+        self.trouble = ""
         try:
             if path.exists() and path.read_bytes() == text:
                 return
@@ -113,4 +151,5 @@ class RuntimeConfiguration:
             installation.write_whole(path, text, 0o644)
             self._log.note(f"{path}: written")
         except OSError as refused:
-            self._log.note(f"{path}: {refused.strerror}: pods cannot be started until it can be written")
+            self.trouble = f"{path}: {refused.strerror}: pods cannot be started until it can be written"
+            self._log.failed("node", self.trouble)

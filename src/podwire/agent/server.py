@@ -8,6 +8,7 @@ plug-in that hangs) never keeps STATUS waiting.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import socket
@@ -15,6 +16,7 @@ import stat
 import struct
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from podwire.agent import protocol
@@ -33,6 +35,14 @@ GC_THRESHOLD = 20_000
 """Allocations between two garbage collections: a call makes few cycles, so rarely is right."""
 
 PEER_CREDENTIALS = struct.Struct("=iII")
+REFUSED_AGAIN_SECONDS = 0.1
+CLOSED = (errno.EBADF, errno.EINVAL)
+
+Record = Callable[[str, Answer, float, Sequence[tuple[str, float]]], None]
+"""Called after each call's answer: its verb, the answer, how long it took, its steps (seconds)."""
+
+Questions = Callable[[str], bytes]
+"""Answers a question that is no CNI call, in JSON."""
 
 
 class SocketInUseError(Exception):
@@ -73,11 +83,21 @@ def listen(path: Path) -> socket.socket:
 class Server:
     """Serves one listening socket with as many threads as calls are under way, and a few spare."""
 
-    def __init__(self, listener: socket.socket, shared: Shared, networks: Networks, log: CallLog) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        shared: Shared,
+        networks: Networks,
+        log: CallLog,
+        questions: Questions,
+        record: Record | None = None,
+    ) -> None:
         self._listener = listener
         self._shared = shared
         self._networks = networks
         self._log = log
+        self._questions = questions
+        self._record = record
         self._lock = threading.Lock()
         self._accepting = 0
         self._threads = 0
@@ -102,23 +122,41 @@ class Server:
         host = Host(self._shared)
         try:
             while True:
-                connection, _ = self._listener.accept()
+                if (connection := self._accepted()) is None:
+                    return
                 with self._lock:
                     self._accepting -= 1
                     last = self._accepting == 0
                 if last:
                     self._add_thread()
                 with connection:
-                    self._answer(connection, host)
+                    self._answer_whatever_comes(connection, host)
                 with self._lock:
                     if self._accepting >= SPARE_THREADS:
                         self._threads -= 1
                         return
                     self._accepting += 1
-        except OSError:
-            return  # the listener was closed: the agent ends
         finally:
             host.close()
+
+    def _accepted(self) -> socket.socket | None:
+        """The next connection; None when the listener is closed: the agent ends."""
+        while True:
+            try:
+                return self._listener.accept()[0]
+            except OSError as refused:
+                if refused.errno in CLOSED:
+                    return None
+                self._log.failed("node", f"connections cannot be accepted: {refused.strerror}", once=True)
+                time.sleep(REFUSED_AGAIN_SECONDS)
+
+    def _answer_whatever_comes(self, connection: socket.socket, host: Host) -> None:
+        """A thread that ends by a fault of ours would be missing for ever."""
+        try:
+            self._answer(connection, host)
+        except Exception as unforeseen:  # noqa: BLE001  see above
+            words = f"a call was not finished ({type(unforeseen).__name__}: {unforeseen}): please report it"
+            self._log.failed("node", words)
 
     def _answer(self, connection: socket.socket, host: Host) -> None:
         try:
@@ -127,9 +165,13 @@ class Server:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_SECONDS, 0))
             received = protocol.receive(connection)
         except (protocol.ProtocolError, OSError) as wrong:
-            self._log.note(f"a connection was dropped: {wrong}")
+            self._log.note(f"a connection was dropped: {wrong}", "warning")
             return
         if received is None:
+            return
+        if received.question:
+            with contextlib.suppress(OSError):
+                protocol.send_reply(connection, 0, self._questions(received.question))
             return
         begun = time.perf_counter()
         kernel_before = host.kernel_seconds
@@ -140,14 +182,16 @@ class Server:
             if received.netns >= 0:
                 os.close(received.netns)
         took = time.perf_counter() - begun
-        self._log.call(received.environment, answer, took, host.kernel_seconds - kernel_before)
+        self._log.call(received.environment, answer, took, host.kernel_seconds - kernel_before, host.laps)
+        if self._record is not None:
+            self._record(received.environment.get("CNI_COMMAND", ""), answer, took, host.laps)
 
     def _reply(self, connection: socket.socket, received: protocol.Received, answer: Answer, host: Host) -> None:
         """Answer; an ADD whose caller is gone is undone, since nobody would ever DEL it by its result."""
         try:
             protocol.send_reply(connection, answer.status, answer.body, to_stderr=answer.to_stderr)
         except OSError as gone:
-            self._log.note(f"the caller did not wait for its answer: {gone.strerror}")
+            self._log.note(f"the caller did not wait for its answer: {gone.strerror}", "warning")
             undo(received.environment, received.stdin, answer, host, self._networks)
 
 

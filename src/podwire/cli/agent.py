@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="this node's settings: its ranges, its peers (TOML; read again on change); "
-        "with --kubernetes what all nodes have in common (read at the start)",
+        "with --kubernetes what all nodes have in common",
     )
     parser.add_argument(
         "--kubernetes", action="store_true", help="this node's ranges and its peers are the cluster's Nodes"
@@ -40,6 +40,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="where the API server is (default: the pod's service account, else $KUBECONFIG)",
     )
+    parser.add_argument(
+        "--http",
+        metavar="ADDRESS:PORT",
+        help="serve /metrics, /healthz and /readyz there, as 127.0.0.1:19412 (default: nowhere)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="the log on standard error: for people, or one JSON object a line (default: text)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,13 +63,16 @@ def run(options: argparse.Namespace) -> int:
     from podwire.kernel.apply import KernelRefusedError
     from podwire.kernel.nftables import NftablesError
 
-    log = CallLog()
+    log = CallLog(form=options.log_format)
     try:
+        web = _web_address(options.http)
         if options.kubernetes:
             source, conf_dir = _kubernetes(options, log)
-            agent.run(options.socket, source, log, conf_dir)
+            agent.run(options.socket, source, log, conf_dir, web)
         else:
-            agent.run(options.socket, _file(options, log), log)
+            agent.run(options.socket, _file(options, log), log, web=web)
+    except agent.WebError as wrong:
+        raise UserError(f"--http {options.http}: {wrong}") from None
     except (SocketInUseError, SettingsFileError, InstallationError, KernelRefusedError, NftablesError) as wrong:
         raise UserError(str(wrong)) from None
     except PermissionError:
@@ -66,6 +80,27 @@ def run(options: argparse.Namespace) -> int:
     except OSError as refused:
         raise UserError(f"{options.socket} cannot be served: {refused.strerror}: choose another --socket") from None
     return 0
+
+
+def _web_address(text: str | None) -> tuple[str, int] | None:
+    """Where to serve HTTP; the library for it is looked for at once."""
+    if text is None:
+        return None
+    from importlib.util import find_spec
+    from ipaddress import ip_address
+
+    if find_spec("prometheus_client") is None:
+        raise UserError("--http needs prometheus_client: pip install 'podwire[metrics]'")
+    host, colon, port = text.rpartition(":")
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
+    try:
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        address = ip_address(bare)
+    except ValueError:
+        number = -1
+    if not colon or not 0 <= number < 2**16 or (address.version == 6) != host.startswith("["):
+        raise UserError(f"--http {text}: is not ADDRESS:PORT: write it like 127.0.0.1:19412 or [::1]:19412")
+    return str(address), number
 
 
 def _file(options: argparse.Namespace, log: CallLog) -> Source | None:
@@ -85,12 +120,12 @@ def _kubernetes(options: argparse.Namespace, log: CallLog) -> tuple[Source, Path
         from podwire.kube.api import KubernetesConfigError
     except ImportError as missing:
         raise UserError(f"--kubernetes needs {missing.name}: pip install 'podwire[kubernetes]'") from None
-    from podwire.kube.settings import load_common
     from podwire.kube.source import KubernetesSource
 
     name = options.node_name or os.environ.get("NODE_NAME") or socket.gethostname().lower()
-    common = load_common(options.config)
+    file = options.config.absolute() if options.config else None
     try:
-        return KubernetesSource(name, common, options.kubeconfig, log), Path(common.cni.conf_dir)
+        source = KubernetesSource(name, file, options.kubeconfig, log)
+        return source, Path(source.common.cni.conf_dir)
     except KubernetesConfigError as wrong:
         raise UserError(str(wrong)) from None

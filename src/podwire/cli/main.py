@@ -13,7 +13,7 @@ VERBS = {
     "agent": "serve CNI calls on this node",
     "install": "put the plug-in and its configuration where the container runtime looks",
     "uninstall": "remove the plug-in, its configuration and all that podwire made in the kernel",
-    "status": "show this node's pods",
+    "status": "show the nodes and the paths to them, and this node's pods",
     "check": "check who reaches whom, and say which hop loses what is lost",
     "lab": "build a cluster on this machine, check it, take it away",
     "version": "show podwire's version and the CNI versions it speaks",

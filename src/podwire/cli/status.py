@@ -1,10 +1,25 @@
-"""`podwire status`: the pods of this node, read from the kernel."""
+"""`podwire status`: the cluster as this node has it, and this node's pods.
+
+Pods and paths are read from the kernel; which node a path leads to, and what failed, is the agent's to tell.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from podwire.cli.install import SOCKET
+
+if TYPE_CHECKING:
+    from podwire.agent.state import AgentState
+    from podwire.kernel.attachments import ShownAttachment
+    from podwire.node.paths import Paths
+
+ANSWER_SECONDS = 5.0
+WIDTH_OF_FILES = 200
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -12,37 +27,159 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", choices=("table", "json"), default="table", help="for people or for scripts (default: table)"
     )
+    parser.add_argument(
+        "--socket", type=Path, default=SOCKET, metavar="PATH", help="the agent to ask (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print; the exit status."""
-    import msgspec
-
     from podwire.kernel.attachments import read_attachments
     from podwire.kernel.netlink import Netlink
+    from podwire.kernel.paths import read_paths
 
+    agent, why_not = _ask(getattr(options, "socket", SOCKET))
     with Netlink() as socket:
-        found = read_attachments(socket)
+        pods, paths = read_attachments(socket), read_paths(socket)
+    nodes = _nodes(agent, paths)
     if getattr(options, "output", "table") == "json":
-        rows: list[dict[str, Any]] = [msgspec.to_builtins(one) for one in found]
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode({"pods": rows}), indent=2).decode() + "\n")
-        return 0
-    if not found:
-        print("no pods are wired by podwire on this node")
-        return 0
+        _print_json(agent, why_not, nodes, pods)
+    else:
+        _print(agent, why_not, nodes, pods)
+    return 0
+
+
+def _ask(path: Path) -> tuple[AgentState | None, str]:
+    """What the agent says, or why it says nothing."""
+    import msgspec
+
+    from podwire.agent import protocol
+    from podwire.agent.state import AgentState
+
+    try:
+        return msgspec.json.decode(protocol.ask(path, protocol.STATUS, ANSWER_SECONDS), type=AgentState), ""
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None, f"no agent serves {path}: start `podwire agent`, or name its --socket"
+    except PermissionError:
+        raise
+    except (OSError, protocol.ProtocolError, msgspec.MsgspecError) as wrong:
+        return None, f"the agent at {path} does not answer: {wrong}: look at its log, or restart it"
+
+
+def _nodes(agent: AgentState | None, paths: Paths) -> list[dict[str, Any]]:
+    """A row for every node that the agent knows, then one for each range that only the kernel has a route to."""
+    from podwire.node.paths import VXLAN_DEVICE
+
+    ways = {
+        str(network): {
+            "range": str(network),
+            "path": "vxlan" if route.device in VXLAN_DEVICE.values() else "direct",
+            "via": str(route.via),
+            "device": route.device,
+        }
+        for network, route in paths.routes.items()
+    }
+    rows = []
+    for one in agent.nodes if agent else []:
+        own = agent is not None and one.name == agent.node
+        nothing = {"path": "local" if own else "none", "via": "", "device": ""}
+        found = [
+            {"range": each, **nothing} if own else ways.pop(each, {"range": each, **nothing}) for each in one.pod_ranges
+        ]
+        rows.append(
+            {
+                "name": one.name,
+                "own": own,
+                "addresses": list(one.addresses),
+                "version": one.version,
+                "paths": found,
+                "problem": one.problem,
+                "news": one.news,
+            }
+        )
+    nobody = {"name": "", "own": False, "addresses": [], "version": "", "problem": "", "news": ""}
+    return rows + [{**nobody, "paths": [way]} for way in ways.values()]
+
+
+def _print_json(
+    agent: AgentState | None, why_not: str, nodes: list[dict[str, Any]], pods: list[ShownAttachment]
+) -> None:
+    import msgspec
+
+    told = {key: value for key, value in msgspec.to_builtins(agent).items() if key != "nodes"} if agent else None
+    found = {"agent": told, "agent_problem": why_not, "nodes": nodes, "pods": msgspec.to_builtins(pods)}
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+
+
+def _print(agent: AgentState | None, why_not: str, nodes: list[dict[str, Any]], pods: list[ShownAttachment]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("IP", "POD", "NETWORK", "CONTAINER", "INTERFACE", "DEVICE", "SINCE", box=None, pad_edge=False)
-    for one in found:
-        table.add_row(
-            " ".join(one.addresses) or "-",
-            one.pod or "-",
-            one.network,
-            one.container_id[:13],
-            one.ifname,
-            one.device,
-            one.since or "-",
-        )
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-    return 0
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES, highlight=False)
+
+    def say(words: str = "") -> None:
+        console.print(Text(words))
+
+    def table(*columns: str) -> Callable[..., None]:
+        """Adds rows; a column that has no room folds, so that nothing is cut away."""
+        made = Table(box=None, pad_edge=False)
+        for one in columns:
+            made.add_column(one, overflow="fold")
+        tables.append(made)
+        return lambda *cells: made.add_row(*(Text(each or "-") for each in cells))
+
+    tables: list[Table] = []
+    for line in _about(agent) if agent else [why_not]:
+        say(line)
+    if nodes:
+        say()
+        add = table("NODE", "ADDRESS", "PODS", "PATH", "VIA", "VERSION")
+        for one in nodes:
+            ranges = one["paths"]
+            name = f"{one['name']} *" if one["own"] else one["name"]
+            add(
+                name,
+                " ".join(one["addresses"]),
+                " ".join(each["range"] for each in ranges),
+                " ".join(dict.fromkeys(each["path"] for each in ranges)),
+                " ".join(dict.fromkeys(_via(each) for each in ranges if each["via"])),
+                one["version"],
+            )
+        console.print(tables[-1])
+        for one in nodes:
+            for words in filter(None, (one["problem"], one["news"])):
+                say(f"node {one['name']}: {words}")
+    say()
+    if not pods:
+        say("no pods are wired by podwire on this node")
+        return
+    add = table("IP", "POD", "NETWORK", "CONTAINER", "INTERFACE", "DEVICE", "SINCE")
+    for pod in pods:
+        container = pod.container_id[:13]
+        add(" ".join(pod.addresses), pod.pod, pod.network, container, pod.ifname, pod.device, pod.since)
+    console.print(tables[-1])
+
+
+def _via(path: dict[str, Any]) -> str:
+    return f"{path['via']}%{path['device']}" if path["path"] == "direct" else str(path["device"])
+
+
+def _about(agent: AgentState) -> list[str]:
+    """The agent in some lines: what it is, whether it can serve, what failed last."""
+    lines = [
+        f"agent {agent.version} (pid {agent.pid}) since {agent.since}, " + ("ready" if agent.ready else "NOT READY")
+    ]
+    if agent.reason:
+        lines.append(f"  {agent.reason}")
+    if agent.source:
+        heard = f", last heard {agent.silent_seconds:.0f} s ago" if agent.silent_seconds is not None else ""
+        lines.append(f"settings: {agent.source}{heard}")
+    else:
+        lines.append("settings: none: it wires pods of this node only (--config, --kubernetes)")
+    lines += [f"unreachable: {words}" for words in agent.problems]
+    names = {"call": "call", "node": "node", "kubernetes": "API server"}
+    lines += [f"last error ({names.get(one.about, one.about)}) {one.time}: {one.words}" for one in agent.failures]
+    if agent.dropped_lines:
+        lines.append(f"{agent.dropped_lines} lines of the log were dropped: nobody reads its standard error")
+    return lines

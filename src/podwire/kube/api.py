@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import ssl
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ class Api:
         self._kubeconfig = kubeconfig
         self._client: httpx2.Client | None = None
         self.server = _config(kubeconfig).cluster.server
+        self.requests: Counter[tuple[str, str]] = Counter()
+        """How many requests were made, by method and HTTP status ("error": no answer)."""
 
     def nodes(self) -> tuple[str, Iterator[Node]]:
         """All Nodes, page by page, and the version that a watch goes on from. Raises ApiError, also while iterating."""
@@ -92,6 +95,7 @@ class Api:
         timeout = httpx2.Timeout(REQUEST_SECONDS, read=SILENCE_SECONDS)
         try:
             with self._connected().stream("GET", NODES, params=parameters, timeout=timeout) as answer:
+                self.requests["GET", str(answer.status_code)] += 1
                 if answer.status_code >= 400:
                     raise self._refusal(answer.status_code, answer.read())
                 for line in _lines(answer.iter_bytes()):
@@ -101,13 +105,15 @@ class Api:
                         raise ApiError(status.code, status.message or status.reason)
                     yield event
         except ACCESS_FAILURES as failed:
-            raise self._failure(failed) from None
+            raise self._failure("GET", failed) from None
 
-    def patch_status(self, node: str, status: Mapping[str, Any]) -> None:
-        """Merge `status` into a Node's (strategic merge: conditions merge by their type). Raises ApiError."""
-        self._request(
-            "PATCH", f"{NODES}/{node}/status", {}, {"status": status}, "application/strategic-merge-patch+json"
-        )
+    def patch_status(self, node: str, status: Mapping[str, Any], annotations: Mapping[str, str]) -> None:
+        """Merge `status` into a Node's (strategic merge: conditions merge by their type), and annotations.
+
+        Those may be changed by whoever may patch nodes/status, so no other right is needed. Raises ApiError.
+        """
+        changes = {"metadata": {"annotations": annotations}, "status": status}
+        self._request("PATCH", f"{NODES}/{node}/status", {}, changes, "application/strategic-merge-patch+json")
 
     def create_event(self, event: Mapping[str, Any]) -> None:
         """Create an Event. Raises ApiError (409: it is there already)."""
@@ -129,11 +135,12 @@ class Api:
         headers = {"Content-Type": media} if body is not None else {}
         try:
             answer = self._connected().request(method, path, params=parameters, content=content, headers=headers)
+            self.requests[method, str(answer.status_code)] += 1
             if answer.status_code >= 400:
                 raise self._refusal(answer.status_code, answer.content)
             found: bytes = answer.content
         except ACCESS_FAILURES as failed:
-            raise self._failure(failed) from None
+            raise self._failure(method, failed) from None
         return found
 
     def _connected(self) -> httpx2.Client:
@@ -142,8 +149,9 @@ class Api:
             self._client = client_adapter.Client(_config(self._kubeconfig), parameters)
         return self._client
 
-    def _failure(self, failed: Exception) -> ApiError:
+    def _failure(self, method: str, failed: Exception) -> ApiError:
         """Whatever went wrong, the next request begins with a new connection and the credentials of then."""
+        self.requests[method, "error"] += 1
         self.close()
         return ApiError(0, f"{self.server}: {str(failed) or type(failed).__name__}")
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from podwire.agent.log import CallLog
 from podwire.kube.api import Api, ApiError, KubernetesConfigError
@@ -95,7 +96,7 @@ class Follower:
             try:
                 node = msgspec.json.decode(event.object, type=Node)
             except msgspec.ValidationError as wrong:
-                self._log.once(f"a Node is not understood and stays as it was: {wrong}")
+                self._log.failed("kubernetes", f"a Node is not understood and stays as it was: {wrong}", once=True)
                 continue
             self._take(event.type, node)
 
@@ -110,9 +111,12 @@ class Follower:
             if name in facts:
                 self.picture.facts = {key: one for key, one in facts.items() if key != name}
                 changed = True
-        elif (new := fact(node)) != facts.get(name):
-            self.picture.facts = {**facts, name: new}
-            changed = True
+        elif (new := fact(node)) != (old := facts.get(name)):
+            if old is not None and replace(old, version=new.version) == new:
+                facts[name] = new  # nobody's paths depend on a version, and all of them change when podwire is updated
+            else:
+                self.picture.facts = {**facts, name: new}
+                changed = True
         if changed:
             self._changed()
 
@@ -130,10 +134,12 @@ class Follower:
             time.sleep(wait_seconds(1))
             return
         self._failures += 1
+        self._log.remember("kubernetes", str(why))
         now = time.monotonic()
         if self._failures > 1 and (not self._told_at or now - self._told_at > TOLD_AGAIN_SECONDS):
             self._told_at = now
-            self._log.note(f"no news of nodes: {why}: everything stays as it is meanwhile; trying again")
+            words = f"no news of nodes: {why}: everything stays as it is meanwhile; trying again"
+            self._log.note(words, "error")
         time.sleep(wait_seconds(self._failures))
 
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 from msgspec import Raw, Struct, field
+
+VERSION_ANNOTATION = "podwire.dev/version"
+
+
+class Annotations(Struct):
+    """Of a Node's annotations the one that is podwire's: its agent's version."""
+
+    version: str = field(default="", name=VERSION_ANNOTATION)
 
 
 class NodeMeta(Struct, rename="camel"):
@@ -12,6 +22,7 @@ class NodeMeta(Struct, rename="camel"):
     uid: str = ""
     resource_version: str = ""
     creation_timestamp: str = ""
+    annotations: Annotations | None = None
 
 
 class NodeSpec(Struct):
@@ -81,12 +92,18 @@ class Status(Struct):
 
 
 class Fact(Struct, frozen=True):
-    """What is kept of a Node: as little as decides about its paths."""
+    """What is kept of a Node: as little as decides about its paths, and its agent's version."""
 
     name: str
     born: str
     addresses: tuple[str, ...]
     pod_ranges: tuple[str, ...]
+    version: str = ""
+
+
+def version_of(node: Node) -> str:
+    """The version of the node's agent as it told it itself; one object for all Nodes that say the same."""
+    return sys.intern(node.metadata.annotations.version) if node.metadata.annotations else ""
 
 
 def fact(node: Node) -> Fact:
@@ -100,7 +117,7 @@ def fact(node: Node) -> Fact:
                 four = four or one.address
     ranges = node.spec.pod_ranges or ((node.spec.pod_range,) if node.spec.pod_range else ())
     addresses = tuple(one for one in (four, six) if one)
-    return Fact(node.metadata.name, node.metadata.creation_timestamp, addresses, tuple(ranges))
+    return Fact(node.metadata.name, node.metadata.creation_timestamp, addresses, tuple(ranges), version_of(node))
 
 
 def network_is_up(node: Node, reason: str) -> bool:

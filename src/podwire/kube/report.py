@@ -16,10 +16,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from podwire import __version__
 from podwire.agent.log import CallLog
 from podwire.kube.api import Api, ApiError, KubernetesConfigError
 from podwire.kube.follow import Picture, wait_seconds
-from podwire.kube.objects import network_is_up
+from podwire.kube.objects import VERSION_ANNOTATION, network_is_up, version_of
 from podwire.kube.wanted import Problem
 
 UP = "PodwireIsUp"
@@ -69,6 +70,7 @@ class Reporter:
         self._peers_since = 0.0
         self._patched_at = -PATCH_AGAIN_SECONDS
         self._up = False
+        self._version_told = False
 
     def start(self) -> None:
         """Tell until the process ends."""
@@ -112,7 +114,8 @@ class Reporter:
             except (ApiError, KubernetesConfigError) as failed:
                 failures += 1
                 if not isinstance(failed, ApiError) or failed.code:
-                    self._log.once(f"the API server does not take this node's reports: {failed}")
+                    words = f"the API server does not take this node's reports: {failed}"
+                    self._log.failed("kubernetes", words, once=True)
                 time.sleep(wait_seconds(failures))
                 self._woken.set()
 
@@ -129,7 +132,7 @@ class Reporter:
         self._tell_condition()
         for due in self._now_due():
             if not due.times:
-                self._log.note(f"node {due.problem.node}: {due.problem.reason}: {due.problem.words}")
+                self._log.note(f"node {due.problem.node}: {due.problem.reason}: {due.problem.words}", "warning")
                 due.times = 1
                 if due.problem.node != self._own_name:
                     nodes = len(self._picture.facts or ())
@@ -151,7 +154,7 @@ class Reporter:
         except ApiError as refused:
             if refused.code not in NEVER:
                 raise
-            self._log.once(f"the API server refuses a report: {refused}")
+            self._log.failed("kubernetes", f"the API server refuses a report: {refused}", once=True)
 
     def _now_due(self) -> list[_Due]:
         now = self._clock()
@@ -167,12 +170,18 @@ class Reporter:
 
     def _condition_is_missing(self) -> bool:
         own = self._picture.own
-        return self._up and own is not None and not network_is_up(own, UP)
+        if not self._up or own is None:
+            return False
+        return not network_is_up(own, UP) or (version_of(own) != __version__ and not self._version_told)
 
     def _tell_condition(self) -> None:
-        """NetworkUnavailable=False: the scheduler's taint `network-unavailable` goes with it."""
+        """NetworkUnavailable=False: the scheduler's taint `network-unavailable` goes with it. And the agent's version.
+
+        That is told once: where a server does not take annotations this way, nothing depends on it.
+        """
         now = self._clock()
-        if not self._condition_is_missing() or now < self._patched_at + PATCH_AGAIN_SECONDS:
+        own = self._picture.own
+        if own is None or not self._condition_is_missing() or now < self._patched_at + PATCH_AGAIN_SECONDS:
             return
         stamp = _now()
         condition = {
@@ -183,9 +192,13 @@ class Reporter:
             "lastHeartbeatTime": stamp,
             "lastTransitionTime": stamp,
         }
-        self._try(lambda: self._api.patch_status(self._own_name, {"conditions": [condition]}))
+        annotations = {VERSION_ANNOTATION: __version__}
+        status = {} if network_is_up(own, UP) else {"conditions": [condition]}
+        self._try(lambda: self._api.patch_status(self._own_name, status, annotations))
+        self._version_told = True
         self._patched_at = now
-        self._log.note(f"node {self._own_name}: condition NetworkUnavailable=False ({UP})")
+        if status:
+            self._log.note(f"node {self._own_name}: condition NetworkUnavailable=False ({UP})")
 
     def _send(self, due: _Due) -> None:
         name = event_name(due.problem)

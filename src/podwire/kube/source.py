@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import select
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from podwire import __version__
+from podwire.agent.lines import rfc3339
 from podwire.agent.log import CallLog
+from podwire.agent.settings_file import SettingsFileError
+from podwire.agent.source import KnownNode, WatchedFile
 from podwire.kube.api import Api
 from podwire.kube.follow import Follower
 from podwire.kube.objects import Fact
 from podwire.kube.report import Reporter
-from podwire.kube.settings import Common
+from podwire.kube.settings import Common, load_common
 from podwire.kube.wanted import Problem, same_addresses, wanted
 from podwire.node.settings import Peer, RawPeer, Settings
 
@@ -19,20 +26,34 @@ ADDRESS_CHANGED = "AddressChanged"
 
 
 class KubernetesSource:
-    """Follows the Nodes, and tells the API server how this one is. See `podwire.agent.source.Source`."""
+    """Follows the Nodes, and tells the API server how this one is. See `podwire.agent.source.Source`.
 
-    def __init__(self, own_name: str, common: Common, kubeconfig: Path | None, log: CallLog) -> None:
-        """Raises KubernetesConfigError."""
-        self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._own_name = own_name
-        self._common = common
+    What all nodes have in common stands in a file, which is read again when it changes.
+    """
+
+    def __init__(self, own_name: str, file: Path | None, kubeconfig: Path | None, log: CallLog) -> None:
+        """Raises KubernetesConfigError, SettingsFileError."""
+        self._file = WatchedFile(file) if file else None
+        self.common: Common = load_common(file)
+        self.own_name = own_name
         self._log = log
-        self._follower = Follower(Api(kubeconfig), own_name, log, self._wake)
-        self._reporter = Reporter(Api(kubeconfig), own_name, self._follower.picture, log)
+        api = Api(kubeconfig)
+        self.name, self._apis = api.server, (api, Api(kubeconfig))
+        self._follower = Follower(api, own_name, log, self._wake)
+        self._reporter = Reporter(self._apis[1], own_name, self._follower.picture, log)
         self._facts: Mapping[str, Fact] | None = None
         self._known: dict[RawPeer, Peer] = {}
         self._own: Fact | None = None
         self._settings: Settings | None = None
+        self._problems: list[Problem] = []
+        self._moves: dict[str, str] = {}
+        self._begun = time.monotonic()
+        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.epoll()
+        for one in (self._woken, self._file.descriptor if self._file else -1):
+            if one >= 0:
+                self._poll.register(one, select.EPOLLIN)
+        self.descriptor = self._poll.fileno()
 
     def first(self) -> None:
         """Begin to follow. The settings come when the API server answers; until then nothing is changed."""
@@ -40,27 +61,43 @@ class KubernetesSource:
         self._reporter.start()
 
     def _wake(self) -> None:
-        os.eventfd_write(self.descriptor, 1)
+        os.eventfd_write(self._woken, 1)
 
     def news(self) -> Settings | None:
-        """What follows from the Nodes now, if that is something else than before."""
-        try:
-            os.eventfd_read(self.descriptor)
-        except BlockingIOError:
-            return None
-        self._reporter.own_changed()
+        """What follows from the Nodes and the file now, if that is something else than before."""
+        nodes, file = self._nodes_changed(), self._file_changed()
         facts = self._follower.picture.facts
-        if facts is None or facts is self._facts:
+        if facts is None or not (file or nodes):
             return None
         before, self._facts = self._facts or {}, facts
         self._tell_moves(before, facts)
-        found = wanted(facts, self._own_name, self._common, self._known, self._own)
-        self._known, self._own = found.known, found.own
+        found = wanted(facts, self.own_name, self.common, self._known, self._own)
+        self._known, self._own, self._problems = found.known, found.own, found.problems
         self._reporter.problems_are(found.problems)
         if found.settings is None or found.settings == self._settings:
             return None
         self._settings = found.settings
         return found.settings
+
+    def _nodes_changed(self) -> bool:
+        try:
+            os.eventfd_read(self._woken)
+        except BlockingIOError:
+            return False
+        self._reporter.own_changed()
+        return self._follower.picture.facts is not self._facts
+
+    def _file_changed(self) -> bool:
+        """Was the file changed, and is it right?"""
+        if self._file is None or not self._file.changed():
+            return False
+        try:
+            self.common = load_common(self._file.path)
+        except SettingsFileError as wrong:
+            self._log.failed("node", f"{wrong}; the running network stays as it is")
+            return False
+        self._log.note(f"{self._file.path} was read again")
+        return True
 
     def _tell_moves(self, before: Mapping[str, Fact], after: Mapping[str, Fact]) -> None:
         for name, new in after.items():
@@ -68,7 +105,10 @@ class KubernetesSource:
             if old is None or old is new or not old.addresses or not new.addresses or same_addresses(old, new):
                 continue
             words = f"changed its address from {', '.join(old.addresses)} to {', '.join(new.addresses)}"
+            self._moves[name] = f"{words} at {rfc3339(time.time())}"
             self._reporter.happened(Problem(name, ADDRESS_CHANGED, f"{words}: its paths follow"))
+        for name in [one for one in self._moves if one not in after]:
+            del self._moves[name]
 
     def in_force(self, settings: Settings, changes: int, seconds: float, problems: Sequence[str]) -> None:
         """The host is as the Nodes want it."""
@@ -77,3 +117,39 @@ class KubernetesSource:
         unreachable = f" unreachable={len(problems)}" if problems else ""
         self._log.note(f"node {settings.name}: ranges={ranges} {counts}{unreachable}")
         self._reporter.network_is_up()
+
+    def nodes(self) -> list[KnownNode]:
+        """All Nodes as last heard of, bad ones too, this one first."""
+        facts, moves = dict(self._follower.picture.facts or {}), dict(self._moves)
+        problems: dict[str, list[str]] = {}
+        for one in self._problems:
+            problems.setdefault(one.node, []).append(f"{one.reason}: {one.words}")
+        own = facts.pop(self.own_name, None) or self._own or Fact(self.own_name, "", (), ())
+        found = []
+        for fact in (own, *facts.values()):
+            version = __version__ if fact is own else fact.version
+            problem, move = "; ".join(problems.get(fact.name, ())), moves.get(fact.name, "")
+            found.append(KnownNode(fact.name, fact.addresses, fact.pod_ranges, version, problem, move))
+        return found
+
+    def silent_seconds(self) -> float:
+        """Since the API server was last heard, or since the start if it never was."""
+        return time.monotonic() - (self._follower.picture.heard_at or self._begun)
+
+    def requests(self) -> Counter[tuple[str, str]]:
+        """How many requests were made, by method and by what came of them (see `Api.requests`)."""
+        return sum((Counter(dict(one.requests)) for one in self._apis), Counter())
+
+    def bad_nodes(self) -> int:
+        """How many Nodes are bad."""
+        return len({one.node for one in self._problems})
+
+    def why_unknown(self) -> str:
+        """What keeps this node without settings."""
+        if self._settings is not None:
+            return ""
+        if self._follower.picture.facts is None:
+            failed = self._log.failures.get("kubernetes")
+            return f"no Nodes are known yet: {failed.words if failed else f'no answer of {self.name} so far'}"
+        own = [f"node {one.node}: {one.reason}: {one.words}" for one in self._problems if one.node == self.own_name]
+        return "; ".join(own) or "the Nodes are being looked at"
