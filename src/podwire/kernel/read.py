@@ -7,19 +7,18 @@ import struct
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
-from msgspec import Struct
-
 from podwire.kernel import encode as rt
 from podwire.kernel import netlink as nl
 from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.plan.operations import Address, Interface, Network, with_prefix
+from podwire.plan.record import Record
 
 RTEXT_FILTER_SKIP_STATS = 8
 SKIP_STATS = nl.u32(rt.IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
 PROP_ITEM = struct.Struct("=HH")
 
 
-class Link(Struct, frozen=True):
+class Link(Record):
     """A device as `ip -d link show` prints it."""
 
     index: int
@@ -43,7 +42,7 @@ class Link(Struct, frozen=True):
         return bool(self.flags & rt.IFF_PROMISC)
 
 
-class Route(Struct, frozen=True):
+class Route(Record):
     """A route of the main table, as far as podwire compares it."""
 
     destination: Network
