@@ -4,6 +4,7 @@ Started as `python -I -S oneshot.py SITE-PACKAGES`: without `site`, Python is up
 folders of the package and its libraries are added here.
 """
 
+import gc
 import os
 import sys
 
@@ -15,22 +16,23 @@ BROKEN = (
 
 def main() -> int:
     """Answer the call in the environment and on standard input; the exit status."""
-    sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), *sys.argv[1:]]
-    sys.modules.setdefault("typing_extensions", None)  # type: ignore[arg-type]  # msgspec would load it, and inspect
+    gc.disable()  # the process ends before there is anything to collect
+    sys.path += [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), *sys.argv[1:]]
     try:
         from podwire.kernel.host import Host, Shared
         from podwire.verbs.dispatch import serve
         from podwire.verbs.network import Networks
-        from podwire.verbs.undo import undo
     except ImportError as missing:
         write(2, f"podwire: {missing}\n".encode())
         write(1, BROKEN.encode())
         return 1
     environment = {key: value for key, value in os.environ.items() if key.startswith("CNI_")}
     stdin = read_stdin() if environment.get("CNI_COMMAND") else b""
-    host, networks = Host(Shared()), Networks()
+    host, networks = Host(Shared(alone=True)), Networks()
     answer = serve(environment, stdin, open_netns(environment.get("CNI_NETNS", "")), host, networks)
     if not write(2 if answer.to_stderr else 1, answer.body):
+        from podwire.verbs.undo import undo
+
         undo(environment, stdin, answer, host, networks)
         return 1
     return answer.status

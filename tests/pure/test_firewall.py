@@ -82,4 +82,7 @@ def test_accept_rules_fit_the_chains_family_and_carry_their_tag() -> None:
         'insert rule ip filter FORWARD ip daddr 10.244.0.0/16 counter accept comment "podwire n"',
     ]
     assert len(want.accept_rules(want.Chain("inet", "fw", "fwd"), "n", ranges)) == 4
-    assert want.count_accepted("n", [{"rule": {"comment": "podwire n"}}, {"rule": {"comment": "podwire nn"}}]) == 1
+    found = [{"rule": {"chain": "FORWARD", "comment": f"podwire {name}", "handle": 7}} for name in ("n", "nn")]
+    elsewhere = {"rule": {"chain": "OTHER", "comment": "podwire n", "handle": 8}}
+    chain_ = want.Chain("ip", "filter", "FORWARD")
+    assert want.accepted(chain_, "n", [*found, elsewhere]) == [found[0]["rule"]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import struct
+from _socket import AF_INET, AF_INET6, AF_UNSPEC
 from collections.abc import Callable
 
 from podwire.kernel import netlink as nl
@@ -50,7 +50,7 @@ BRIDGE = nl.text(IFLA_INFO_KIND, "bridge")
 VXLAN = nl.text(IFLA_INFO_KIND, "vxlan")
 QUIET6 = nl.nested(
     IFLA_AF_SPEC,
-    nl.nested(socket.AF_INET6, nl.attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([ADDR_GEN_MODE_NONE]))),
+    nl.nested(AF_INET6, nl.attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([ADDR_GEN_MODE_NONE]))),
 )
 HAIRPIN = nl.nested(
     IFLA_LINKINFO,
@@ -64,7 +64,7 @@ IndexOf = Callable[[str], int]
 
 def family(version: int) -> int:
     """The address family (AF_INET, AF_INET6) of an IP version."""
-    return socket.AF_INET if version == 4 else socket.AF_INET6
+    return AF_INET if version == 4 else AF_INET6
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -74,7 +74,7 @@ def mac_bytes(mac: str) -> bytes:
 
 def link_body(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     """`struct ifinfomsg`: an index, the flags to set and the mask of those that may change."""
-    return IFINFOMSG.pack(socket.AF_UNSPEC, 0, index, flags, change)
+    return IFINFOMSG.pack(AF_UNSPEC, 0, index, flags, change)
 
 
 def _add_veth(veth: op.AddVeth, index_of: IndexOf, pod_netns: int) -> bytes:

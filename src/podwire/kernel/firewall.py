@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import allocate_lock
 from collections.abc import Sequence
 
+from podwire.cni.document import JsonObject
+from podwire.kernel import ruleset
 from podwire.kernel.netlink import Netlink
 from podwire.kernel.nftables import Nftables, NftablesError, generation
 from podwire.node import firewall as want
@@ -19,13 +21,13 @@ class Firewall:
 
     def __init__(self) -> None:
         self._nftables: Nftables | None = None
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._seen: dict[tuple[str, want.Masquerade | None, tuple[Network, ...]], int] = {}
 
     def ensure(
         self, socket: Netlink, network: str, masquerade: want.Masquerade | None, ranges: Sequence[Network]
     ) -> list[str]:
-        """Put a network's rules in place; what was mended, one line each. Raises NftablesError.
+        """Put a network's rules in place; what was mended, one line each. Raises NftablesError, NetlinkError.
 
         `socket` is the calling thread's netfilter socket.
         """
@@ -34,43 +36,34 @@ class Firewall:
         if self._seen.get(key) == now:
             return []
         with self._lock:
-            if self._nftables is None:
-                self._nftables = Nftables()
-            mended = self._ensure_masquerade(masquerade) if masquerade else []
-            mended += self._ensure_accepted(network, ranges)
+            chains = ruleset.chains(socket)
+            mended = self._ensure_masquerade(socket, masquerade, chains) if masquerade else []
+            mended += self._ensure_accepted(socket, network, ranges, chains)
             # Ours may not be the only change since `now`: only an undisturbed look counts as seen.
             if not mended:
                 self._seen[key] = now
             return mended
 
-    def _ensure_masquerade(self, wanted: want.Masquerade) -> list[str]:
-        assert self._nftables is not None
-        if want.is_in_place(wanted, self.listing(f"table inet {wanted.table}")):
+    def _ensure_masquerade(self, socket: Netlink, wanted: want.Masquerade, chains: Sequence[JsonObject]) -> list[str]:
+        own = [one for one in chains if (one["chain"]["family"], one["chain"]["table"]) == ("inet", wanted.table)]
+        if own and want.is_in_place(wanted, [*own, *ruleset.rules(socket, "inet", wanted.table)]):
             return []
-        self._nftables.run(want.masquerade_text(wanted))
+        self._write(want.masquerade_text(wanted))
         return [f"nft table inet {wanted.table}: written"]
 
-    def _ensure_accepted(self, network: str, ranges: Sequence[Network]) -> list[str]:
-        assert self._nftables is not None
+    def _ensure_accepted(
+        self, socket: Netlink, network: str, ranges: Sequence[Network], chains: Sequence[JsonObject]
+    ) -> list[str]:
         mended = []
-        for chain in want.dropping_chains(self._nftables.list("chains")):
+        for chain in want.dropping_chains(chains):
             rules = want.accept_rules(chain, network, ranges)
-            listing = self.listing(f"chain {chain.place}")
-            if want.count_accepted(network, listing) >= len(rules):
+            there = want.accepted(chain, network, ruleset.rules(socket, chain.family, chain.table))
+            if len(there) >= len(rules):
                 continue
-            self._nftables.run("\n".join([*self._deletions(chain, network, listing), *rules]))
+            deletions = [f"delete rule {chain.place} handle {rule['handle']}" for rule in there]
+            self._write("\n".join([*deletions, *rules]))
             mended.append(f"nft chain {chain.place}: opened for {network}")
         return mended
-
-    @staticmethod
-    def _deletions(chain: want.Chain, network: str, listing: Sequence[dict[str, object]]) -> list[str]:
-        tag = want.accept_tag(network)
-        found = [one["rule"] for one in listing if "rule" in one]
-        return [
-            f"delete rule {chain.place} handle {rule['handle']}"
-            for rule in found
-            if isinstance(rule, dict) and rule.get("comment") == tag
-        ]
 
     def listing(self, what: str) -> list[dict[str, object]]:
         """What `nft -j list <what>` shows; nothing where it does not exist."""
@@ -84,6 +77,9 @@ class Firewall:
     def run(self, commands: str) -> None:
         """Run nft(8) commands in one transaction. Raises NftablesError."""
         with self._lock:
-            if self._nftables is None:
-                self._nftables = Nftables()
-            self._nftables.run(commands)
+            self._write(commands)
+
+    def _write(self, commands: str) -> None:
+        if self._nftables is None:
+            self._nftables = Nftables()
+        self._nftables.run(commands)

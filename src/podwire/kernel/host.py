@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import threading
+from _thread import allocate_lock
 from collections.abc import Iterable
 from time import perf_counter
 
 from podwire.ipam.lease import RangeSet, read_last, write_last
 from podwire.kernel import namespace, read, sysctl
 from podwire.kernel.apply import apply_each
-from podwire.kernel.departure import Departures
+from podwire.kernel.encode import encode
 from podwire.kernel.firewall import Firewall
-from podwire.kernel.netlink import NETLINK_NETFILTER, Netlink
+from podwire.kernel.netlink import NETLINK_NETFILTER, Netlink, NetlinkError
 from podwire.node.hostpart import CREATED, FORWARDING, ActualPart, HostPart, is_made, missing
-from podwire.plan.operations import Address, Operation, describe
+from podwire.plan.operations import Address, DeleteLink, Operation, describe
 
 
 class Shared:
-    """What the threads of one process share. None of it is truth: a new process begins without."""
+    """What the threads of one process share. None of it is truth: a new process begins without.
 
-    def __init__(self) -> None:
+    A process for one call is `alone`: nobody else waits, so it needs no threads that delete for it.
+    """
+
+    def __init__(self, *, alone: bool = False) -> None:
         self.home = namespace.open_own()
-        self.departures = Departures()
+        self.departures = None
+        if not alone:
+            from podwire.kernel.departure import Departures  # noqa: PLC0415  it brings `threading`
+
+            self.departures = Departures()
         self.firewall = Firewall()
         self.ipv6 = os.path.exists("/proc/sys/net/ipv6")
         self._last: dict[RangeSet, Address] = {}
         self._aliases: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def claim(self, wanted: RangeSet, alias: str) -> Address:
         """The address to try first: the one behind the last that this process tried, or that `alias` tells."""
@@ -97,7 +105,15 @@ class Host:
 
     def delete(self, device: str) -> bool:
         """Delete a device of the host; False if there is none. Raises NetlinkError."""
-        return self.shared.departures.delete(device)
+        if self.shared.departures:
+            return self.shared.departures.delete(device)
+        try:
+            self.socket.do(encode(DeleteLink(device), self.socket.index))
+        except NetlinkError as refused:
+            if refused.errno == errno.ENODEV:
+                return False
+            raise
+        return True
 
     def ensure(self, part: HostPart) -> tuple[read.Link, list[str]]:
         """Bring the host part about; its device, and what was mended. Raises KernelRefusedError, OSError."""

@@ -6,10 +6,7 @@ nothing may be awaited between going in and coming back.
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fcntl import ioctl
 
 from podwire.kernel import sysctl
@@ -19,14 +16,32 @@ CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703
 EX_OSERR = 71
 
-libc = ctypes.CDLL(None, use_errno=True)
+TYPE_CHECKING = False
+if TYPE_CHECKING or not hasattr(os, "setns"):  # until Python 3.12
+    import _ctypes as c  # `ctypes` would load what is not needed for one function
 
+    class _Int(c._SimpleCData):  # type: ignore[type-arg]
+        _type_ = "i"
 
-def setns(descriptor: int) -> None:
-    """Move the calling thread into the network namespace of `descriptor` (setns(2)); raises OSError."""
-    if libc.setns(descriptor, CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    class _Function(c.CFuncPtr):
+        """A function of libc that sets errno, called with the interpreter's lock held: it does not block."""
+
+        _flags_ = c.FUNCFLAG_CDECL | c.FUNCFLAG_USE_ERRNO | c.FUNCFLAG_PYTHONAPI
+        _restype_ = _Int
+
+    _setns = _Function(c.dlsym(c.dlopen(None, os.RTLD_NOW), "setns"))  # type: ignore[arg-type]
+
+    def setns(descriptor: int) -> None:
+        """Move the calling thread into the network namespace of `descriptor` (setns(2)); raises OSError."""
+        if _setns(descriptor, CLONE_NEWNET):
+            number = c.get_errno()
+            raise OSError(number, os.strerror(number))
+
+else:
+
+    def setns(descriptor: int) -> None:
+        """Move the calling thread into the network namespace of `descriptor` (setns(2)); raises OSError."""
+        os.setns(descriptor, CLONE_NEWNET)
 
 
 def is_network_namespace(descriptor: int) -> bool:
@@ -48,21 +63,30 @@ def open_own() -> int:
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-@contextmanager
-def inside(descriptor: int, home: int) -> Iterator[None]:
-    """Be in the namespace of `descriptor`, then in `home` again.
+class _Inside:
+    __slots__ = ("descriptor", "home")
+
+    def __init__(self, descriptor: int, home: int) -> None:
+        self.descriptor = descriptor
+        self.home = home
+
+    def __enter__(self) -> None:
+        setns(self.descriptor)
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            setns(self.home)
+        except OSError:
+            os._exit(EX_OSERR)
+
+
+def inside(descriptor: int, home: int) -> _Inside:
+    """For `with`: be in the namespace of `descriptor`, then in `home` again.
 
     A thread that cannot come home would do the next pod's work in this pod's namespace: the process ends
     (it keeps no state, so its successor loses nothing).
     """
-    setns(descriptor)
-    try:
-        yield
-    finally:
-        try:
-            setns(home)
-        except OSError:
-            os._exit(EX_OSERR)
+    return _Inside(descriptor, home)
 
 
 def netlink_inside(descriptor: int, home: int, family: int = NETLINK_ROUTE) -> Netlink:

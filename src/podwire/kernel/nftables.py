@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import struct
-import threading
+from _thread import allocate_lock
 
 from podwire.cni.document import JsonObject, parse
 from podwire.kernel import netlink as nl
@@ -31,6 +30,8 @@ class Nftables:
     """A libnftables context of the calling thread's network namespace (it opens its socket per run)."""
 
     def __init__(self) -> None:
+        import ctypes  # noqa: PLC0415  only who writes rules waits for it
+
         try:
             self._library = ctypes.CDLL(LIBRARY)
         except OSError:
@@ -42,7 +43,7 @@ class Nftables:
         self._library.nft_ctx_buffer_output(self._context)
         self._library.nft_ctx_buffer_error(self._context)
         self._library.nft_ctx_output_set_flags(self._context, NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_HANDLE)
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def run(self, commands: str) -> str:
         """Run nft(8) commands as one transaction; what they print. Raises NftablesError."""

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from podwire.kernel import encode as rt
 from podwire.kernel import netlink as nl
-from podwire.kernel.namespace import libc
 from podwire.kernel.netlink import NETLINK_NETFILTER, Netlink
 from podwire.kernel.read import number, string
 
@@ -22,6 +21,7 @@ RTM_NEWNETCONF = 80
 RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF = 24, 25
 RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE = 5, 7, 9, 11
 NFNLGRP_NFTABLES = 7
+libc = ctypes.CDLL(None, use_errno=True)
 RECEIVE_BUFFER_BYTES = 1 << 20
 WATCHED = (rt.RTM_DELLINK, rt.RTM_NEWADDR, rt.RTM_DELADDR, rt.RTM_DELROUTE, rt.RTM_DELNEIGH)
 

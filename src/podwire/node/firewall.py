@@ -158,6 +158,7 @@ def accept_rules(chain: Chain, network: str, ranges: Iterable[Network]) -> list[
     return rules
 
 
-def count_accepted(network: str, listing: Sequence[JsonObject]) -> int:
-    """How many of a network's accept rules a chain's listing holds."""
-    return sum(one["rule"].get("comment") == accept_tag(network) for one in listing if "rule" in one)
+def accepted(chain: Chain, network: str, rules: Iterable[JsonObject]) -> list[JsonObject]:
+    """A network's accept rules in somebody's chain, among all the rules of its table."""
+    ours = chain.name, accept_tag(network)
+    return [one["rule"] for one in rules if (one["rule"]["chain"], one["rule"]["comment"]) == ours]

@@ -21,7 +21,7 @@ from podwire.plan.operations import Network as IpNetwork
 from podwire.pod import wiring as wire
 from podwire.pod.identity import pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
-from podwire.verbs import capabilities, delegate, leasing
+from podwire.verbs import capabilities, leasing
 from podwire.verbs.call import Call, check_namespace
 from podwire.verbs.network import network_of
 
@@ -35,6 +35,8 @@ def add(call: Call, host: Host) -> Result:
     _mac(call, [])  # a MAC that is none is refused before anything is touched
     given = None
     if call.config.ipam_type:
+        from podwire.verbs import delegate  # noqa: PLC0415  others do not wait for it
+
         given = delegate.addresses(call)
         host.lap("ipam")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwire.cni.errors import KERNEL_REFUSED, CniError
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import NetlinkError
-from podwire.verbs import capabilities, delegate
+from podwire.verbs import capabilities
 from podwire.verbs.call import Call
 
 
@@ -29,5 +29,7 @@ def delete(call: Call, host: Host) -> None:
         raise CniError(KERNEL_REFUSED, f"the kernel refused `ip link delete {device}`: {refused.strerror}") from None
     finally:
         if call.config.ipam_type:
+            from podwire.verbs import delegate  # noqa: PLC0415  others do not wait for it
+
             delegate.run(call, "DEL")
             host.lap("ipam")

@@ -10,12 +10,11 @@ from podwire.cni.config import parse_configuration, parse_identity, version_of
 from podwire.cni.document import JsonObject
 from podwire.cni.errors import INCOMPATIBLE_VERSION, KERNEL_REFUSED, CniError
 from podwire.cni.request import Request, parse_request
-from podwire.cni.result import encode_result
+from podwire.cni.result import Result, encode_result
 from podwire.cni.versions import NEWEST, SUPPORTED, knows_verb
 from podwire.kernel.host import Host
 from podwire.plan.record import Record
 from podwire.pod.identity import Attachment
-from podwire.verbs import add, check, collect, delegate, delete, loopback
 from podwire.verbs.call import Call
 from podwire.verbs.network import Network, Networks, network_of
 
@@ -83,12 +82,10 @@ def _run(request: Request, stdin: bytes, netns: int, host: Host, networks: Netwo
     call = Call(request, network, networks, stdin, netns, attachment)
     host.lap("parse")
     if request.verb == "ADD":
-        run = loopback.add if config.type == "loopback" else add.add
-        answer = Answer(0, document.dump(encode_result(run(call, host), config.version)))
+        answer = Answer(0, document.dump(encode_result(_add(call, host), config.version)))
         host.lap("result")
         return answer
-    silent = _LOOPBACK if config.type == "loopback" else _PODWIRE
-    silent[request.verb](call, host)
+    SILENT[request.verb](call, host)
     return Answer(0, b"")
 
 
@@ -111,16 +108,53 @@ def _cached(stdin: bytes) -> Network:
     return network_of(parse_configuration(stdin))
 
 
+def _add(call: Call, host: Host) -> Result:
+    if call.config.type == "loopback":
+        from podwire.verbs import loopback  # noqa: PLC0415
+
+        return loopback.add(call, host)
+    from podwire.verbs import add  # noqa: PLC0415
+
+    return add.add(call, host)
+
+
+def _check(call: Call, host: Host) -> None:
+    if call.config.type == "loopback":
+        from podwire.verbs import loopback  # noqa: PLC0415
+
+        return loopback.check(call, host)
+    from podwire.verbs import check  # noqa: PLC0415
+
+    return check.check(call, host)
+
+
+def _delete(call: Call, host: Host) -> None:
+    """A loopback goes with the container."""
+    if call.config.type != "loopback":
+        from podwire.verbs import delete  # noqa: PLC0415
+
+        delete.delete(call, host)
+
+
+def _collect(call: Call, host: Host) -> None:
+    if call.config.type != "loopback":
+        from podwire.verbs import collect  # noqa: PLC0415
+
+        collect.collect(call, host)
+
+
 def _status(call: Call, host: Host) -> None:
     """STATUS: whoever can answer can serve; an IPAM plug-in is asked as well."""
-    if call.config.ipam_type:
+    if call.config.type != "loopback" and call.config.ipam_type:
+        from podwire.verbs import delegate  # noqa: PLC0415
+
         delegate.run(call, "STATUS")
 
 
-def _nothing(call: Call, host: Host) -> None:
-    """The loopback goes with the container."""
-
-
-Silent = Mapping[str, Callable[[Call, Host], None]]
-_PODWIRE: Silent = {"DEL": delete.delete, "CHECK": check.check, "GC": collect.collect, "STATUS": _status}
-_LOOPBACK: Silent = {"DEL": _nothing, "CHECK": loopback.check, "GC": _nothing, "STATUS": _nothing}
+SILENT: Mapping[str, Callable[[Call, Host], None]] = {
+    "DEL": _delete,
+    "CHECK": _check,
+    "GC": _collect,
+    "STATUS": _status,
+}
+"""The verbs that answer nothing. Each is loaded when it is called: a process for one call waits for its imports."""

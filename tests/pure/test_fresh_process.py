@@ -1,0 +1,32 @@
+"""What a process for one call loads (ADR 8): whatever it does not need, a pod waits for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import podwire
+
+SOURCE = Path(podwire.__file__).parent.parent
+SLOW = {"contextlib", "ctypes", "dataclasses", "enum", "hashlib", "inspect", "json", "msgspec", "pathlib", "re"}
+SLOW |= {"selectors", "socket", "subprocess", "threading", "typing"}
+
+
+def loaded(*modules: str) -> set[str]:
+    """The modules that are there once a fresh Python, started as the shim does it, has imported some of ours."""
+    script = f"import sys; sys.path.append({str(SOURCE)!r}); import {', '.join(modules)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
+    return {*done.stdout.split()}
+
+
+def test_a_call_does_not_wait_for_what_it_does_not_need() -> None:
+    here = ("podwire.kernel.host", "podwire.verbs.dispatch", "podwire.verbs.network")
+    for verb in ("add", "check", "delete"):
+        found = loaded(*here, f"podwire.verbs.{verb}")
+        assert f"podwire.verbs.{verb}" in found
+        assert not found & SLOW
+
+
+def test_a_module_that_is_slow_would_be_found() -> None:
+    assert loaded("podwire.agent.server") & SLOW
