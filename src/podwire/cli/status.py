@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podwire.cli.install import SOCKET
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from podwire.agent.state import AgentState
     from podwire.kernel.attachments import ShownAttachment
     from podwire.node.paths import Paths
 
 ANSWER_SECONDS = 5.0
 WIDTH_OF_FILES = 200
+NARROW = 72
+NODE_COLUMNS = ("NODE", "ADDRESS", "PODS", "PATH", "VIA", "VERSION")
+POD_COLUMNS = ("IP", "POD", "NETWORK", "CONTAINER", "INTERFACE", "DEVICE", "SINCE")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -113,52 +118,55 @@ def _print_json(
 
 def _print(agent: AgentState | None, why_not: str, nodes: list[dict[str, Any]], pods: list[ShownAttachment]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES, highlight=False)
-
-    def say(words: str = "") -> None:
-        console.print(Text(words))
-
-    def table(*columns: str) -> Callable[..., None]:
-        """Adds rows; a column that has no room folds, so that nothing is cut away."""
-        made = Table(box=None, pad_edge=False)
-        for one in columns:
-            made.add_column(one, overflow="fold")
-        tables.append(made)
-        return lambda *cells: made.add_row(*(Text(each or "-") for each in cells))
-
-    tables: list[Table] = []
     for line in _about(agent) if agent else [why_not]:
-        say(line)
+        console.print(Text(line))
     if nodes:
-        say()
-        add = table("NODE", "ADDRESS", "PODS", "PATH", "VIA", "VERSION")
-        for one in nodes:
-            ranges = one["paths"]
-            name = f"{one['name']} *" if one["own"] else one["name"]
-            add(
-                name,
-                " ".join(one["addresses"]),
-                " ".join(each["range"] for each in ranges),
-                " ".join(dict.fromkeys(each["path"] for each in ranges)),
-                " ".join(dict.fromkeys(_via(each) for each in ranges if each["via"])),
-                one["version"],
-            )
-        console.print(tables[-1])
+        _print_table(console, NODE_COLUMNS, [_node_cells(one) for one in nodes])
         for one in nodes:
             for words in filter(None, (one["problem"], one["news"])):
-                say(f"node {one['name']}: {words}")
-    say()
+                console.print(Text(f"node {one['name']}: {words}"))
     if not pods:
-        say("no pods are wired by podwire on this node")
+        console.print("\nno pods are wired by podwire on this node")
         return
-    add = table("IP", "POD", "NETWORK", "CONTAINER", "INTERFACE", "DEVICE", "SINCE")
-    for pod in pods:
-        container = pod.container_id[:13]
-        add(" ".join(pod.addresses), pod.pod, pod.network, container, pod.ifname, pod.device, pod.since)
-    console.print(tables[-1])
+    rows = [
+        (" ".join(one.addresses), one.pod, one.network, one.container_id[:13], one.ifname, one.device, one.since)
+        for one in pods
+    ]
+    _print_table(console, POD_COLUMNS, rows)
+
+
+def _node_cells(one: dict[str, Any]) -> Sequence[str]:
+    ranges = one["paths"]
+    return (
+        f"{one['name']} *" if one["own"] else one["name"],
+        " ".join(one["addresses"]),
+        " ".join(each["range"] for each in ranges),
+        " ".join(dict.fromkeys(each["path"] for each in ranges)),
+        " ".join(dict.fromkeys(_via(each) for each in ranges if each["via"])),
+        one["version"],
+    )
+
+
+def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; where a terminal is too narrow for one, a paragraph for each row. Nothing is cut away."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print()
+    if console.width < NARROW:
+        for row in rows:
+            for place, (column, cell) in enumerate(zip(columns, row, strict=True)):
+                console.print(Text(f"{'  ' if place else ''}{column.lower()} {cell or '-'}"))
+        return
+    table = Table(box=None, pad_edge=False)
+    for one in columns:
+        table.add_column(one, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell or "-") for cell in row))
+    console.print(table)
 
 
 def _via(path: dict[str, Any]) -> str:
