@@ -12,12 +12,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from podwire.lab import containerd
-from podwire.lab.layout import Layout, NodePlan
+from podwire.lab.layout import INTERNET_ADDRESS, Layout, NodePlan
 
 ADMIN = "/etc/kubernetes/admin.conf"
 CONFIG = "/etc/kubernetes/podwire-lab.yaml"
+MANIFESTS = "/etc/kubernetes/manifests"
+"""Of static pods; on a machine it comes with the kubelet's package."""
+
 REPOSITORY = "localhost/podwire-lab"
 """Whose images these are: nothing is ever pulled."""
+
+RESOLVER = "/etc/kubernetes/podwire-lab-resolv.conf"
+"""What CoreDNS asks for names that are not the cluster's: it wants somebody, and the internet refuses at once."""
 
 PORT = 6443
 SERVICES = {4: "10.96.0.0/16", 6: "fd00:10:96::/112"}
@@ -51,6 +57,7 @@ def init(layout: Layout, plan: NodePlan, version: str, token: str) -> str:
                 ),
                 "imageGCHighThresholdPercent": 100,
                 "maxPods": MOST_PODS,
+                "resolvConf": RESOLVER,
                 # A burst of pods is to show the network's time, not the kubelet's modesty.
                 "kubeAPIQPS": 200,
                 "kubeAPIBurst": 400,
@@ -63,6 +70,11 @@ def init(layout: Layout, plan: NodePlan, version: str, token: str) -> str:
             },
         ]
     )
+
+
+def resolver(layout: Layout) -> str:
+    """The text of the file RESOLVER."""
+    return f"nameserver {INTERNET_ADDRESS[layout.families[0]]}\n"
 
 
 def cluster(layout: Layout, version: str) -> dict[str, Any]:

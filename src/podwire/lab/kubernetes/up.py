@@ -229,6 +229,8 @@ class Joining:
 
     def _kubelet(self) -> None:
         """The kubelet as a service that begins when kubeadm has written its files."""
+        self.node.path(kubeadm.MANIFESTS).mkdir(parents=True)
+        self.node.write(kubeadm.RESOLVER, kubeadm.resolver(self.order.layout))
         for name in ("kubeadm", "kubectl", "kubelet", "etcd"):
             self.node.link_program(self.order.kubernetes.folder / name)
         argv = kubeadm.kubelet_argv(self.order.kubernetes.program("kubelet"), self.plan.addresses)
