@@ -73,7 +73,10 @@ class CallLog:
         """Write what is queued, unless nobody reads it for a second; then write at once again."""
         if self._writer is not None:
             self._queue.put(None)
-            self._writer.join(FLUSH_SECONDS)
+            before = self._queue.qsize() + 1
+            while self._writer.is_alive() and (now := self._queue.qsize()) < before:
+                before = now
+                self._writer.join(FLUSH_SECONDS)
             self._lost = self._writer.is_alive()
             self._writer = None
 
