@@ -2,87 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.access import Access
-from tests.cluster.real import Real
 from tests.cluster.scripted import Scripted
-from tests.support.agent import Agent
-from tests.support.namespace import Host, Namespace, wait_until
-from tests.support.plugin import Plugin
-
-OWN, OWN_ADDRESSES = "node-0", ["192.168.30.10", "fd00:192:168:30::10"]
-OWN_RANGES = ["10.244.0.0/24", "fd00:10:244::/64"]
-COMMON = 'cluster_ranges = ["10.244.0.0/16", "fd00:10:244::/48"]\n[cni]\nconf_dir = "CONF"\n'
-
-
-class World:
-    """A node with an underlay, an API server on its loopback, and the agent."""
-
-    def __init__(self, host: Host, api: Access, folder: Path) -> None:
-        self.host, self.api, self.folder = host, api, folder
-        self.conflist = folder / "net.d" / "10-podwire.conflist"
-        self.file = folder / "common.toml"
-        self.file.write_text(COMMON.replace("CONF", str(folder / "net.d")))
-        self.agent: Agent | None = None
-
-    def start(self) -> Agent:
-        options = ["--kubernetes", "--node-name", OWN, "--kubeconfig", str(self.api.kubeconfig)]
-        self.agent = Agent(self.host, self.folder, [*options, "--config", str(self.file)])
-        return self.agent
-
-    def log(self) -> str:
-        return (self.folder / "agent.log").read_text()
-
-    def ways(self, family: int = 4) -> dict[str, str]:
-        """Where packets for each range go: the next hop of its route."""
-        rows = self.host.routes(family)
-        return {row["dst"]: row["gateway"] for row in rows if row.get("protocol") == "112" and "gateway" in row}
-
-    def says(self, words: str) -> bool:
-        return wait_until(lambda: words in self.log())
-
-
-REAL = pytest.param("real", marks=pytest.mark.timeout(3600))
-"""It may have to be built first."""
-
-
-@pytest.fixture(params=["scripted", REAL])
-def api(request: pytest.FixtureRequest, host: Host, tmp_path: Path) -> Iterator[Access]:
-    """An API server on the loopback of `host`, with this node's Node."""
-    server = (Scripted if request.param == "scripted" else Real)(host, tmp_path)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
-
-
-@pytest.fixture
-def world(host: Host, api: Access, tmp_path: Path) -> Iterator[World]:
-    """A node whose underlay is one segment."""
-    host.ip("link", "add", "eth0", "type", "bridge")
-    host.ip("link", "set", "eth0", "up")
-    for address, length in zip(OWN_ADDRESSES, ("24", "64"), strict=True):
-        host.ip("addr", "add", f"{address}/{length}", "dev", "eth0", *(["nodad"] if ":" in address else []))
-    found = World(host, api, tmp_path)
-    yield found
-    if found.agent:
-        found.agent.stop()
-
-
-def add_own(api: Access) -> None:
-    api.add_node(OWN, OWN_ADDRESSES, OWN_RANGES)
-
-
-def add_peer(api: Access, number: int, address: str = "") -> None:
-    api.add_node(f"node-{number}", [address or f"192.168.30.{10 + number}"], [f"10.244.{number}.0/24"])
+from tests.cluster.world import OWN, OWN_ADDRESSES, OWN_RANGES, World, add_own, add_peer
+from tests.support.namespace import Namespace, wait_until
 
 
 def test_routes_come_and_go_with_nodes(world: World) -> None:
@@ -126,19 +55,9 @@ def test_the_node_becomes_ready_for_pods_and_says_so(
     assert world.api.condition(OWN, "NetworkUnavailable")["reason"] == "PodwireIsUp"
     assert world.api.condition(OWN, "Ready")["status"] == "True", "other conditions stay as they are"
     assert world.says("over: PodRangeMissing")
-    add_pod(world, bin_dir, new_namespace(), "one")
+    world.add_pod(bin_dir, new_namespace(), "one")
     agent.stop()
     assert world.conflist.exists(), "it stays: runtimes need it to remove pods"
-
-
-def add_pod(world: World, bin_dir: Path, pod: Namespace, name: str) -> None:
-    assert world.agent
-    plugin = Plugin(bin_dir / "podwire", world.host, environment={"PODWIRE_SOCKET": str(world.agent.socket)})
-    conflist = json.loads(world.conflist.read_text())
-    config = {"cniVersion": "1.0.0", "name": conflist["name"], **conflist["plugins"][0]}
-    done = plugin.call("ADD", config, name, pod.path, ifname="eth0")
-    assert done.ok, done
-    assert world.host.pings(pod.addresses()[0].partition("/")[0])
 
 
 def test_a_condition_that_somebody_takes_away_comes_back(world: World) -> None:
@@ -179,12 +98,12 @@ def test_while_the_api_server_is_away_everything_goes_on(
     assert wait_until(lambda: len(world.ways()) == 2 and world.conflist.exists()), world.log()
     before = (world.ways(), world.conflist.read_bytes())
     world.api.stop()
-    add_pod(world, bin_dir, new_namespace(), "without-server")
+    world.add_pod(bin_dir, new_namespace(), "without-server")
     world.host.run("ip", "route", "del", "10.244.1.0/24")
     assert wait_until(lambda: world.ways() == before[0]), "what somebody breaks is mended without it"
     agent.kill()
     world.start()
-    add_pod(world, bin_dir, new_namespace(), "without-server-after-restart")
+    world.add_pod(bin_dir, new_namespace(), "without-server-after-restart")
     assert world.says("no news of nodes"), world.log()
     assert (world.ways(), world.conflist.read_bytes()) == before, "nothing is removed before the first full list"
     world.api.start()
@@ -207,7 +126,7 @@ def test_after_a_reboot_without_the_api_server_new_pods_start(
     world.host.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=0")
     world.start()
     assert wait_until(lambda: world.host.link("podwire0") is not None), "the written configuration's network is there"
-    add_pod(world, bin_dir, new_namespace(), "after-the-reboot")
+    world.add_pod(bin_dir, new_namespace(), "after-the-reboot")
     assert world.host.sysctl("net.ipv4.ip_forward") == "1" and world.conflist.read_bytes() == written
 
 

@@ -1,0 +1,84 @@
+"""Metrics: every name is documented, what calls cost, and hostile verbs do not become labels."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from podwire.agent import metrics
+from podwire.agent.log import CallLog
+from podwire.agent.metrics import Metrics
+from podwire.cni.errors import CniError
+from podwire.node.paths import Path as Way
+from podwire.node.paths import Paths
+from podwire.verbs.dispatch import Answer, refusal
+from podwire.verbs.network import Networks
+
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+
+
+class Heard:
+    """A source that is an API server, as far as metrics ask it."""
+
+    def silent_seconds(self) -> float:
+        return 2.5
+
+    def bad_nodes(self) -> int:
+        return 1
+
+    def requests(self) -> dict[tuple[str, str], int]:
+        return {("GET", "200"): 3}
+
+
+@pytest.fixture
+def collected(monkeypatch: pytest.MonkeyPatch) -> Metrics:
+    monkeypatch.setattr(metrics, "read_leases", lambda socket, breathe: (0, []))
+    ways = [Way(name, None, "", device) for name, device in (("a", "eth0"), ("b", "eth0"), ("b", "podwire-vx6"))]  # type: ignore[arg-type]
+    settings = SimpleNamespace(peers={"a": 0, "b": 0, "c": 0})
+    mender: Any = SimpleNamespace(paths=SimpleNamespace(wanted=Paths(ways=ways), settings=settings))
+    log, source = CallLog(io.StringIO()), Heard()
+    log.mended("ip route replace …")
+    return Metrics(log, mender, source, Networks())  # type: ignore[arg-type]
+
+
+def families(found: Metrics) -> dict[str, Any]:
+    kind, page = found.page("text/plain")
+    assert kind.startswith("text/plain")
+    return {one.name: one for one in text_string_to_metric_families(page.decode())}
+
+
+def test_every_metric_is_documented_and_every_documented_one_is_there(collected: Metrics) -> None:
+    names = set()
+    for name, one in families(collected).items():
+        assert one.documentation.endswith("."), name
+        names.add(f"{name}_total" if one.type == "counter" else name)
+    ours = {one for one in names if not one.startswith("process_")}
+    rows = "\n".join(line.split(" | ")[0] for line in PAGE.splitlines() if line.startswith("| `podwire_"))
+    assert ours == set(re.findall(r"podwire_\w+", rows))
+    assert set(re.findall(r"podwire_\w+", PAGE)) - ours <= {f"{one}_bucket" for one in ours}, "rules name what is there"
+
+
+def test_a_node_counts_once_and_the_worse_path_counts(collected: Metrics) -> None:
+    peers = {one.labels["path"]: one.value for one in families(collected)["podwire_peers"].samples}
+    assert peers == {"direct": 1, "vxlan": 1, "none": 1}
+
+
+def test_verbs_from_outside_do_not_become_labels(collected: Metrics) -> None:
+    for number in range(50):
+        collected.record(f"X{number}", refusal(CniError(4, "no"), b""), 0.001, [])
+    collected.record("ADD", Answer(0, b"{}"), 0.0015, [("lease", 0.001)])
+    found = families(collected)
+    counts = {
+        one.labels["verb"]: one.value
+        for one in found["podwire_cni_request_duration_seconds"].samples
+        if one.name.endswith("_count")
+    }
+    assert counts == {"ADD": 1, "DEL": 0, "other": 50}
+    (failed,) = found["podwire_cni_failures"].samples
+    assert failed.labels == {"verb": "other", "code": "4"} and failed.value == 50
