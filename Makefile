@@ -12,7 +12,7 @@ APT_BUILD := python3-venv gcc libc6-dev musl-tools
 APT_RUN := iproute2 libnftables1 nftables iputils-ping
 APT_LAB := containerd runc busybox-static curl
 APT_TEST := $(APT_LAB) strace podman kmod iptables procps openssl
-APT_IMAGE := buildah mmdebstrap
+APT_IMAGE := podman mmdebstrap
 APT_KERNELS := mmdebstrap qemu-system-x86 cpio
 
 define apt-install
@@ -22,7 +22,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; apt-get update -qq; \
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help build tools lab test kubernetes cluster e2e kernels bench lint clean
+.PHONY: help build tools lab test image manifests kubernetes cluster e2e kernels bench lint clean
 
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,7 +40,7 @@ $(SHIM): $(wildcard shim/*.[ch]) hatch_build.py $(VENV)/.build-stamp
 	$(VENV)/bin/python hatch_build.py
 
 tools: build ## build the Go tools that tests, benchmarks and the lab use (once, then cached)
-	$(call apt-install,$(APT_TEST))
+	$(call apt-install,$(APT_TEST) $(APT_IMAGE))
 	$(VENV)/bin/python -m tests.tools.build
 
 lab: build ## three nodes with real containerds and pods, wired by podwire: see them reach each other
@@ -57,6 +57,13 @@ ifdef CI
 	$(VENV)/bin/pytest -q tests/runtimes
 	$(MAKE) e2e
 endif
+
+image: build ## podwire's own image, as an archive to import; prints its path
+	$(call apt-install,$(APT_IMAGE))
+	@$(VENV)/bin/python -m podwire.lab.podwire_image
+
+manifests: build ## deploy/podwire.yaml and deploy/uninstall.yaml from the chart in deploy/helm
+	$(VENV)/bin/python -m tests.tools.manifests
 
 kubernetes: build
 	$(call apt-install,$(APT_TEST) $(APT_IMAGE))

@@ -100,3 +100,40 @@ def test_every_verb_has_help_and_wrong_words_get_one(tmp_path: Path) -> None:
     done = podwire("instal")
     assert done.returncode == 2 and "invalid choice" in done.stderr and "Traceback" not in done.stderr
     assert "1.1.0" in podwire("version").stdout
+
+
+def test_for_an_agent_in_a_pod_the_plugin_comes_alone(tmp_path: Path) -> None:
+    done = install(tmp_path, "--kubernetes")
+    assert done.returncode == 0 and done.stdout == f"{tmp_path}/bin: podwire, loopback\n"
+    assert {path.name for path in (tmp_path / "bin").iterdir()} == {"podwire", "loopback"}
+    assert not (tmp_path / "conf").exists(), "the agent writes it"
+    refused = subprocess.run(
+        [str(tmp_path / "bin" / "podwire")],
+        input=b"{}",
+        env={"CNI_COMMAND": "ADD", "PODWIRE_SOCKET": str(tmp_path / "nowhere")},
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    assert refused.returncode == 1 and json.loads(refused.stdout)["code"] == 11, "try again later"
+
+
+def test_for_an_agent_in_a_pod_a_loopback_of_somebody_else_stays(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "bin" / "loopback").write_text("theirs")
+    (tmp_path / "conf" / "05-theirs.conflist").write_text("{}")
+    done = install(tmp_path, "--kubernetes")
+    assert done.returncode == 0 and "warning: 05-theirs.conflist sorts before" in done.stdout
+    assert (tmp_path / "bin" / "loopback").read_text() == "theirs"
+    uninstalled = podwire(
+        "uninstall", "--keep-kernel", "--bin-dir", f"{tmp_path}/bin", "--conf-dir", f"{tmp_path}/conf"
+    )
+    assert uninstalled.returncode == 0
+    assert [path.name for path in (tmp_path / "bin").iterdir()] == ["loopback"]
+
+
+def test_what_belongs_into_the_agents_file_is_refused_with_kubernetes(tmp_path: Path) -> None:
+    done = install(tmp_path, "--kubernetes", "--subnet", "10.1.0.0/24")
+    assert done.returncode == 1
+    assert done.stderr == "podwire: --subnet has no meaning with --kubernetes: it belongs into the agent's file\n"

@@ -200,5 +200,10 @@ def _run(*argv: str, package: str = "") -> None:
         run(argv, timeout_seconds=TIMEOUT_SECONDS)
     except FileNotFoundError:
         raise NotInstalledError(f"{argv[0]} is not here: apt-get install {package}") from None
-    except CommandError as failed:
-        raise CommandError(failed.done) from None
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"{archive()}\n")
+    except (NotInstalledError, CommandError) as wrong:
+        sys.exit(f"podwire: {wrong}")

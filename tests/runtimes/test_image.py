@@ -1,0 +1,200 @@
+"""podwire's image in a real containerd, started as deploy/podwire.yaml says: it serves pods, and may do no more."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from podwire.agent.installation import MARK, STAMP_BYTES
+from podwire.lab.command import CommandError
+from podwire.lab.cri import Pod
+from tests.runtimes.image import CONFLIST, PLAN, SECRET, SOCKET, PodwireNode, manifest, of_kind, podwire_node
+from tests.runtimes.kubelet import PodOnNode
+from tests.runtimes.rbac import allowed_rules, asked
+from tests.runtimes.world import CONTAINERDS
+from tests.support.namespace import wait_until
+
+FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
+NO_AGENT = "no podwire agent answers on this node"
+OUTSIDE = {"podCIDR": "10.99.0.0/24", "podCIDRs": ["10.99.0.0/24"]}
+NODE_PORT = 8080
+
+
+@pytest.fixture(scope="module", params=CONTAINERDS)
+def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodwireNode]:
+    """A node with the plug-in installed by the init container, and the agent running."""
+    with podwire_node(CONTAINERDS[request.param](), tmp_path_factory.mktemp("api")) as made:
+        for setting in FORWARDING:
+            made.sysctl(setting, "0")
+        made.pod.prepare()
+        assert made.pod.run(made.container("install")) == 0, made.pod.log("install")
+        made.start_agent()
+        made.wait_ready()
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def no_pods(node: PodwireNode) -> Iterator[None]:
+    """Pods of a test end with it; podwire's own stays."""
+    yield
+    for sandbox in set(node.cri.sandboxes()) - {node.pod.sandbox}:
+        node.cri.call("rmp", "--force", sandbox)
+
+
+def reaches(node: PodwireNode, pod: Pod, *addresses: str) -> bool:
+    return all(node.cri.exec(pod, "ping", "-c", "1", "-W", "10", one).ok for one in addresses)
+
+
+def is_well(node: PodwireNode, url: str) -> bool:
+    return node.here.run("curl", "--silent", "--fail", url, check=False).output == "ok\n"
+
+
+def veths(node: PodwireNode) -> list[str]:
+    return [name for name, row in node.network.links().items() if name.startswith("pw") and "link_netnsid" in row]
+
+
+def test_pods_are_served(node: PodwireNode) -> None:
+    one, two = node.cri.run_pod("one"), node.cri.run_pod("two")
+    assert len(one.addresses) == len(two.addresses) == 2
+    assert reaches(node, one, *two.addresses, *PLAN.addresses)
+    assert [node.sysctl(setting) for setting in FORWARDING] == ["1", "1"], node.log()
+
+
+def test_a_host_port_leads_to_its_pod_by_localhost_too(node: PodwireNode) -> None:
+    ports = [{"protocol": 0, "container_port": 80, "host_port": NODE_PORT}]
+    node.cri.run_pod("web", "localhost/podwire-lab/nginx:latest", ports=ports)
+    answer = node.here.run("curl", "--silent", "--max-time", "10", f"http://127.0.0.1:{NODE_PORT}/")
+    assert "nginx in pod web" in answer.output
+
+
+def test_the_probes_are_answered_on_the_loopback_alone(node: PodwireNode) -> None:
+    container = node.container("agent")
+    for probe in ("livenessProbe", "readinessProbe"):
+        get = container[probe]["httpGet"]
+        assert get["host"] == "127.0.0.1"
+        url = f"http://{get['host']}:{get['port']}{get['path']}"
+        assert wait_until(partial(is_well, node, url)), node.log()
+    port = container["livenessProbe"]["httpGet"]["port"]
+    assert not node.here.run("curl", "-s", "-m", "5", f"http://{PLAN.addresses[0]}:{port}/healthz", check=False).ok
+
+
+def test_the_container_is_confined(node: PodwireNode) -> None:
+    inside = node.cri.call("exec", "--sync", node.agent, "cat", "/proc/1/status").output
+    status = dict(line.split(":\t") for line in inside.splitlines() if ":\t" in line)
+    wanted = {"CAP_DAC_OVERRIDE": 1, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+    mask = sum(1 << number for number in wanted.values())
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == mask
+    assert status["Seccomp"].strip() == "2", "filtered"
+    for path in ("/anything", "/opt/podwire/bin/podwire", "/proc/sys/net/ipv4/ip_forward"):
+        done = node.cri.call("exec", "--sync", node.agent, "sh", "-c", f": >>{path}", check=False)
+        assert "Read-only file system" in done.output + done.error, path
+
+
+def test_nothing_on_the_node_holds_a_credential(node: PodwireNode) -> None:
+    found = node.here.run("grep", "-rlF", SECRET, "/opt/cni", "/etc/cni", "/run/podwire", check=False)
+    assert not found.output
+    assert node.here.run("stat", "-c", "%a %u %F", SOCKET).output.strip() == "600 0 socket"
+    for name in ("podwire", "loopback"):
+        binary = node.here.path(f"/opt/cni/bin/{name}").read_bytes()
+        stamp = binary[binary.index(MARK) + len(MARK) :][: STAMP_BYTES - len(MARK)]
+        assert not stamp.strip(b"\0"), "no command of a container that the node has not"
+
+
+def test_while_the_agent_is_away_pods_go_but_none_come(node: PodwireNode) -> None:
+    staying, leaving = node.cri.run_pod("staying"), node.cri.run_pod("leaving")
+    node.stop_agent()
+    try:
+        assert node.here.path(CONFLIST).exists(), "it stays: without it no pod could be removed"
+        assert reaches(node, staying, *leaving.addresses)
+        before = len(veths(node))
+        node.cri.stop(leaving.sandbox)
+        node.cri.remove(leaving.sandbox)
+        assert wait_until(lambda: len(veths(node)) == before - 1), "the plug-in removes it by itself"
+        with pytest.raises(CommandError, match=NO_AGENT):
+            node.cri.run_pod("coming")
+    finally:
+        node.start_agent()
+    node.cri.run_pod("coming-now")
+    assert reaches(node, staying, *PLAN.addresses)
+
+
+def test_a_changed_config_map_is_followed(node: PodwireNode) -> None:
+    def exceptions() -> object:
+        return json.loads(node.here.path(CONFLIST).read_text())["plugins"][0].get("nonMasqueradeCIDRs")
+
+    before = node.pod.config_maps["podwire"]
+    changed = before["podwire.toml"].replace("masquerade_exceptions = []", 'masquerade_exceptions = ["172.20.0.0/16"]')
+    try:
+        node.pod.update_config("config", {"podwire.toml": changed})
+        assert wait_until(lambda: exceptions() == ["172.20.0.0/16"]), node.log()
+    finally:
+        node.pod.update_config("config", before)
+    assert wait_until(lambda: exceptions() is None), node.log()
+
+
+@pytest.mark.parametrize("capability", ["NET_ADMIN", "SYS_ADMIN", "DAC_OVERRIDE"])
+def test_no_capability_can_be_spared(node: PodwireNode, capability: str) -> None:
+    less = copy.deepcopy(node.container("agent"))
+    less["securityContext"]["capabilities"]["add"].remove(capability)
+    node.stop_agent()
+    node.here.run("rm", CONFLIST)
+    node.here.run("chown", "1000", "/etc/cni/net.d")
+    try:
+        node.start_agent(less)
+        wait_until(lambda: node.here.path(CONFLIST).exists() or not node.agent_runs(), 5)
+        with pytest.raises(CommandError):
+            node.cri.run_pod("none")
+        node.stop_agent()
+        node.start_agent()
+        node.wait_ready()
+        node.cri.run_pod("one")
+    finally:
+        node.here.run("chown", "0", "/etc/cni/net.d")
+
+
+def test_the_role_allows_what_the_agent_asks_and_nothing_else(node: PodwireNode) -> None:
+    rules = allowed_rules(manifest("podwire.yaml"))
+    ranges = list(PLAN.pod_ranges)
+    node.api.patch_node(PLAN.name, {"spec": OUTSIDE})
+    try:
+        assert wait_until(lambda: bool(node.api.events("PodRangeOutsideCluster"))), node.log()
+        node.stop_agent()
+        node.start_agent()  # it finds its Event there, and patches it
+        wanted = {(rule.verb, rule.resource, rule.namespace) for rule in rules}
+        assert wait_until(lambda: {asked(one) for one in node.api.of_agent()} >= wanted), node.api.of_agent()
+    finally:
+        node.api.patch_node(PLAN.name, {"spec": {"podCIDR": ranges[0], "podCIDRs": ranges}})
+    for request in node.api.of_agent():
+        assert any(rule.allows(*asked(request)) for rule in rules), request
+
+
+def test_uninstall_leaves_nothing(node: PodwireNode) -> None:
+    """The DaemonSet of deploy/uninstall.yaml, while the agent lives and after; then podwire can be installed again."""
+    spec = of_kind(manifest("uninstall.yaml"), "DaemonSet")["spec"]["template"]["spec"]
+    remover = PodOnNode(node.cri, spec, PLAN.name, name="podwire-uninstall")
+    node.cri.run_pod("one")
+    remover.prepare()
+    (uninstall,), (done,) = spec["initContainers"], spec["containers"]
+    assert remover.run(uninstall) == 1
+    assert "an agent serves /run/podwire/agent.sock already: stop it" in remover.log("uninstall")
+    assert veths(node) and node.here.path(CONFLIST).exists()
+    node.stop_agent()
+    try:
+        assert remover.run(uninstall) == 0, remover.log("uninstall")
+        assert "nothing of podwire is left in the kernel" in remover.log("uninstall")
+        assert not [name for name in node.network.links() if name.startswith(("pw", "pi", "podwire"))]
+        assert [node.files_in(folder) for folder in ("/opt/cni/bin", "/etc/cni/net.d", "/run/podwire")] == [[]] * 3
+        assert "podwire" not in node.here.run("nft", "list", "ruleset").output
+        waiting = remover.start(done)
+        assert remover.state(waiting)["state"] == "CONTAINER_RUNNING"
+        remover.stop(waiting)
+        remover.remove()
+    finally:
+        assert node.pod.run(node.container("install")) == 0
+        node.start_agent()
+        node.wait_ready()
+    node.cri.run_pod("two")
