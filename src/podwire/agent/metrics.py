@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -125,11 +124,10 @@ class Metrics(Collector):
     def _leases(self) -> Iterator[Metric]:
         """Pods and addresses, from the kernel."""
         with Netlink() as socket:
-            pods, leased = read_leases(socket, lambda: time.sleep(0))
+            pods, taken = read_leases(socket, lambda: time.sleep(0))
         yield GaugeMetricFamily("podwire_pods", "Attachments of pods on this node.", value=pods)
         total = GaugeMetricFamily("podwire_addresses_total", "Addresses that can be leased.", labels=["range"])
         free = GaugeMetricFamily("podwire_addresses_free", "Addresses that are not leased.", labels=["range"])
-        taken = [ip_address(one) for one in leased]
         known = {one for network in self._networks.all() for group in network.config.range_sets for one in group.ranges}
         size: Tally[str] = Tally()
         used: Tally[str] = Tally()

@@ -3,35 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 
-from podwire.ipam.lease import is_address
 from podwire.kernel import encode as rt
 from podwire.kernel import netlink as nl
 from podwire.kernel.netlink import Netlink
 from podwire.kernel.read import SKIP_STATS, altnames
+from podwire.plan.operations import Address
 from podwire.pod.identity import DEVICE_LETTERS, PREFIX
 
 AT_ONCE = 50
-NAME_STARTS = 20
+ATTRIBUTES_START = 16
+NAME_START = 20
 """`struct ifinfomsg` and an attribute's head: the kernel writes IFLA_IFNAME first (rtnl_fill_ifinfo)."""
 
 
-def read_leases(socket: Netlink, breathe: Callable[[], None]) -> tuple[int, list[str]]:
+def read_leases(socket: Netlink, breathe: Callable[[], None]) -> tuple[int, list[Address]]:
     """The number of attachments' devices, and the addresses that are their altnames. Raises NetlinkError.
 
-    `breathe` is called after every fifty devices: with a thousand, reading takes 10 ms and more, and is not urgent.
+    `breathe` is called after every fifty devices: with a thousand, reading takes 15 ms, and is not urgent.
     """
     ask = nl.message(rt.RTM_GETLINK, nl.NLM_F_DUMP, rt.link_body(), SKIP_STATS)
     first = PREFIX.encode()
-    found = [
-        payload for _, payload in socket.get(ask) if bytes(payload[NAME_STARTS : NAME_STARTS + len(first)]) == first
-    ]
     pods, leased = 0, []
-    for place, payload in enumerate(found, 1):
-        values = nl.attributes(payload, 16)
-        if len(values.get(rt.IFLA_IFNAME, b"").rstrip(b"\0")) == DEVICE_LETTERS:
+    for place, (_, payload) in enumerate(socket.get(ask), 1):
+        name = bytes(payload[NAME_START : NAME_START + DEVICE_LETTERS])
+        if name.startswith(first) and b"\0" not in name:
             pods += 1
-            leased += [name for name in altnames(values.get(rt.IFLA_PROP_LIST)) if is_address(name)]
+            leased += _addresses(altnames(_names(payload)))
         if place % AT_ONCE == 0:
             breathe()
     return pods, leased
+
+
+def _names(payload: memoryview) -> bytes | None:
+    """A device's IFLA_PROP_LIST; the forty other attributes are stepped over."""
+    offset, end = ATTRIBUTES_START, len(payload)
+    while offset + 4 <= end:
+        length, kind = nl.ATTRIBUTE.unpack_from(payload, offset)
+        if kind & nl.NLA_TYPE_MASK == rt.IFLA_PROP_LIST:
+            return bytes(payload[offset + 4 : offset + length])
+        if length < 4:
+            return None
+        offset += (length + 3) & ~3
+    return None
+
+
+def _addresses(names: tuple[str, ...]) -> list[Address]:
+    found: list[Address] = []
+    for name in names:
+        try:
+            found.append(ip_address(name))
+        except ValueError:
+            continue
+    return found
