@@ -8,6 +8,8 @@ import ssl
 import subprocess
 from pathlib import Path
 
+import yaml
+
 from tests.cluster.access import Access
 from tests.support.namespace import Namespace, wait_until
 from tests.support.tools import tool
@@ -15,18 +17,14 @@ from tests.support.tools import tool
 START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 ETCD = "http://127.0.0.1:2379"
-TOKENS = 'admin-token,admin,1,"system:masters"\npodwire-token,podwire,2\n'
+ACCOUNT = "system:serviceaccount:podwire:podwire"
+TOKENS = f'admin-token,admin,1,"system:masters"\npodwire-token,{ACCOUNT},2\n'
+MANIFEST = Path(__file__).parents[2] / "deploy" / "podwire.yaml"
 ROLE = "/apis/rbac.authorization.k8s.io/v1"
-RULES = [
-    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]},
-    {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
-]
-"""All that the agent may: whatever else it tried would be refused."""
 
 
 class Real(Access):
-    """kube-apiserver with RBAC; the agent's user may do what its role allows."""
+    """kube-apiserver with RBAC; the agent is who it is in a cluster, and may do what the manifest's roles allow."""
 
     def __init__(self, host: Namespace, folder: Path) -> None:
         super().__init__(host, "https://127.0.0.1:6443", "admin-token", folder / "pki" / "apiserver.crt")
@@ -85,15 +83,13 @@ class Real(Access):
         return True
 
     def _allow(self) -> None:
-        named = {"metadata": {"name": "podwire"}}
-        binding = {
-            **named,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "podwire"},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "podwire"}],
-        }
-        for kind, body in (("clusterroles", {**named, "rules": RULES}), ("clusterrolebindings", binding)):
+        for one in yaml.safe_load_all(MANIFEST.read_text()):
+            if not one or not one["apiVersion"].startswith("rbac."):
+                continue
+            namespace = one["metadata"].get("namespace")
+            place = f"{ROLE}/namespaces/{namespace}" if namespace else ROLE
             try:
-                self.request("POST", f"{ROLE}/{kind}", body)
+                self.request("POST", f"{place}/{one['kind'].lower()}s", one)
             except RuntimeError as refused:
                 if "409" not in str(refused):
                     raise

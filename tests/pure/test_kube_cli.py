@@ -8,14 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import rtoml
-import yaml
 
 from podwire.cli.main import main
 from podwire.kube import wanted
 from podwire.kube.api import Api, KubernetesConfigError
 from podwire.kube.settings import Common
 from podwire.kube.source import ADDRESS_CHANGED
-from tests.cluster.real import RULES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
 GOOD = (
@@ -73,11 +71,6 @@ def test_wrong_options_are_refused_in_one_line(
 def test_the_page_has_the_file_with_its_defaults() -> None:
     text = re.findall(r"```toml\n(.*?)```", PAGE, re.S)[0]
     assert msgspec.convert(rtoml.loads(text), Common) == Common()
-
-
-def test_the_page_has_the_role_that_the_tests_give_the_agent() -> None:
-    role = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.S)[0])
-    assert role["kind"] == "ClusterRole" and role["rules"] == RULES
 
 
 def test_the_page_tells_of_every_reason() -> None:
