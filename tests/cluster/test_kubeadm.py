@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import subprocess
 import time
@@ -39,7 +40,10 @@ def family(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def cluster(family: str) -> Iterator[Cluster]:
-    """Up as kubeadm leaves it: without a network."""
+    """Up as kubeadm leaves it: without a network. PODWIRE_TEST_CLUSTER names one to work on that is up, and stays."""
+    if name := os.environ.get("PODWIRE_TEST_CLUSTER"):
+        yield Cluster(name)
+        return
     made = Cluster(f"e2e-{family}", "--family", family, "--no-network")
     made.down()
     try:
@@ -157,7 +161,7 @@ class TestWhatHappensToClusters:
             cluster.kubectl("rollout", "status", "daemonset/podwire", "--namespace", "podwire", "--timeout", "180s")
             after = {item["metadata"]["name"] for item in self._agents(cluster)}
             time.sleep(1)
-            cluster.run("bash-worker-1", "pkill", "-INT", "ping")
+            cluster.run("bash-worker-1", "killall", "-INT", "ping")
             said = pinging.communicate(timeout=30)[0]
         assert before.isdisjoint(after)
         found = re.search(r"(\d+) packets transmitted, (\d+) received", said)
@@ -186,6 +190,7 @@ class TestWhatHappensToClusters:
     def test_a_node_is_removed_and_added(self, cluster: Cluster) -> None:
         cluster.kubectl("drain", "worker-2", "--ignore-daemonsets", "--force", "--delete-emptydir-data")
         cluster.run("worker-2", "kubeadm", "reset", "--force", check=False)
+        cluster.run("worker-2", "busybox", "killall", "kubelet")  # systemd is who does this elsewhere
         cluster.kubectl("delete", "node", "worker-2")
         routes = ("ip", "-4", "-json", "route", "show", "proto", "112")
         gone = {row["dst"] for row in json.loads(cluster.run("master", *routes)) if "gateway" in row}
