@@ -11,6 +11,8 @@ import yaml
 
 from tests.cluster.real import Real
 from tests.support.namespace import Namespace
+from tests.support.tools import tool
+from tests.tools import manifests
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PLACES = {
@@ -55,6 +57,45 @@ def test_every_field_is_known_and_kept(api: Real, name: str) -> None:
             one["metadata"]["namespace"] = name.partition(".")[0]
         made = create(api, one)
         assert contains(made, one), one["kind"]
+
+
+def test_helm_installs_it_turns_it_into_its_removal_and_takes_it_away(api: Real, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "admin"
+    kubeconfig.write_text(api.kubeconfig_text("token: admin-token"))
+
+    def helm(*words: str) -> None:
+        where = ("--kubeconfig", str(kubeconfig), "--namespace", "by-helm")
+        api.host.run("env", f"HOME={tmp_path}", str(tool("helm")), *words, *where)
+
+    def there() -> set[str]:
+        listed = ("daemonsets", "/apis/apps/v1"), ("configmaps", "/api/v1"), ("serviceaccounts", "/api/v1")
+        found = [
+            f"{kind} {one['metadata']['name']}"
+            for kind, group in listed
+            for one in api.request("GET", f"{group}/namespaces/by-helm/{kind}")["items"]
+        ]
+        return set(found)
+
+    for path in roles():
+        api.request("DELETE", path)  # of the server's start: Helm takes over nothing that it did not make
+    helm("install", "podwire", str(manifests.CHART), "--create-namespace")
+    assert there() == {"daemonsets podwire", "configmaps podwire", "serviceaccounts podwire"}
+    subjects = [api.request("GET", path).get("subjects", []) for path in roles()]
+    assert {one["namespace"] for each in subjects for one in each} == {"by-helm"}
+    helm("upgrade", "podwire", str(manifests.CHART), "--reuse-values", "--set", "uninstall=true")
+    assert there() == {"daemonsets podwire-uninstall"}
+    helm("uninstall", "podwire")
+    assert there() == set()
+
+
+def roles() -> list[str]:
+    """The paths of the manifest's roles and bindings."""
+    found = [one for one in yaml.safe_load_all((DEPLOY / "podwire.yaml").read_text()) if one]
+    return [
+        f"{PLACES[one['kind']].format(one['metadata'].get('namespace', ''))}/{one['metadata']['name']}"
+        for one in found
+        if one["apiVersion"].startswith("rbac.")
+    ]
 
 
 def contains(whole: Any, part: Any) -> bool:
