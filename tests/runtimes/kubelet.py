@@ -41,6 +41,7 @@ class PodOnNode:
 
     environment: Mapping[str, str] = field(default_factory=dict)
     name: str = "podwire"
+    security: Object = field(default_factory=lambda: {"namespace_options": {"network": 2, "pid": 1}})
     sandbox: str = ""
     attempts: int = 0
 
@@ -90,7 +91,7 @@ class PodOnNode:
         return {
             "metadata": {"name": self.name, "namespace": "podwire", "uid": self.name, "attempt": 1},
             "log_directory": f"/var/log/pods/{self.name}",
-            "linux": {"cgroup_parent": "/pods", "security_context": {"namespace_options": {"network": 2, "pid": 1}}},
+            "linux": {"cgroup_parent": "/pods", "security_context": self.security},
         }
 
     def _container_config(self, container: Object) -> Object:
@@ -137,9 +138,12 @@ class PodOnNode:
 
     def start(self, container: Object) -> str:
         """Start one of the pod's containers; its id."""
-        config = self._file("container.json", self._container_config(container))
-        sandbox = self._file("pod.json", self._sandbox_config())
-        made = self.cri.call("create", self.sandbox, config, sandbox).output.strip()
+        return self.make(self._container_config(container))
+
+    def make(self, config: Object) -> str:
+        """Start a container with this ContainerConfig; its id."""
+        file, sandbox = self._file("container.json", config), self._file("pod.json", self._sandbox_config())
+        made = self.cri.call("create", self.sandbox, file, sandbox).output.strip()
         self.cri.call("start", made)
         return made
 
@@ -150,9 +154,12 @@ class PodOnNode:
 
     def run(self, container: Object) -> int:
         """Run a container to its end, as an init container; its exit status."""
-        made = self.start(container)
-        wait_until(lambda: self.state(made)["state"] == "CONTAINER_EXITED", container["name"], 60)
-        return int(self.state(made)["exitCode"])
+        return self.wait(self.start(container))
+
+    def wait(self, container: str) -> int:
+        """Wait until a container has ended; its exit status."""
+        wait_until(lambda: self.state(container)["state"] == "CONTAINER_EXITED", container, 60)
+        return int(self.state(container)["exitCode"])
 
     def stop(self, container: str) -> None:
         """SIGTERM, and SIGKILL after the pod's grace period; then remove it."""

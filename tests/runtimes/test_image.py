@@ -156,6 +156,20 @@ def test_no_capability_can_be_spared(node: PodwireNode, capability: str) -> None
         node.here.run("chown", "0", "/etc/cni/net.d")
 
 
+def test_check_sees_pods_from_a_debug_container(node: PodwireNode) -> None:
+    """`kubectl debug node/… --profile=sysadmin -- podwire check`: the image, privileged, with the node's processes."""
+    node.cri.run_pod("one")
+    node.cri.run_pod("two")
+    security = {"privileged": True, "namespace_options": {"network": 2, "pid": 2, "ipc": 2}}
+    image = node.container("agent")["image"]
+    config = {"metadata": {"name": "debug"}, "image": {"image": image}, "command": ["podwire", "check"]}
+    config |= {"log_path": "debug.log", "linux": {"security_context": security}}
+    debug = PodOnNode(node.cri, {"hostNetwork": True, "volumes": []}, PLAN.name, name="debug", security=security)
+    debug.prepare()
+    assert debug.wait(debug.make(config)) == 0, debug.log("debug")
+    assert "default/one" in debug.log("debug")
+
+
 def test_the_role_allows_what_the_agent_asks_and_nothing_else(node: PodwireNode) -> None:
     rules = allowed_rules(manifest("podwire.yaml"))
     ranges = list(PLAN.pod_ranges)
