@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +51,11 @@ class ShimBuildHook(BuildHookInterface):  # type: ignore[type-arg, misc, unused-
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile the shim; the wheel is then bound to this platform."""
+        """Compile the shim; the wheel is then bound to this platform, though to no version of Python."""
         if SOURCES:
             compile_static(SOURCES, TARGET)
         build_data["pure_python"] = False
-        build_data["infer_tag"] = True
+        build_data["tag"] = f"py3-none-{re.sub(r'[-.]', '_', sysconfig.get_platform())}"
 
 
 if __name__ == "__main__":
