@@ -167,3 +167,13 @@ def test_a_log_whose_reader_is_gone_stops_nobody() -> None:
     process.stdin.close()
     assert process.stdout.read() == b"said all\nended\n" and process.wait() == 0
     process.stdout.close()
+
+
+def test_a_line_that_cannot_be_made_does_not_end_the_log() -> None:
+    stream = io.StringIO()
+    log = CallLog(stream)
+    log.start()
+    log.call({**ENVIRONMENT, "CNI_COMMAND": "DEL"}, DONE, 0.001, 0.0, [("step", "no number")])  # type: ignore[list-item]
+    log.note("goes on")
+    log.close()
+    assert "a line could not be written" in stream.getvalue() and "goes on" in stream.getvalue()

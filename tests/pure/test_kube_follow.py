@@ -160,3 +160,18 @@ def test_a_watch_that_is_silent_is_dead(tmp_path: Path, monkeypatch: pytest.Monk
         ended.set()
         server.shutdown()
         server.server_close()
+
+
+def test_whatever_a_server_sends_following_goes_on(bench: Bench) -> None:
+    bench.script.events.put(event("MODIFIED", {"kind": "Node"}))
+    bench.script.lists.put(("30", [node("own", 3), node("d", 29)]))
+    assert bench.becomes(lambda: bench.names() == {"own", "d"} and bench.script.asked[-1] == "watch 30")
+
+
+def test_another_version_of_an_agent_changes_no_path(bench: Bench) -> None:
+    before, changes = bench.follower.picture.facts, bench.changes
+    told = node("b", 6)
+    told["metadata"]["annotations"] = {"podwire.dev/version": "9.9", "other": "x"}
+    bench.script.events.put(event("MODIFIED", told))
+    assert bench.becomes(lambda: (bench.follower.picture.facts or {})["b"].version == "9.9")
+    assert bench.follower.picture.facts is before and bench.changes == changes

@@ -143,13 +143,21 @@ class CallLog:
             lines = [self._queue.get()]
             while lines[-1] is not None and len(lines) < MOST_AT_ONCE and not self._queue.empty():
                 lines.append(self._queue.get())
-            self._write("".join(formatted(one, self._form) for one in lines if one is not None))
+            self._write("".join(self._formatted(one) for one in lines if one is not None))
             if self.dropped > told:
                 words = f"{self.dropped - told} lines were dropped: nobody read the log"
                 told = self.dropped
                 self._write(formatted(Line(time.time(), "warning", words), self._form))
             if lines[-1] is None:
                 return
+
+    def _formatted(self, line: Line) -> str:
+        """The line; a fault of ours in making it must not end the thread that writes all others."""
+        try:
+            return formatted(line, self._form)
+        except Exception as unforeseen:  # noqa: BLE001  see above
+            words = f"a line could not be written ({type(unforeseen).__name__}: {unforeseen}): please report it"
+            return formatted(Line(line.at, "error", words), self._form)
 
     def _write(self, text: str) -> None:
         """Write whole lines; where nobody reads any more, serving goes on."""

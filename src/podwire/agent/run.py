@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -50,6 +51,7 @@ def run(
     _use_one_heap()
     log, shared, networks = log or CallLog(), Shared(), Networks(kept=True)
     log.start()
+    threading.excepthook = partial(_thread_died, log)
     try:
         runtime = RuntimeConfiguration(networks, log)
         if conf_dir:
@@ -74,6 +76,12 @@ def run(
         log.note("ended; pods stay as they are")
     finally:
         log.close()
+
+
+def _thread_died(log: CallLog, died: threading.ExceptHookArgs) -> None:
+    """One line instead of a traceback; `/healthz` says what it means."""
+    name = died.thread.name if died.thread else "?"
+    log.failed("node", f"thread {name} ended ({died.exc_type.__name__}: {died.exc_value}): please report it")
 
 
 def _use_one_heap() -> None:

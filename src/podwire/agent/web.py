@@ -74,12 +74,20 @@ def _handler(metrics: Page, health: Health) -> type[BaseHTTPRequestHandler]:
             """A page."""
             page = self.path.partition("?")[0]
             if page == "/metrics":
-                self._answer(200, *metrics(self.headers.get("Accept", "")))
+                self._answer_metrics()
             elif page in ("/healthz", "/readyz"):
                 why_not = health.why_dead() if page == "/healthz" else health.why_not_ready()
                 self._answer(503 if why_not else 200, TEXT, f"{why_not or 'ok'}\n".encode(errors="replace"))
             else:
                 self._answer(404, TEXT, b"there are /metrics, /healthz and /readyz\n")
+
+        def _answer_metrics(self) -> None:
+            try:
+                kind, body = metrics(self.headers.get("Accept", ""))
+            except OSError as refused:  # NetlinkError is one
+                self._answer(500, TEXT, f"the kernel cannot be read: {refused}\n".encode())
+            else:
+                self._answer(200, kind, body)
 
         do_HEAD = do_GET  # noqa: N815  # the base class's name
 

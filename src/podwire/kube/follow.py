@@ -63,6 +63,9 @@ class Follower:
                 self._wait(failed, quietly=failed.code == GONE)
             except KubernetesConfigError as wrong:
                 self._wait(wrong)
+            except Exception as unforeseen:  # noqa: BLE001  whatever a server sends, following goes on
+                self._version = ""
+                self._wait(unforeseen)
 
     def _list(self) -> None:
         begun = time.perf_counter()

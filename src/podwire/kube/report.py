@@ -118,6 +118,12 @@ class Reporter:
                     self._log.failed("kubernetes", words, once=True)
                 time.sleep(wait_seconds(failures))
                 self._woken.set()
+            except Exception as unforeseen:  # noqa: BLE001  one report that fails must not end all others
+                failures += 1
+                self._log.failed(
+                    "kubernetes", f"a report failed ({type(unforeseen).__name__}: {unforeseen})", once=True
+                )
+                time.sleep(wait_seconds(failures))
 
     def sleep_seconds(self) -> float:
         """Until the next thing is due."""
