@@ -15,8 +15,10 @@ from bench import cni, plugins, report, scale, traffic
 
 REALTIME_PRIORITY = 20
 PARTS = ("cni", "traffic", "scale")
-SLOW_PARTS = ("cluster",)
+SLOW_PARTS = ("cluster", "nodes")
 """Only when they are named: Kubernetes may have to be compiled first."""
+
+CHANGE_SECONDS = 60
 
 
 def _arguments() -> argparse.Namespace:
@@ -86,6 +88,10 @@ def main() -> int:
             from bench import cluster  # noqa: PLC0415  the only part that needs the tests' cluster
 
             results["cluster"] = cluster.run(arguments.burst_calls, min(arguments.bursts, 3), reference, folder)
+        if "nodes" in wanted:
+            from bench import nodes  # noqa: PLC0415  see above
+
+            results["nodes"] = nodes.run(arguments.peers, CHANGE_SECONDS, folder)
         if "scale" in wanted and bin_dir:
             runs = [scale.measure(way, arguments.peers, arguments.changes, folder) for way in ("direct", "vxlan")]
             results["scale"] = scale.ScaleResults(runs)
