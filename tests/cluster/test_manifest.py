@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster.access import Access
 from tests.cluster.real import Real
-from tests.support.namespace import Namespace
+from tests.support.namespace import Namespace, wait_until
 from tests.support.tools import tool
 from tests.tools import manifests
 
@@ -24,6 +25,8 @@ PLACES = {
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
     "DaemonSet": "/apis/apps/v1/namespaces/{}/daemonsets",
+    "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
 }
 
 
@@ -59,6 +62,29 @@ def test_every_field_is_known_and_kept(api: Real, name: str) -> None:
         assert contains(made, one), one["kind"]
 
 
+def test_an_agent_may_change_its_own_node_alone(api: Real) -> None:
+    """The policy of podwire.yaml, which the test above has created."""
+    for name in ("here", "there"):
+        api.add_node(name, ["192.0.2.1"], ["10.244.0.0/24"])
+    bound = {"kind": "Node", "apiVersion": "v1", "name": "here"}
+    wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"boundObjectRef": bound}}
+    wish["spec"]["audiences"] = []  # type: ignore[index]
+    answer = api.request("POST", "/api/v1/namespaces/podwire/serviceaccounts/podwire/token", wish)
+    agent = Access(api.host, api.url, answer["status"]["token"], api.authority)
+    up = {"conditions": [{"type": "NetworkUnavailable", "status": "False", "reason": "PodwireIsUp"}]}
+
+    def refused(name: str) -> str:
+        try:
+            agent.patch_status(name, up)
+        except RuntimeError as words:
+            return str(words)
+        return ""
+
+    assert wait_until(lambda: "its own Node alone" in refused("there"))  # policies take effect a moment later
+    assert refused("here") == ""
+    api.patch_status("there", up)
+
+
 def test_helm_installs_it_turns_it_into_its_removal_and_takes_it_away(api: Real, tmp_path: Path) -> None:
     kubeconfig = tmp_path / "admin"
     kubeconfig.write_text(api.kubeconfig_text("token: admin-token"))
@@ -76,11 +102,11 @@ def test_helm_installs_it_turns_it_into_its_removal_and_takes_it_away(api: Real,
         ]
         return set(found)
 
-    for path in roles():
+    for path in cluster_wide():
         api.request("DELETE", path)  # of the server's start: Helm takes over nothing that it did not make
     helm("install", "podwire", str(manifests.CHART), "--create-namespace")
     assert there() == {"daemonsets podwire", "configmaps podwire", "serviceaccounts podwire"}
-    subjects = [api.request("GET", path).get("subjects", []) for path in roles()]
+    subjects = [api.request("GET", path).get("subjects", []) for path in cluster_wide()]
     assert {one["namespace"] for each in subjects for one in each} == {"by-helm"}
     helm("upgrade", "podwire", str(manifests.CHART), "--reuse-values", "--set", "uninstall=true")
     assert there() == {"daemonsets podwire-uninstall"}
@@ -88,13 +114,13 @@ def test_helm_installs_it_turns_it_into_its_removal_and_takes_it_away(api: Real,
     assert there() == set()
 
 
-def roles() -> list[str]:
-    """The paths of the manifest's roles and bindings."""
+def cluster_wide() -> list[str]:
+    """The paths of what the manifest has outside of its namespace."""
     found = [one for one in yaml.safe_load_all((DEPLOY / "podwire.yaml").read_text()) if one]
     return [
         f"{PLACES[one['kind']].format(one['metadata'].get('namespace', ''))}/{one['metadata']['name']}"
         for one in found
-        if one["apiVersion"].startswith("rbac.")
+        if one["metadata"].get("namespace") != "podwire" and one["kind"] != "Namespace"
     ]
 
 
