@@ -14,7 +14,7 @@ import shutil
 import sys
 import tarfile
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -51,7 +51,7 @@ def archive() -> Path:
         _copy_inputs(here / "context")
         base = _kept("base.tar", _base_key(), _make_base)
         wheels = _kept("wheels", _wheels_key(base), lambda at: _make_wheels(base, at))
-        key = _digest(_files(here / "context"), inspect.getsource(_build), base.name, wheels.name)
+        key = _digest(inspect.getsource(_build), base.name, wheels.name, files=_contents(here / "context"))
         target = _kept("podwire.tar", key, lambda at: _build(here, base, wheels, at))
         _forget_old(target)
     return target
@@ -85,16 +85,17 @@ def _forget_old(target: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def _digest(files: Iterable[Path], *words: str) -> str:
+def _digest(*words: str, files: Mapping[str, bytes] | None = None) -> str:
     digest = hashlib.sha256("\0".join(words).encode())
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for name, content in sorted((files or {}).items()):
+        digest.update(f"\0{name}\0".encode() + content)
     return digest.hexdigest()[:16]
 
 
-def _files(folder: Path) -> list[Path]:
-    """All files below, in order."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "README.md")
+def _contents(folder: Path) -> dict[str, bytes]:
+    """The files that decide about the image, by their paths in it."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "README.md")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def _copy_inputs(context: Path) -> None:
@@ -117,7 +118,7 @@ def _release() -> str:
 
 
 def _base_key() -> str:
-    return _digest((), inspect.getsource(_make_base), _release(), packages.architecture(), UNUSED.pattern, *DEBIAN)
+    return _digest(inspect.getsource(_make_base), _release(), packages.architecture(), UNUSED.pattern, *DEBIAN)
 
 
 def _make_base(target: Path) -> None:
@@ -151,7 +152,7 @@ def _sources() -> list[str]:
 
 
 def _wheels_key(base: Path) -> str:
-    return _digest((), base.name, *_requirements())
+    return _digest(base.name, *_requirements())
 
 
 def _requirements() -> list[str]:
