@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from podwire.kernel.encode import encode
 from podwire.kernel.netlink import Netlink, NetlinkError
@@ -33,17 +33,21 @@ LOOPBACK_INDEX = 1
 
 
 class Indexes:
-    """Device indexes by name, each asked for once."""
+    """Device indexes by name, each asked for once; `known` ones never."""
 
-    def __init__(self, socket: Netlink) -> None:
+    def __init__(self, socket: Netlink, known: Mapping[str, int] | None = None) -> None:
         self._socket = socket
-        self._known = {"lo": LOOPBACK_INDEX}
+        self._known = {"lo": LOOPBACK_INDEX, **(known or {})}
 
     def __call__(self, name: str) -> int:
         index = self._known.get(name)
         if index is None:
             index = self._known[name] = self._socket.index(name)
         return index
+
+
+Excuse = Callable[[Operation, NetlinkError], bool]
+"""Says which refusals do not matter to the caller."""
 
 
 def apply(
@@ -53,15 +57,12 @@ def apply(
     *,
     pod_netns: int = -1,
     pod: bool = False,
-    excused: Callable[[Operation, NetlinkError], bool] | None = None,
+    excused: Excuse | None = None,
 ) -> list[Operation]:
     """Send operations as one batch; raises KernelRefusedError for the first refusal that matters.
 
-    All operations are tried, also behind a refusal; `excused` says which refusals do not matter to the caller.
-
-    What is there already (EEXIST) does not matter for routes that may exist, and for altnames: those altnames
-    are returned, since a taken name is an answer. Operations in one batch may not refer to a device that the
-    same batch creates.
+    All operations are tried, also behind a refusal. Operations in one batch may not refer to a device that the
+    same batch creates. Returns what `judge` does.
     """
     if not operations:
         return []
@@ -72,8 +73,23 @@ def apply(
             requests.append(encode(operation, indexes, pod_netns))
         except NetlinkError as refused:
             raise KernelRefusedError(operation, refused, pod=pod) from None
+    return judge(operations, socket.batch(requests), pod=pod, excused=excused)
+
+
+def judge(
+    operations: Sequence[Operation],
+    refusals: Iterable[NetlinkError],
+    *,
+    pod: bool = False,
+    excused: Excuse | None = None,
+) -> list[Operation]:
+    """What refusals of operations mean: raises KernelRefusedError for the first that matters.
+
+    What is there already (EEXIST) does not matter for routes that may exist, and for altnames: those altnames
+    are returned, since a taken name is an answer.
+    """
     taken: list[Operation] = []
-    for refusal in socket.batch(requests):
+    for refusal in refusals:
         operation = operations[refusal.place]
         exists = refusal.errno == errno.EEXIST
         if exists and isinstance(operation, AddAltname):

@@ -58,6 +58,10 @@ HAIRPIN = nl.nested(
     nl.nested(IFLA_INFO_SLAVE_DATA, nl.attribute(IFLA_BRPORT_MODE, b"\1")),
 )
 
+ALIAS_LENGTHS = (64, 128, 192, 252)
+IPV4_LETTERS, IPV6_LETTERS = 16, 40
+"""The longest texts of addresses, with their NULs."""
+
 IndexOf = Callable[[str], int]
 """Tells a device's index by its name, or raises NetlinkError(ENODEV)."""
 
@@ -121,8 +125,8 @@ def _set_alias(owner: op.SetAlias, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWLINK,
         0,
-        link_body(index_of(owner.device)),
-        nl.text(IFLA_IFALIAS, owner.alias),
+        link_body(index_of(owner.device), IFF_UP if owner.up else 0, IFF_UP if owner.up else 0),
+        nl.padded(IFLA_IFALIAS, owner.alias, *ALIAS_LENGTHS),
         QUIET6 if owner.quiet6 else b"",
     )
 
@@ -132,7 +136,10 @@ def _add_altname(lease: op.AddAltname, index_of: IndexOf, pod_netns: int) -> byt
         RTM_NEWLINKPROP,
         nl.NLM_F_CREATE | nl.NLM_F_EXCL,
         link_body(index_of(lease.device)),
-        nl.nested(IFLA_PROP_LIST, nl.text(IFLA_ALT_IFNAME, lease.altname)),
+        nl.nested(
+            IFLA_PROP_LIST,
+            nl.padded(IFLA_ALT_IFNAME, lease.altname, IPV6_LETTERS if ":" in lease.altname else IPV4_LETTERS),
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from _thread import allocate_lock
-from collections.abc import Iterable
+from collections.abc import Mapping
 from time import perf_counter
 
 from podwire.ipam.lease import RangeSet, read_last, write_last
@@ -45,10 +45,10 @@ class Shared:
             self._last[wanted] = first
             return first
 
-    def note_leases(self, device: str, alias: str, leased: Iterable[tuple[RangeSet, Address]]) -> str | None:
+    def note_leases(self, device: str, alias: str, leased: Mapping[RangeSet, Address]) -> str | None:
         """The gateway device's alias with these leases in it, None if it is not ours; `alias` is what it was once."""
         with self._lock:
-            text = write_last(self._aliases.get(device, alias), leased)
+            text = write_last(self._aliases.get(device, alias), leased.items())
             if text is not None:
                 self._aliases[device] = text
             return text

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import time
 from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 from collections.abc import Iterator, Sequence
 from fcntl import ioctl
+from time import perf_counter
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
@@ -35,6 +35,10 @@ NLA_TYPE_MASK = 0x3FFF
 HEADER = struct.Struct("=IHHII")
 ATTRIBUTE = struct.Struct("=HH")
 ERROR = struct.Struct("=i")
+ACK = struct.Struct("=IHHIIi")
+"""`struct nlmsghdr` and the errno of an NLMSG_ERROR."""
+
+ACK_BYTES = 8 * 1024
 RECEIVE_BYTES = 64 * 1024
 DUMP_ATTEMPTS = 8
 SEND_TIMEOUT_SECONDS = 30
@@ -65,6 +69,18 @@ def nested(kind: int, *attributes: bytes) -> bytes:
 def text(kind: int, value: str) -> bytes:
     """A NUL-terminated string attribute."""
     return attribute(kind, value.encode() + b"\0")
+
+
+def padded(kind: int, value: str, *lengths: int) -> bytes:
+    """A string attribute filled up with NULs to the first length that holds it and one NUL; else as `text`.
+
+    The kernel reads up to the first NUL. Values of one length can take each other's place (see `stencil.py`).
+    """
+    raw = value.encode()
+    for length in lengths:
+        if len(raw) < length:
+            return ATTRIBUTE.pack(4 + length, kind) + raw.ljust(length, b"\0")
+    return attribute(kind, raw + b"\0")
 
 
 def u32(kind: int, value: int) -> bytes:
@@ -166,12 +182,19 @@ class Netlink:
             out += PADDING[len(one) & 3]
         flags_at = len(out) - ((len(wanted[-1]) + 3) & ~3) + 6
         out[flags_at] |= NLM_F_ACK
-        begun = time.perf_counter()
+        return self.exchange(out, first, last)
+
+    def exchange(self, out: bytes | bytearray, first: int, last: int) -> list[NetlinkError]:
+        """Send messages that are numbered `first` to `last`, of which the last one asks for an acknowledgement."""
+        begun = perf_counter()
         self.socket.send(out)
-        self.busy_seconds += time.perf_counter() - begun
+        self.busy_seconds += perf_counter() - begun
         refused: list[NetlinkError] = []
         while True:
-            for kind, flags, number, payload in messages(self.socket.recv(RECEIVE_BYTES)):
+            data = self.socket.recv(ACK_BYTES)
+            if ACK.unpack_from(data)[1::2] == (NLMSG_ERROR, last, 0):
+                return refused
+            for kind, flags, number, payload in messages(data):
                 if kind != NLMSG_ERROR or not first <= number <= last:
                     continue
                 code, words = refusal(payload, flags)
@@ -201,9 +224,9 @@ class Netlink:
         out = bytearray(one)
         struct.pack_into("=I", out, 8, self.sequence)
         dump = struct.unpack_from("=H", out, 6)[0] & NLM_F_DUMP == NLM_F_DUMP
-        begun = time.perf_counter()
+        begun = perf_counter()
         self.socket.send(out)
-        self.busy_seconds += time.perf_counter() - begun
+        self.busy_seconds += perf_counter() - begun
         found: list[tuple[int, memoryview]] = []
         whole = True
         while True:

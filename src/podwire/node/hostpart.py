@@ -52,7 +52,7 @@ def desired_part(config: Configuration, delegated: Iterable[PodAddress] = ()) ->
             found[op.with_prefix(one.gateway, length)] = None
     for address in delegated:
         if address.gateway is not None:
-            length = address.gateway.max_prefixlen if routed else address.interface.network.prefixlen
+            length = address.gateway.max_prefixlen if routed else address.prefix
             found[op.with_prefix(address.gateway, length)] = None
     wanted = tuple(found) if config.is_gateway or routed else ()
     return HostPart(

@@ -92,16 +92,19 @@ class DeleteLink(Record):
 class SetAlias(Record):
     """Write who owns a device into it (`IFLA_IFALIAS`, 255 bytes).
 
-    With `quiet6` the device also gets no link-local address (`IFLA_INET6_ADDR_GEN_MODE` none).
+    With `quiet6` the device also gets no link-local address (`IFLA_INET6_ADDR_GEN_MODE` none); with `up` it is
+    raised (`IFF_UP`).
     """
 
     device: str
     alias: str
     quiet6: bool = False
+    up: bool = False
 
     def command(self) -> list[str]:
         quiet = ["addrgenmode", "none"] if self.quiet6 else []
-        return ["ip", "link", "set", self.device, "alias", self.alias, *quiet]
+        up = ["up"] if self.up else []
+        return ["ip", "link", "set", self.device, "alias", self.alias, *quiet, *up]
 
 
 class AddAltname(Record):

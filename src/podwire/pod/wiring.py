@@ -17,14 +17,24 @@ LOOPBACK = "lo"
 
 
 class PodAddress(Record):
-    """An address of a pod: `interface` as the range gives it (10.244.1.5/24), and the gateway of its family."""
+    """An address of a pod, the prefix length of its range, and the gateway of its family."""
 
-    interface: Interface
+    ip: Address
+    prefix: int
     gateway: Address | None
+
+    @property
+    def network(self) -> Network:
+        """The range that it is from."""
+        return op.with_prefix(self.ip, self.prefix).network
 
 
 class Wiring(Record):
-    """One attachment with all that was decided about it."""
+    """One attachment with all that was decided about it.
+
+    `alias` is the host's device's, `note` the gateway device's ("": it stays as it is). `born_mac` is the MAC that the
+    pod's end was born with, where that may not be `pod_mac`: its address became another one meanwhile.
+    """
 
     attachment: Attachment
     config: Configuration
@@ -32,6 +42,10 @@ class Wiring(Record):
     sandbox: str
     addresses: Sequence[PodAddress] = ()
     routes: Sequence[ResultRoute] = ()
+    alias: str = ""
+    quiet6: bool = False
+    note: str = ""
+    born_mac: str = ""
 
     @property
     def device(self) -> str:
@@ -46,9 +60,9 @@ class Wiring(Record):
         return self.config.mode == "routed"
 
 
-def veth(wiring: Wiring) -> op.AddVeth:
+def veth_operations(wiring: Wiring) -> list[Operation]:
     """The veth, born with one end on the host and the other in the pod; in bridge mode as a port of the bridge."""
-    return op.AddVeth(
+    veth = op.AddVeth(
         name=wiring.device,
         mac=wiring.attachment.host_mac,
         peer=wiring.ifname,
@@ -56,6 +70,14 @@ def veth(wiring: Wiring) -> op.AddVeth:
         mtu=wiring.config.mtu,
         master=None if wiring.routed else wiring.config.bridge,
     )
+    return [veth]
+
+
+def lease_operations(wiring: Wiring) -> list[Operation]:
+    """Whose device it is, and its addresses' leases. It is raised as well: nothing leads to it yet."""
+    device = wiring.device
+    owner = op.SetAlias(device, wiring.alias, wiring.quiet6, up=True)
+    return [owner, *(op.AddAltname(device, str(one.ip)) for one in wiring.addresses)]
 
 
 def host_operations(wiring: Wiring) -> list[Operation]:
@@ -64,22 +86,23 @@ def host_operations(wiring: Wiring) -> list[Operation]:
     Routed: a host route and a permanent neighbour for every address. They vanish with the device.
     """
     device = wiring.device
-    operations: list[Operation] = [op.SetUp(device)]
-    if not wiring.routed:
-        # With br_netfilter, a pod's call to a host port of its own is bridged back to where it came from.
-        hairpin = wiring.config.hairpin or wiring.config.port_mappings
-        return [op.SetHairpin(device), *operations] if hairpin else operations
-    for one in wiring.addresses:
-        operations.append(op.AddRoute(device, op.alone(one.interface.ip), link_scope=True))
-        operations.append(op.AddNeighbour(device, one.interface.ip, wiring.pod_mac))
+    operations: list[Operation] = []
+    # With br_netfilter, a pod's call to a host port of its own is bridged back to where it came from.
+    if not wiring.routed and (wiring.config.hairpin or wiring.config.port_mappings):
+        operations.append(op.SetHairpin(device))
+    for one in wiring.addresses if wiring.routed else ():
+        operations.append(op.AddRoute(device, op.alone(one.ip), link_scope=True))
+        operations.append(op.AddNeighbour(device, one.ip, wiring.pod_mac))
+    if wiring.note:
+        operations.append(op.SetAlias(wiring.config.gateway_device, wiring.note))
     return operations
 
 
-def pod_operations(wiring: Wiring, born_with_mac: str) -> list[Operation]:
+def pod_operations(wiring: Wiring) -> list[Operation]:
     """What the pod's end gets: the loopback up, the interface up, addresses and routes."""
     ifname = wiring.ifname
     operations: list[Operation] = [op.SetUp(LOOPBACK)]
-    if wiring.pod_mac != born_with_mac:
+    if wiring.born_mac not in ("", wiring.pod_mac):
         operations.append(op.SetMac(ifname, wiring.pod_mac))
     operations.append(op.SetUp(ifname))
     for one in wiring.addresses:
@@ -114,7 +137,7 @@ def _pod_route(wiring: Wiring, route: ResultRoute) -> op.AddRoute:
 
 def in_pod(wiring: Wiring, one: PodAddress) -> Interface:
     """The address as the pod's interface has it: with its range's prefix on a bridge, alone when routed."""
-    return op.with_prefix(one.interface.ip, one.interface.max_prefixlen) if wiring.routed else one.interface
+    return op.with_prefix(one.ip, one.ip.max_prefixlen if wiring.routed else one.prefix)
 
 
 def gateways(addresses: Sequence[PodAddress]) -> dict[int, Address]:
@@ -122,7 +145,7 @@ def gateways(addresses: Sequence[PodAddress]) -> dict[int, Address]:
     found: dict[int, Address] = {}
     for one in addresses:
         if one.gateway is not None:
-            found.setdefault(one.interface.version, one.gateway)
+            found.setdefault(one.ip.version, one.gateway)
     return found
 
 

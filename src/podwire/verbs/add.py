@@ -10,29 +10,29 @@ import time
 
 from podwire.cni import values as take
 from podwire.cni.errors import EXISTS, FIREWALL, IO_FAILURE, KERNEL_REFUSED, CniError
-from podwire.cni.result import Result
+from podwire.cni.result import Result, ResultAddress, ResultRoute
 from podwire.kernel import namespace, read
-from podwire.kernel.apply import Indexes, KernelRefusedError, apply
+from podwire.kernel.apply import KernelRefusedError, apply
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.kernel.nftables import NftablesError
-from podwire.plan.operations import AddAddress, Address, AddRoute, Operation, SetAlias
-from podwire.plan.operations import Network as IpNetwork
+from podwire.plan.operations import AddAddress, Address, AddRoute, Operation
 from podwire.pod import wiring as wire
 from podwire.pod.identity import pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
 from podwire.verbs import capabilities, leasing
 from podwire.verbs.call import Call, check_namespace
 from podwire.verbs.network import network_of
+from podwire.verbs.sending import Sending
 
 SMALLEST_IPV6_MTU = 1280
 
 
-def add(call: Call, host: Host) -> Result:
-    """Wire the pod; the whole result, chained results included. Raises CniError with nothing left behind."""
+def add(call: Call, host: Host) -> bytes:
+    """Wire the pod; the whole answer, chained results included. Raises CniError with nothing left behind."""
     check_namespace(call, host)
     requested = leasing.requested_addresses(call.request, call.config)
-    _mac(call, [])  # a MAC that is none is refused before anything is touched
+    asked = _asked_mac(call)
     given = None
     if call.config.ipam_type:
         from podwire.verbs import delegate  # noqa: PLC0415  others do not wait for it
@@ -40,25 +40,23 @@ def add(call: Call, host: Host) -> Result:
         given = delegate.addresses(call)
         host.lap("ipam")
     try:
-        own = _attach(call, host, requested, given)
+        return _attach(call, host, requested, given, asked)
     except BaseException:
         if given is not None:
             delegate.give_back(call)
         raise
-    previous = call.config.prev_result
-    return previous.joined(own) if previous else own
 
 
-def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | None) -> Result:
+def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str) -> bytes:
     """`_build` with every refusal as the CniError that people read."""
     network = call.config.name
     try:
         try:
-            return _build(call, host, requested, given)
+            return _build(call, host, requested, given, asked)
         except KernelRefusedError:
             # Perhaps somebody removed the bridge just now; the second time looks at everything anew.
             call.networks.forget_ready()
-            return _build(call, host, requested, given)
+            return _build(call, host, requested, given, asked)
     except KernelRefusedError as refused:
         raise CniError(KERNEL_REFUSED, f"network {network}: {refused}") from None
     except NetlinkError as refused:
@@ -69,70 +67,103 @@ def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | N
         raise CniError(IO_FAILURE, f"network {network}: the host cannot be prepared: {refused}") from None
 
 
-def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | None) -> Result:
-    config, attachment = call.config, call.attachment
-    addresses = _delegated(given) if given else []
-    network = network_of(config, addresses) if given else call.network
-    gateway_device = call.networks.gateway_device(host, network)
+def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str) -> bytes:
+    device = call.attachment.device
+    gateway, claims, wiring = _decide(call, host, requested, given, asked)
     host.lap("host")
-    claims = first_claims = leasing.claim(host, config, requested, gateway_device.alias)
-    first = [*claims.values(), *(one.interface.ip for one in addresses)]
-    wiring = Wiring(attachment, config, _mac(call, first), call.request.netns)
-    veth = wire.veth(wiring)
-    index_of = Indexes(host.socket)
+    sending = Sending(call, host, gateway, wiring)
     try:
-        apply(host.socket, [veth], index_of, pod_netns=call.netns)
+        sending.to_host(wire.veth_operations, born=False)
     except KernelRefusedError as refused:
         raise _why_no_veth(call, host, refused) from None
     try:
-        quiet6 = host.shared.ipv6 and config.pod_mtu >= SMALLEST_IPV6_MTU
-        owner = SetAlias(veth.name, attachment.alias(_now()), quiet6)
-        if given:
-            leasing.name_after(host, index_of, owner, addresses)
-            routes = wire.given_routes(config, given.routes, addresses)
-        else:
-            claims = leasing.hold(host, index_of, owner, claims, requested)
-            addresses = leasing.as_pod_addresses(claims)
-            routes = wire.chosen_routes(config, addresses)
-        mac = wiring.pod_mac
-        if given is None and claims != first_claims:
-            mac = _mac(call, [*claims.values()])
+        taken = sending.to_host(wire.lease_operations)
+        if taken and not given:  # the altnames of another plug-in's addresses are for people, not for leases
+            held = leasing.hold(host, sending.index_of, device, claims, requested, taken)
+            sending.become(_leased(call, host, gateway, held, asked, born_mac=wiring.pod_mac))
         host.lap("lease")
-        capabilities.claim(call, host, index_of, [one.interface.ip for one in addresses])
-        capabilities.shape(call, host, index_of, owner)
-        whole = Wiring(attachment, config, mac, call.request.netns, addresses, routes)
-        _wire(call, host, index_of, whole, veth.peer_mac, claims, gateway_device)
+        capabilities.claim(call, host, sending.index_of, [one.ip for one in sending.wiring.addresses])
+        capabilities.shape(call, host, sending.index_of, wiring.alias)
+        sending.to_host(wire.host_operations)
+        host.lap("wire")
+        with host.open_pod(call.netns) as pod:
+            _wire_pod(call, host, pod, sending)
+            host.pod_seconds += pod.busy_seconds
+        host.lap("pod")
         capabilities.publish(call, host)
-        return wire.result(whole, gateway_device.mac, config.pod_mtu)
+        return sending.answer()
     except BaseException:
-        host.delete(veth.name)
+        host.delete(device)
         capabilities.undo(call, host)
         raise
 
 
-def _wire(
+def _decide(
+    call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str
+) -> tuple[read.Link, leasing.Claims, Wiring]:
+    """The gateway device, the addresses to try and the wiring with them."""
+    if given:
+        addresses = [_pod_address(one) for one in given.addresses]
+        gateway = call.networks.gateway_device(host, network_of(call.config, addresses))
+        routes = wire.given_routes(call.config, given.routes, addresses)
+        return gateway, {}, _wiring(call, host, addresses, routes, asked)
+    gateway = call.networks.gateway_device(host, call.network)
+    claims = leasing.claim(host, call.config, requested, gateway.alias)
+    return gateway, claims, _leased(call, host, gateway, claims, asked)
+
+
+def _pod_address(given: ResultAddress) -> PodAddress:
+    """Without a gateway, the range's first address is it."""
+    network = given.address.network
+    gateway = given.gateway or (network[1] if network.num_addresses > 2 else network[0])
+    return PodAddress(given.address.ip, network.prefixlen, gateway)
+
+
+def _leased(
+    call: Call, host: Host, gateway: read.Link, claims: leasing.Claims, asked: str, born_mac: str = ""
+) -> Wiring:
+    """The wiring with these addresses; which they are is noted in the gateway device's alias."""
+    addresses = leasing.as_pod_addresses(claims)
+    note = host.shared.note_leases(gateway.name, gateway.alias, claims) if claims else None
+    return _wiring(call, host, addresses, wire.chosen_routes(call.config, addresses), asked, note or "", born_mac)
+
+
+def _wiring(
     call: Call,
     host: Host,
-    index_of: Indexes,
-    wiring: Wiring,
-    born_with: str,
-    claims: leasing.Claims,
-    gateway_device: read.Link,
-) -> None:
-    """The host's end, then the pod's end."""
-    operations = wire.host_operations(wiring)
-    alias = host.shared.note_leases(gateway_device.name, gateway_device.alias, claims.items()) if claims else None
-    if alias:
-        operations.append(SetAlias(gateway_device.name, alias))
-    apply(host.socket, operations, index_of)
-    host.lap("wire")
-    with host.open_pod(call.netns) as pod:
-        _wire_pod(call, host, pod, wire.pod_operations(wiring, born_with))
-        host.pod_seconds += pod.busy_seconds
-    host.lap("pod")
+    addresses: list[PodAddress],
+    routes: list[ResultRoute],
+    asked: str,
+    note: str = "",
+    born_mac: str = "",
+) -> Wiring:
+    config, attachment = call.config, call.attachment
+    lowest = min((one.ip for one in addresses), key=_version, default=None)
+    return Wiring(
+        attachment,
+        config,
+        asked or pod_mac(lowest, attachment.device),
+        call.request.netns,
+        addresses,
+        routes,
+        attachment.alias(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
+        host.shared.ipv6 and config.pod_mtu >= SMALLEST_IPV6_MTU,
+        note,
+        born_mac,
+    )
 
 
-def _wire_pod(call: Call, host: Host, pod: Netlink, operations: list[Operation]) -> None:
+def _version(address: Address) -> int:
+    return address.version
+
+
+def _asked_mac(call: Call) -> str:
+    """The MAC that runtimeConfig, args, CNI_ARGS or the configuration ask for; "": it is made of the address."""
+    asked = take.checked_mac(call.request.args.get("MAC", ""), "CNI_ARGS MAC")
+    return call.config.requested_mac or asked or call.config.mac
+
+
+def _wire_pod(call: Call, host: Host, pod: Netlink, sending: Sending) -> None:
     """The pod's end. Where its namespace was born with IPv6 switched off, it is switched on for the interface."""
     ipv6_off = False
 
@@ -142,11 +173,11 @@ def _wire_pod(call: Call, host: Host, pod: Netlink, operations: list[Operation])
             ipv6_off = True
         return (ipv6_off and wire.needs_ipv6(operation)) or _has_route(pod, operation)
 
-    apply(pod, operations, pod=True, excused=excused)
+    sending.to_pod(wire.pod_operations, pod, excused)
     if ipv6_off:
         setting = f"net/ipv6/conf/{call.request.ifname}/disable_ipv6"
         namespace.write_sysctl_inside(call.netns, host.home, setting, "0")
-        again = wire.ipv6_operations(operations)
+        again = wire.ipv6_operations(wire.pod_operations(sending.wiring))
         apply(pod, again, pod=True, excused=lambda operation, _: _has_route(pod, operation))
 
 
@@ -156,26 +187,6 @@ def _has_route(pod: Netlink, operation: Operation) -> bool:
         return False
     destination = operation.destination
     return any(one.destination == destination for one in read.routes(pod, destination.version))
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _delegated(given: Result) -> list[PodAddress]:
-    return [PodAddress(one.address, one.gateway or _first_of(one.address.network)) for one in given.addresses]
-
-
-def _first_of(network: IpNetwork) -> Address:
-    return network[1] if network.num_addresses > 2 else network[0]
-
-
-def _mac(call: Call, addresses: list[Address]) -> str:
-    """The pod's MAC: asked for by runtimeConfig, args or CNI_ARGS, else the configuration's, else by address."""
-    config = call.config
-    asked = take.checked_mac(call.request.args.get("MAC", ""), "CNI_ARGS MAC")
-    lowest = min(addresses, key=lambda one: one.version, default=None)
-    return config.requested_mac or asked or config.mac or pod_mac(lowest, call.attachment.device)
 
 
 def _why_no_veth(call: Call, host: Host, refused: KernelRefusedError) -> Exception:

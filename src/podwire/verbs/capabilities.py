@@ -14,7 +14,7 @@ from podwire.kernel.host import Host
 from podwire.kernel.netlink import NetlinkError
 from podwire.kernel.nftables import NftablesError, table_exists
 from podwire.node.firewall import PORTS_TABLE
-from podwire.plan.operations import AddAltname, Address, DeleteLink, SetAlias
+from podwire.plan.operations import AddAltname, Address, DeleteLink
 from podwire.pod.identity import egress_device, parse_alias
 from podwire.verbs.call import Call
 
@@ -61,8 +61,8 @@ def _in_use(name: str, link: read.Link | None) -> CniError:
     return CniError(HOST_PORT_TAKEN, f"host port {name} is in use by {whose}: free it or choose another hostPort")
 
 
-def shape(call: Call, host: Host, index_of: Indexes, owner: SetAlias) -> None:
-    """Limit the pod's rates; `owner` is the alias of its device. Raises KernelRefusedError, NetlinkError."""
+def shape(call: Call, host: Host, index_of: Indexes, alias: str) -> None:
+    """Limit the pod's rates; `alias` is that of its device. Raises KernelRefusedError, NetlinkError."""
     limits = call.config.bandwidth
     if limits is None:
         return
@@ -87,7 +87,7 @@ def shape(call: Call, host: Host, index_of: Indexes, owner: SetAlias) -> None:
         quiet6 = host.shared.ipv6
         apply(
             host.socket,
-            bandwidth.egress_operations(device, limits.egress, mtu, owner.alias, quiet6=quiet6),
+            bandwidth.egress_operations(device, limits.egress, mtu, alias, quiet6=quiet6),
             index_of,
         )
     host.lap("limits")

@@ -10,7 +10,7 @@ from podwire.cni.config import parse_configuration, parse_identity, version_of
 from podwire.cni.document import JsonObject
 from podwire.cni.errors import INCOMPATIBLE_VERSION, KERNEL_REFUSED, CniError
 from podwire.cni.request import Request, parse_request
-from podwire.cni.result import Result, encode_result
+from podwire.cni.result import encode_result
 from podwire.cni.versions import NEWEST, SUPPORTED, knows_verb
 from podwire.kernel.host import Host
 from podwire.plan.record import Record
@@ -82,7 +82,7 @@ def _run(request: Request, stdin: bytes, netns: int, host: Host, networks: Netwo
     call = Call(request, network, networks, stdin, netns, attachment)
     host.lap("parse")
     if request.verb == "ADD":
-        answer = Answer(0, document.dump(encode_result(_add(call, host), config.version)))
+        answer = Answer(0, _add(call, host))
         host.lap("result")
         return answer
     SILENT[request.verb](call, host)
@@ -108,11 +108,11 @@ def _cached(stdin: bytes) -> Network:
     return network_of(parse_configuration(stdin))
 
 
-def _add(call: Call, host: Host) -> Result:
+def _add(call: Call, host: Host) -> bytes:
     if call.config.type == "loopback":
         from podwire.verbs import loopback  # noqa: PLC0415
 
-        return loopback.add(call, host)
+        return document.dump(encode_result(loopback.add(call, host), call.config.version))
     from podwire.verbs import add  # noqa: PLC0415
 
     return add.add(call, host)

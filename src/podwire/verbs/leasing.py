@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 
 from podwire.cni.config import Configuration
@@ -12,7 +13,7 @@ from podwire.ipam.lease import RangeSet
 from podwire.kernel import read
 from podwire.kernel.apply import Indexes, apply
 from podwire.kernel.host import Host
-from podwire.plan.operations import AddAltname, Address, SetAlias, with_prefix
+from podwire.plan.operations import AddAltname, Address, Operation
 from podwire.pod.identity import parse_alias
 from podwire.pod.wiring import PodAddress
 
@@ -48,14 +49,14 @@ def claim(host: Host, config: Configuration, requested: Claims, gateway_alias: s
     return {group: requested.get(group) or host.shared.claim(group, gateway_alias) for group in config.range_sets}
 
 
-def hold(host: Host, index_of: Indexes, owner: SetAlias, claims: Claims, requested: Claims) -> Claims:
-    """Lease an address of each range set for the device that `owner`, its alias, is for; both go in one batch.
+def hold(
+    host: Host, index_of: Indexes, device: str, claims: Claims, requested: Claims, taken: Iterable[Operation]
+) -> Claims:
+    """The addresses that are leased in the end, where those among `taken` (altnames) were somebody else's already.
 
     Raises CniError 102 where a range is full and 103 where a requested address is taken; KernelRefusedError.
     """
-    device = owner.device
     wanted = {str(address): group for group, address in claims.items()}
-    taken = apply(host.socket, [owner, *(AddAltname(device, name) for name in wanted)], index_of)
     held = dict(claims)
     for one in taken:
         assert isinstance(one, AddAltname)
@@ -65,12 +66,6 @@ def hold(host: Host, index_of: Indexes, owner: SetAlias, claims: Claims, request
         held[group] = _next_free(host, device, group, claims[group], index_of)
         host.shared.claimed(group, held[group])
     return held
-
-
-def name_after(host: Host, index_of: Indexes, owner: SetAlias, addresses: list[PodAddress]) -> None:
-    """Addresses of another IPAM plug-in: the altname is for people, the lease is that plug-in's."""
-    names = [AddAltname(owner.device, str(one.interface.ip)) for one in addresses]
-    apply(host.socket, [owner, *names], index_of)
 
 
 def _next_free(host: Host, device: str, group: RangeSet, claimed: Address, index_of: Indexes) -> Address:
@@ -102,5 +97,5 @@ def as_pod_addresses(leases: Claims) -> list[PodAddress]:
     for group, address in leases.items():
         here = group.range_of(address)
         assert here is not None
-        found.append(PodAddress(with_prefix(address, here.subnet.prefixlen), here.gateway))
+        found.append(PodAddress(address, here.subnet.prefixlen, here.gateway))
     return found

@@ -13,6 +13,11 @@ from podwire.plan.operations import Network as AddressRange
 from podwire.plan.record import Record
 from podwire.pod.wiring import PodAddress
 
+Stencils = dict[object, object]
+"""For all pods whose wirings have one shape: a plan's stencil, and the answer's format (`verbs/imaginary.py`)."""
+
+MOST_STENCILS = 32
+
 
 class Network(Record):
     """A configuration and what it means for the host; the same for every pod whose addresses podwire leases.
@@ -29,7 +34,7 @@ class Network(Record):
 def network_of(config: Configuration, addresses: Sequence[PodAddress] = ()) -> Network:
     """What `config` means for the host; `addresses` are those that another IPAM plug-in gave."""
     pods = [one.subnet for group in config.range_sets for one in group.ranges]
-    pods += [one.interface.network for one in addresses]
+    pods += [one.network for one in addresses]
     outbound = None
     if config.masquerade and pods:
         inside = (*(config.cluster or pods), *config.masquerade_exceptions)
@@ -48,6 +53,7 @@ class Networks:
         self.kept = kept
         self._known: dict[object, Network] = {}
         self._ready: dict[object, tuple[Network, Link]] = {}
+        self._stencils: dict[int, tuple[Network, dict[object, Stencils]]] = {}
 
     def remember(self, network: Network, instead_of: Network | None = None) -> None:
         """A network to be looked after from now on, in the place of what was known by its name."""
@@ -69,6 +75,21 @@ class Networks:
         if self.kept:
             self._ready[key] = network, device
         return device
+
+    def stencils(self, network: Network) -> dict[object, Stencils] | None:
+        """The stencils of a configuration by their wirings' shape; None the first time that it is seen.
+
+        One that comes with a single pod, such as one with host ports, is not worth any.
+        """
+        if network.config.ipam_type:
+            return None
+        known = self._stencils.get(id(network))
+        if known is None:
+            if len(self._stencils) >= MOST_STENCILS:
+                self._stencils.clear()
+            self._stencils[id(network)] = network, {}  # as long as it stands here, no other one has its id
+            return None
+        return known[1]
 
     def forget_ready(self) -> None:
         """Something failed that should not: the next call looks for itself."""
