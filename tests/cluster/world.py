@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from tests.cluster.access import Access
 from tests.support.agent import PODWIRE, Agent
-from tests.support.http import Labels, Page, get, samples
+from tests.support.http import Labels, Page, get, samples, served_at
 from tests.support.namespace import Host, Namespace, wait_until
 from tests.support.plugin import Plugin
 
@@ -27,6 +26,7 @@ class World:
         self.file = folder / "common.toml"
         self.write_common()
         self.agent: Agent | None = None
+        self._starts = 0
         self.connect(host)
 
     @staticmethod
@@ -44,6 +44,7 @@ class World:
         beside.rename(self.file)
 
     def start(self, *more: str) -> Agent:
+        self._starts += "--http" in more
         options = ["--kubernetes", "--node-name", OWN, "--kubeconfig", str(self.api.kubeconfig)]
         self.agent = Agent(self.host, self.folder, [*options, "--config", str(self.file), *more])
         return self.agent
@@ -82,8 +83,7 @@ class World:
 
     def page(self, name: str) -> Page:
         """A page of the agent's HTTP server."""
-        found = re.findall(r"metrics and health at (\S+)", self.log())
-        return get(self.host, found[-1] + name)
+        return get(self.host, served_at(self.folder / "agent.log", self._starts) + name)
 
     def metrics(self) -> dict[str, dict[Labels, float]]:
         return samples(self.page("metrics").text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from podwire import __version__
 from tests.cluster.access import in_namespace
 from tests.namespaces.ground import configuration
 from tests.support.agent import Agent
-from tests.support.http import Labels, get, labels, samples
+from tests.support.http import Labels, get, labels, samples, served_at
 from tests.support.namespace import Host, Namespace, wait_until
 from tests.support.plugin import Plugin
 
@@ -54,9 +53,7 @@ class Watched:
         host.ip("addr", "add", "192.168.30.10/24", "dev", "eth0")
         self.agent = Agent(host, folder, ["--config", str(file), "--http", address])
         self.plugin = Plugin(bin_dir / "podwire", host, environment={"PODWIRE_SOCKET": str(self.agent.socket)})
-        found = re.search(r"metrics and health at (\S+)", self.agent.log.read_text())
-        assert found, self.agent.log.read_text()
-        self.url = found[1]
+        self.url = served_at(self.agent.log)
 
     def metrics(self) -> dict[str, dict[Labels, float]]:
         page = get(self.host, f"{self.url}metrics")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.namespace import Namespace
+from tests.support.namespace import Namespace, wait_until
 
 ASK = """
 import sys, urllib.error, urllib.request
@@ -40,6 +42,18 @@ def get(namespace: Namespace, url: str, method: str = "GET") -> Page:
     head, _, text = done.stdout.partition("\n")
     status, _, words = head.partition(" ")
     return Page(int(status), words or text)
+
+
+def served_at(log: Path, start: int = 1) -> str:
+    """Where an agent says, at its given start (1: the first) with HTTP, that it serves; it has a thread that writes its log."""
+    found: list[str] = []
+
+    def told() -> bool:
+        found[:] = re.findall(r"metrics and health at (\S+)\n", log.read_text())
+        return len(found) >= start
+
+    assert wait_until(told), log.read_text()
+    return found[start - 1]
 
 
 def samples(text: str) -> dict[str, dict[Labels, float]]:

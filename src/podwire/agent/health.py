@@ -8,7 +8,6 @@ from typing import Protocol
 from podwire.agent import protocol
 from podwire.agent.mend import Mender
 from podwire.agent.source import Source
-from podwire.verbs.network import Networks
 
 ANSWER_SECONDS = 5.0
 
@@ -22,11 +21,8 @@ class Runtime(Protocol):
 class Health:
     """Looks when it is asked, from any thread. Both answers are "" where all is well, else one line."""
 
-    def __init__(
-        self, path: Path, networks: Networks, mender: Mender, runtime: Runtime, source: Source | None = None
-    ) -> None:
+    def __init__(self, path: Path, mender: Mender, runtime: Runtime, source: Source | None = None) -> None:
         self._path = path
-        self._networks = networks
         self._mender = mender
         self._runtime = runtime
         self._source = source
@@ -52,6 +48,6 @@ class Health:
         """Why a pod could not be started now: not serving, no settings, no host part, no configuration."""
         if not self.serving:
             return "the host is being brought about"
-        if self._source is not None and not self._networks.all():
+        if self._source is not None and not self._mender.in_place and not self._mender.trouble:
             return f"this node's settings are not known: {self._source.why_unknown()}"
         return self._mender.why_dead() or self._mender.trouble or self._runtime.trouble

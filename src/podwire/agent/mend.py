@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import threading
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 from podwire.agent.installation import InstallationError
 from podwire.agent.leftovers import Leftovers
@@ -33,12 +33,22 @@ WHOLE_LOOK_SECONDS = 60.0
 SETTLE_SECONDS = 0.005
 """Notifications come in bursts, one burst for every pod; they are looked at together."""
 
-Announce = Callable[[Settings, int], None]
-"""Called with new settings and the pods' MTU, for the container runtime's configuration."""
+
+class Runtime(Protocol):
+    """The container runtime's configuration."""
+
+    def announce(self, settings: Settings, mtu: int) -> None:
+        """New settings, and the pods' MTU: their network is to be looked after. Raises InstallationError."""
+
+    def publish(self) -> None:
+        """All that pods of these settings need is in place."""
 
 
 class Mender:
-    """Looks after the networks of pods and, with a source of settings, after the paths to other nodes."""
+    """Looks after the networks of pods and, with a source of settings, after the paths to other nodes.
+
+    `in_place`: a network of pods has been brought about. `trouble`: why the last round failed, "" if it did not.
+    """
 
     def __init__(
         self,
@@ -46,13 +56,13 @@ class Mender:
         networks: Networks,
         log: CallLog,
         source: Source | None = None,
-        announce: Announce | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self._networks = networks
         self._log = log
         self._source = source
         self._pending: Settings | None = None
-        self._announce = announce
+        self._runtime = runtime
         self._host = Host(shared)
         self._watch = Watch()
         self._last_look = 0.0
@@ -61,6 +71,7 @@ class Mender:
         self._beat = 0.0
         self._leftovers = Leftovers(self._host, log)
         self.trouble = ""
+        self.in_place = False
         self.paths = NodePaths(self._host, log)
 
     def begin(self) -> None:
@@ -123,6 +134,8 @@ class Mender:
             self._last_look = now
             self._leftovers.look_everywhere()
             self.paths.look()
+            if self._runtime:
+                self._runtime.publish()  # somebody may have removed it, or there was no room for it
         self._leftovers.look()
 
     def _touched(self) -> tuple[bool, bool]:
@@ -147,6 +160,7 @@ class Mender:
         done = []
         for network in self._networks.all():
             done += ensure(self._host, network)[1]
+            self.in_place = True
         for words in done:
             self._log.mended(words)
         return bool(done)
@@ -156,10 +170,13 @@ class Mender:
         begun = time.perf_counter()
         if self.paths.settings is None or not same_but_peers(self.paths.settings, settings):
             self.paths.read_underlays()
-            if self._announce:
-                self._announce(settings, pod_mtu(settings, self.paths.underlays))
+            if self._runtime:
+                self._runtime.announce(settings, pod_mtu(settings, self.paths.underlays))
             for network in self._networks.all():
                 ensure(self._host, network)
+            self.in_place = True
         changes = self.paths.take(settings)
+        if self._runtime:
+            self._runtime.publish()
         if self._source:
             self._source.in_force(settings, changes, time.perf_counter() - begun, self.paths.wanted.problems)

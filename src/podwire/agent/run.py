@@ -56,8 +56,8 @@ def run(
         runtime = RuntimeConfiguration(networks, log)
         if conf_dir:
             runtime.recall(conf_dir)
-        mender = Mender(shared, networks, log, source, runtime.announce)
-        health = Health(path, networks, mender, runtime, source)
+        mender = Mender(shared, networks, log, source, runtime)
+        health = Health(path, mender, runtime, source)
         record = _serve_web(web, health, log, mender, source, networks) if web else None
         mender.begin()
         listener = listen(path)
@@ -121,7 +121,7 @@ class RuntimeConfiguration:
         self._network: Network | None = None
 
     def announce(self, settings: Settings, mtu: int) -> None:
-        """New settings: their network is looked after from now on, and the runtime's configuration follows."""
+        """New settings: their network is looked after from now on; the runtime's configuration is for `publish`."""
         text = installation.configuration(
             settings.cni.network,
             settings.mode,
@@ -133,6 +133,9 @@ class RuntimeConfiguration:
         )
         self._remember(text)
         self._wanted = (Path(settings.cni.conf_dir), text) if settings.cni.write else None
+
+    def publish(self) -> None:
+        """What pods need is in place: write the runtime's configuration, if calls are served already."""
         self._write()
 
     def recall(self, folder: Path) -> None:
@@ -171,4 +174,4 @@ class RuntimeConfiguration:
             self._log.note(f"{path}: written")
         except OSError as refused:
             self.trouble = f"{path}: {refused.strerror}: pods cannot be started until it can be written"
-            self._log.failed("node", self.trouble)
+            self._log.failed("node", self.trouble, once=True)
