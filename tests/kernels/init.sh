@@ -19,7 +19,7 @@ ln -sf /proc/self/fd /dev/fd
 exec </dev/null >/dev/console 2>&1
 
 hostname guest
-modprobe -a virtio_pci virtio_console veth bridge nf_tables nft_masq nft_nat nft_ct nft_chain_nat 2>&1
+modprobe -a virtio_pci virtio_console veth bridge nf_tables nft_masq nft_nat nft_ct nft_chain_nat sctp 2>&1
 ip link set lo up
 echo "podwire guest: Linux $(uname -r), $(python3 --version)"
 

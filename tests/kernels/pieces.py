@@ -43,8 +43,8 @@ MODULES = (
 )
 """What is taken along of a kernel's modules; disks and graphics nobody needs here."""
 
-ONLY_ON_THE_HOST = ("mypy", "ruff")
-"""Development packages that look at source text: no kernel makes a difference to them."""
+ONLY_ON_THE_HOST = ("mypy", "ruff", "podwire[")
+"""What looks at source text alone, and what talks to API servers: no kernel makes a difference to them."""
 
 
 @dataclass(frozen=True)

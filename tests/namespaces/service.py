@@ -1,4 +1,4 @@
-"""A service in a pod that tells its name and who asked, by TCP and UDP; and one question to it from anywhere."""
+"""A service in a pod that tells its name and who asked, and one question to it; SCTP where the kernel has it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,30 @@ def datagrams():
 udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 udp.bind(("::", port))
 tcp = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+def streams(listener):
+    while True:
+        connection, caller = listener.accept()
+        with connection:
+            connection.sendall(name + b" " + plain(caller))
 threading.Thread(target=datagrams, daemon=True).start()
+try:
+    sctp = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+    sctp.bind(("::", port))
+    sctp.listen()
+    threading.Thread(target=streams, args=(sctp,), daemon=True).start()
+except OSError:
+    pass
 print("ready", flush=True)
-while True:
-    connection, caller = tcp.accept()
-    with connection:
-        connection.sendall(name + b" " + plain(caller))
+streams(tcp)
 """
 
 ASK = """
 import socket, sys
 protocol, address = sys.argv[1:3]
 port, source, limit = int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
-kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind) as asking:
+kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+number = socket.IPPROTO_SCTP if protocol == "sctp" else 0
+with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind, number) as asking:
     asking.settimeout(limit)
     try:
         if source:
