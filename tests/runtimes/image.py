@@ -103,6 +103,19 @@ class PodwireNode:
         (found,) = (one for one in (*spec["initContainers"], *spec["containers"]) if one["name"] == name)
         return dict(found)
 
+    def install(self) -> None:
+        """As a kubelet: volumes and sandbox (once), init container, agent; until the node takes pods."""
+        if not self.pod.sandbox:
+            self.pod.prepare()
+        assert self.pod.run(self.container("install")) == 0, self.pod.log("install")
+        self.start_agent()
+        runtime.wait_until_ready(self.cri)
+
+    def remove_pods(self) -> None:
+        """All pods but podwire's own."""
+        for sandbox in set(self.cri.sandboxes()) - {self.pod.sandbox}:
+            self.cri.call("rmp", "--force", sandbox)
+
     def start_agent(self, container: Object | None = None) -> None:
         """Start the agent and wait until its socket is there, or until it ends."""
         self.agent = self.pod.start(container or self.container("agent"))

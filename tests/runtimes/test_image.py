@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
-from podwire.agent.installation import MARK, STAMP_BYTES
 from podwire.lab.command import CommandError
 from podwire.lab.cri import Pod
-from tests.runtimes.image import CONFLIST, PLAN, SECRET, SOCKET, PodwireNode, manifest, of_kind, podwire_node
+from tests.runtimes.image import CONFLIST, PLAN, PodwireNode, manifest, of_kind, podwire_node
 from tests.runtimes.kubelet import PodOnNode
-from tests.runtimes.rbac import allowed_rules, asked
 from tests.runtimes.world import CONTAINERDS
 from tests.support.namespace import wait_until
 
 FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 NO_AGENT = "no podwire agent answers on this node"
-OUTSIDE = {"podCIDR": "10.99.0.0/24", "podCIDRs": ["10.99.0.0/24"]}
 NODE_PORT = 8080
 
 
@@ -30,19 +26,15 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with podwire_node(CONTAINERDS[request.param](), tmp_path_factory.mktemp("api")) as made:
         for setting in FORWARDING:
             made.sysctl(setting, "0")
-        made.pod.prepare()
-        assert made.pod.run(made.container("install")) == 0, made.pod.log("install")
-        made.start_agent()
-        made.wait_ready()
+        made.install()
         yield made
 
 
 @pytest.fixture(autouse=True)
 def no_pods(node: PodwireNode) -> Iterator[None]:
-    """Pods of a test end with it; podwire's own stays."""
+    """Pods of a test end with it."""
     yield
-    for sandbox in set(node.cri.sandboxes()) - {node.pod.sandbox}:
-        node.cri.call("rmp", "--force", sandbox)
+    node.remove_pods()
 
 
 def reaches(node: PodwireNode, pod: Pod, *addresses: str) -> bool:
@@ -82,28 +74,6 @@ def test_the_probes_are_answered_on_the_loopback_alone(node: PodwireNode) -> Non
     assert not node.here.run("curl", "-s", "-m", "5", f"http://{PLAN.addresses[0]}:{port}/healthz", check=False).ok
 
 
-def test_the_container_is_confined(node: PodwireNode) -> None:
-    inside = node.cri.call("exec", "--sync", node.agent, "cat", "/proc/1/status").output
-    status = dict(line.split(":\t") for line in inside.splitlines() if ":\t" in line)
-    wanted = {"CAP_DAC_OVERRIDE": 1, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
-    mask = sum(1 << number for number in wanted.values())
-    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == mask
-    assert status["Seccomp"].strip() == "2", "filtered"
-    for path in ("/anything", "/opt/podwire/bin/podwire", "/proc/sys/net/ipv4/ip_forward"):
-        done = node.cri.call("exec", "--sync", node.agent, "sh", "-c", f": >>{path}", check=False)
-        assert "Read-only file system" in done.output + done.error, path
-
-
-def test_nothing_on_the_node_holds_a_credential(node: PodwireNode) -> None:
-    found = node.here.run("grep", "-rlF", SECRET, "/opt/cni", "/etc/cni", "/run/podwire", check=False)
-    assert not found.output
-    assert node.here.run("stat", "-c", "%a %u %F", SOCKET).output.strip() == "600 0 socket"
-    for name in ("podwire", "loopback"):
-        binary = node.here.path(f"/opt/cni/bin/{name}").read_bytes()
-        stamp = binary[binary.index(MARK) + len(MARK) :][: STAMP_BYTES - len(MARK)]
-        assert not stamp.strip(b"\0"), "no command of a container that the node has not"
-
-
 def test_while_the_agent_is_away_pods_go_but_none_come(node: PodwireNode) -> None:
     staying, leaving = node.cri.run_pod("staying"), node.cri.run_pod("leaving")
     node.stop_agent()
@@ -136,26 +106,6 @@ def test_a_changed_config_map_is_followed(node: PodwireNode) -> None:
     assert wait_until(lambda: exceptions() is None), node.log()
 
 
-@pytest.mark.parametrize("capability", ["NET_ADMIN", "SYS_ADMIN", "DAC_OVERRIDE"])
-def test_no_capability_can_be_spared(node: PodwireNode, capability: str) -> None:
-    less = copy.deepcopy(node.container("agent"))
-    less["securityContext"]["capabilities"]["add"].remove(capability)
-    node.stop_agent()
-    node.here.run("rm", CONFLIST)
-    node.here.run("chown", "1000", "/etc/cni/net.d")
-    try:
-        node.start_agent(less)
-        wait_until(lambda: node.here.path(CONFLIST).exists() or not node.agent_runs(), 5)
-        with pytest.raises(CommandError):
-            node.cri.run_pod("none")
-        node.stop_agent()
-        node.start_agent()
-        node.wait_ready()
-        node.cri.run_pod("one")
-    finally:
-        node.here.run("chown", "0", "/etc/cni/net.d")
-
-
 def test_check_sees_pods_from_a_debug_container(node: PodwireNode) -> None:
     """`kubectl debug node/… --profile=sysadmin -- podwire check`: the image, privileged, with the node's processes."""
     node.cri.run_pod("one")
@@ -168,22 +118,6 @@ def test_check_sees_pods_from_a_debug_container(node: PodwireNode) -> None:
     debug.prepare()
     assert debug.wait(debug.make(config)) == 0, debug.log("debug")
     assert "default/one" in debug.log("debug")
-
-
-def test_the_role_allows_what_the_agent_asks_and_nothing_else(node: PodwireNode) -> None:
-    rules = allowed_rules(manifest("podwire.yaml"))
-    ranges = list(PLAN.pod_ranges)
-    node.api.patch_node(PLAN.name, {"spec": OUTSIDE})
-    try:
-        assert wait_until(lambda: bool(node.api.events("PodRangeOutsideCluster"))), node.log()
-        node.stop_agent()
-        node.start_agent()  # it finds its Event there, and patches it
-        wanted = {(rule.verb, rule.resource, rule.namespace) for rule in rules}
-        assert wait_until(lambda: {asked(one) for one in node.api.of_agent()} >= wanted), node.api.of_agent()
-    finally:
-        node.api.patch_node(PLAN.name, {"spec": {"podCIDR": ranges[0], "podCIDRs": ranges}})
-    for request in node.api.of_agent():
-        assert any(rule.allows(*asked(request)) for rule in rules), request
 
 
 def test_uninstall_leaves_nothing(node: PodwireNode) -> None:
@@ -208,7 +142,5 @@ def test_uninstall_leaves_nothing(node: PodwireNode) -> None:
         remover.stop(waiting)
         remover.remove()
     finally:
-        assert node.pod.run(node.container("install")) == 0
-        node.start_agent()
-        node.wait_ready()
+        node.install()
     node.cri.run_pod("two")
