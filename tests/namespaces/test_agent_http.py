@@ -134,6 +134,10 @@ def test_what_keeps_pods_from_starting_is_told(host: Host, bin_dir: Path, tmp_pa
         found = get(host, f"{watched.url}readyz")
         assert found.status == 503 and "pods cannot be started until it can be written" in found.text
         assert get(host, f"{watched.url}healthz").status == 200, "another agent would fare no better"
+        watched.conf_dir.unlink()
+        host.run("ip", "route", "del", "10.244.2.0/24")  # whatever is mended, all is looked at
+        assert wait_until(lambda: get(host, f"{watched.url}readyz").status == 200)
+        watched.config()
     finally:
         watched.agent.stop()
 
