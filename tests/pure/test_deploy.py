@@ -180,3 +180,21 @@ def test_every_value_is_documented_with_its_default() -> None:
         for key, each in (value.items() if isinstance(value, dict) and name not in whole else [("", value)])
     }
     assert told == flat
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "no podwire agent answers on this node and no one-shot path is installed",
+        ": free pods or give the node a larger podCIDR",
+        " is in use by ",
+        "no news of nodes: ",
+        "already: stop it or choose another --socket",
+        ": pods cannot be started until it can be written",
+        "choose other folders with --bin-dir and --conf-dir",
+    ],
+)
+def test_the_messages_that_the_page_explains_are_podwires(words: str) -> None:
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "shim").glob("*.c")]
+    assert words in (ROOT / "docs" / "kubernetes.md").read_text()
+    assert any(words in path.read_text() for path in sources)
