@@ -14,10 +14,15 @@ VALUE_BYTES = 4096
 
 
 def read(path: str) -> str | None:
-    """The value of a setting such as `net/ipv4/ip_forward`, or None where the kernel has none of that name."""
+    """The value of a setting such as `net/ipv4/ip_forward`, or None where the kernel has none of that name.
+
+    Raises OSError, also where there are no settings at all: a mount is missing then.
+    """
     try:
         descriptor = os.open(f"{ROOT}/{path}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
+        if not os.path.isdir(f"{ROOT}/net"):
+            raise
         return None
     try:
         return os.read(descriptor, VALUE_BYTES).decode().strip()
