@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwire.cni.ranges import parse_ranges
-from podwire.ipam.lease import ALIAS_BYTES, Range, RangeSet, read_last, write_last
+from podwire.ipam.lease import ALIAS_BYTES, Range, RangeSet, around_last, read_last, write_last
 
 
 def one_range(subnet: str, **keys: str) -> RangeSet:
@@ -52,33 +52,40 @@ def test_every_address_comes_once_and_the_last_one_last(last: int, prefix: int, 
     group = RangeSet((first, second) if two else (first,))
     start = ip_address(f"10.244.1.{last}")
     order = list(group.after(start))
+    assert group.first_after(start) == order[0]
     assert len(order) == len(set(order)) == len(list(group.after(None)))
     if group.range_of(start):
         assert order[-1] == start
 
 
+def noted(alias: str, leased: dict[RangeSet, str]) -> str | None:
+    """The alias with these leases in it, None where it is somebody else's."""
+    around = around_last(alias, leased)
+    return write_last(around, map(ip_address, leased.values())) if around else None
+
+
 def test_the_alias_remembers_the_last_lease_of_each_range() -> None:
     four, six = one_range("10.244.1.0/24"), one_range("fd00:10:244:1::/64")
-    alias = write_last("podwire made", [(four, ip_address("10.244.1.7")), (six, ip_address("fd00:10:244:1::7"))])
+    alias = noted("podwire made", {four: "10.244.1.7", six: "fd00:10:244:1::7"}) or ""
     assert alias == "podwire made last-lease 10.244.1.7 fd00:10:244:1::7"
     assert read_last(alias, four) == ip_address("10.244.1.7")
     assert read_last(alias, six) == ip_address("fd00:10:244:1::7")
-    again = write_last(alias, [(four, ip_address("10.244.1.8"))])
+    again = noted(alias, {four: "10.244.1.8"})
     assert again == "podwire made last-lease 10.244.1.8 fd00:10:244:1::7"
 
 
 def test_an_alias_of_somebody_else_is_left_alone() -> None:
     group = one_range("10.244.1.0/24")
-    assert write_last("the uplink to rack 7", [(group, ip_address("10.244.1.7"))]) is None
+    assert noted("the uplink to rack 7", {group: "10.244.1.7"}) is None
     assert read_last("the uplink to rack 7 last-lease 10.244.1.9", group) is None
-    assert write_last("", [(group, ip_address("10.244.1.7"))]) == "podwire last-lease 10.244.1.7"
+    assert noted("", {group: "10.244.1.7"}) == "podwire last-lease 10.244.1.7"
 
 
 def test_the_alias_stays_within_its_bytes() -> None:
     alias = "podwire made"
     for number in range(60):
         group = one_range(f"10.{number}.0.0/24")
-        alias = write_last(alias, [(group, ip_address(f"10.{number}.0.77"))]) or ""
+        alias = noted(alias, {group: f"10.{number}.0.77"}) or ""
         assert len(alias) <= ALIAS_BYTES
         assert read_last(alias, group) == ip_address(f"10.{number}.0.77")
     assert "10.59.0.77" in alias and "10.0.0.77" not in alias

@@ -18,7 +18,7 @@ from podwire.pod.identity import Attachment, pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
 from podwire.verbs import imaginary
 
-PLANS = (wire.veth_operations, wire.lease_operations, wire.host_operations, wire.pod_operations)
+PLANS = (wire.birth_operations, wire.host_operations, wire.pod_operations)
 INDEX, GATEWAY_INDEX, NETNS = 77, 5, 11
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -55,17 +55,16 @@ def wirings(draw: st.DrawFn) -> list[Wiring]:
         for one in ranges:
             host = draw(st.integers(2, one.num_addresses - 2))
             addresses.append(PodAddress(one[host], one.prefixlen, one[1]))
-        routes = wire.chosen_routes(config, addresses)
         mac, since = pod_mac(addresses[0].ip, attachment.device), "2026-11-24T21:12:05Z"
         sandbox = draw(st.sampled_from(["/run/netns/x", '/run/netns/"ü%s'])) + container
         alias = attachment.alias(since)
-        pods.append(Wiring(attachment, config, mac, sandbox, addresses, routes, alias, True, note))
+        pods.append(Wiring(attachment, config, mac, sandbox, addresses, None, INDEX, alias, True, note))
     return pods
 
 
 def encoded(plan: imaginary.Plan, pod: Wiring) -> bytes:
     """The plan's messages one after the other, without sequence numbers and the last one's wish for an answer."""
-    index = {pod.device: INDEX, pod.ifname: INDEX, "lo": 1}
+    index = {pod.device: INDEX, pod.ifname: pod.pod_index, "lo": 1}
     messages = [encode(one, lambda name: index.get(name, GATEWAY_INDEX), NETNS) for one in plan(pod)]
     return b"".join(one + PADDING[len(one) & 3] for one in messages)
 
@@ -95,7 +94,7 @@ def test_a_filled_stencil_is_the_plans_own_encoding(pods: list[Wiring]) -> None:
             assert stencil is None
             continue
         assert stencil is not None
-        filled = stencil.fill({**values, b"index": imaginary.number(INDEX)}, 7)
+        filled = stencil.fill(values, 7)
         assert unnumbered(filled) == encoded(plan, other)
         assert filled[8:12] == bytes([0, 7, 0, 0])
 

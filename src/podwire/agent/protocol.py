@@ -7,6 +7,7 @@ A question (of `podwire status`, of the agent's own health check) has another ma
 
 from __future__ import annotations
 
+import _socket
 import array
 import os
 import socket
@@ -15,6 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
+
+Connection = _socket.socket
+"""The class beneath Python's own, which it takes six times as long to accept: 36 µs instead of 6."""
 
 REQUEST_MAGIC, REPLY_MAGIC, QUESTION_MAGIC = b"PWR1", b"PWA1", b"PWQ1"
 HEADER = struct.Struct("=4sIII")
@@ -39,7 +43,7 @@ class Received(Struct):
     question: str = ""
 
 
-def receive(connection: socket.socket) -> Received | None:
+def receive(connection: Connection) -> Received | None:
     """Read the request; None if the other end closed without one. Raises ProtocolError, OSError."""
     data, ancillary, _, _ = connection.recvmsg(INLINE_BYTES + 4096, DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
     descriptors = _descriptors(ancillary)
@@ -77,8 +81,8 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 
 
 def _environment(block: bytes) -> dict[str, str]:
-    pairs = (part.partition(b"=") for part in block.split(b"\0") if part)
-    return {key.decode(errors="surrogateescape"): value.decode(errors="surrogateescape") for key, _, value in pairs}
+    text = block.decode(errors="surrogateescape")
+    return dict([part.partition("=")[::2] for part in text.split("\0") if part])
 
 
 def _read_whole(descriptor: int, size: int) -> bytes:
@@ -88,7 +92,7 @@ def _read_whole(descriptor: int, size: int) -> bytes:
         return os.pread(file.fileno(), size, 0)
 
 
-def send_reply(connection: socket.socket, status: int, body: bytes, *, to_stderr: bool = False) -> None:
+def send_reply(connection: Connection, status: int, body: bytes, *, to_stderr: bool = False) -> None:
     """Send the reply; raises OSError when the other end is gone."""
     flags = TO_STDERR if to_stderr else 0
     if len(body) <= INLINE_BYTES:
@@ -99,7 +103,8 @@ def send_reply(connection: socket.socket, status: int, body: bytes, *, to_stderr
         with os.fdopen(os.dup(descriptor), "wb") as file:
             file.write(body)
         message = HEADER.pack(REPLY_MAGIC, flags | LARGE, status, len(body))
-        socket.send_fds(connection, [message], [descriptor], socket.MSG_NOSIGNAL)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
+        connection.sendmsg([message], [rights], socket.MSG_NOSIGNAL)
     finally:
         os.close(descriptor)
 

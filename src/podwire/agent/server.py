@@ -21,6 +21,7 @@ from pathlib import Path
 
 from podwire.agent import protocol
 from podwire.agent.log import CallLog
+from podwire.agent.protocol import Connection
 from podwire.kernel.host import Host, Shared
 from podwire.verbs.dispatch import Answer, serve
 from podwire.verbs.network import Networks
@@ -129,8 +130,10 @@ class Server:
                     last = self._accepting == 0
                 if last:
                     self._add_thread()
-                with connection:
+                try:
                     self._answer_whatever_comes(connection, host)
+                finally:
+                    connection.close()
                 with self._lock:
                     if self._accepting >= SPARE_THREADS:
                         self._threads -= 1
@@ -139,18 +142,19 @@ class Server:
         finally:
             host.close()
 
-    def _accepted(self) -> socket.socket | None:
+    def _accepted(self) -> Connection | None:
         """The next connection; None when the listener is closed: the agent ends."""
         while True:
             try:
-                return self._listener.accept()[0]
+                descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]  # see Connection
+                return Connection(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, descriptor)
             except OSError as refused:
                 if refused.errno in CLOSED:
                     return None
                 self._log.failed("node", f"connections cannot be accepted: {refused.strerror}", once=True)
                 time.sleep(REFUSED_AGAIN_SECONDS)
 
-    def _answer_whatever_comes(self, connection: socket.socket, host: Host) -> None:
+    def _answer_whatever_comes(self, connection: Connection, host: Host) -> None:
         """A thread that ends by a fault of ours would be missing for ever."""
         try:
             self._answer(connection, host)
@@ -158,7 +162,7 @@ class Server:
             words = f"a call was not finished ({type(unforeseen).__name__}: {unforeseen}): please report it"
             self._log.failed("node", words)
 
-    def _answer(self, connection: socket.socket, host: Host) -> None:
+    def _answer(self, connection: Connection, host: Host) -> None:
         try:
             if _uid_of_peer(connection) != os.geteuid():
                 return
@@ -186,7 +190,7 @@ class Server:
         if self._record is not None:
             self._record(received.environment.get("CNI_COMMAND", ""), answer, took, host.laps)
 
-    def _reply(self, connection: socket.socket, received: protocol.Received, answer: Answer, host: Host) -> None:
+    def _reply(self, connection: Connection, received: protocol.Received, answer: Answer, host: Host) -> None:
         """Answer; an ADD whose caller is gone is undone, since nobody would ever DEL it by its result."""
         try:
             protocol.send_reply(connection, answer.status, answer.body, to_stderr=answer.to_stderr)
@@ -195,7 +199,7 @@ class Server:
             undo(received.environment, received.stdin, answer, host, self._networks)
 
 
-def _uid_of_peer(connection: socket.socket) -> int:
+def _uid_of_peer(connection: Connection) -> int:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
     uid: int = PEER_CREDENTIALS.unpack(raw)[1]
     return uid

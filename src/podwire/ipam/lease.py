@@ -56,6 +56,14 @@ class RangeSet(Record):
         """The range that an address belongs to."""
         return next((one for one in self.ranges if address in one), None)
 
+    def first_after(self, last: Address | None) -> Address:
+        """The first of those that `after` gives; the usual step within one range costs little."""
+        if last is not None and len(self.ranges) == 1:
+            here, value = self.ranges[0], int(last) + 1
+            if here.first <= value <= here.last and value != int(here.gateway):
+                return type(last)(value)
+        return next(self.after(last))
+
     def after(self, last: Address | None) -> Iterator[Address]:
         """Every address once, beginning behind `last`, round the ranges and up to `last` itself."""
         at = next((n for n, one in enumerate(self.ranges) if last is not None and last in one), None)
@@ -96,21 +104,23 @@ def read_last(alias: str, wanted: RangeSet) -> Address | None:
     return None
 
 
-def write_last(alias: str, leased: Iterable[tuple[RangeSet, Address]]) -> str | None:
-    """The device's alias with the new leases in it; None where the alias is somebody else's text.
-
-    Newest first; the oldest fall off where 250 bytes are full (their range then begins at its start).
-    """
+def around_last(alias: str, wanted: Iterable[RangeSet]) -> tuple[str, str] | None:
+    """What stands before and behind the last leases from `wanted` in a device's alias; None if it is not ours."""
     words = alias.split() or [MARK]
     if words[0] != MARK:
         return None
     head = words[: words.index(LAST)] if LAST in words else words
-    old = words[len(head) + 1 :]
-    fresh = []
-    for wanted, address in leased:
-        fresh.append(str(address))
-        old = [word for word in old if not _within(word, wanted)]
-    text = " ".join([*head, LAST, *fresh, *old])
+    groups = list(wanted)
+    others = [word for word in words[len(head) + 1 :] if not any(_within(word, one) for one in groups)]
+    return " ".join([*head, LAST, ""]), "".join(f" {word}" for word in others)
+
+
+def write_last(around: tuple[str, str], leased: Iterable[Address]) -> str:
+    """The device's alias with the new leases in it.
+
+    Newest first; the oldest fall off where 250 bytes are full (their range then begins at its start).
+    """
+    text = around[0] + " ".join(map(str, leased)) + around[1]
     return text if len(text) <= ALIAS_BYTES else text[: text.rindex(" ", 0, ALIAS_BYTES)]
 
 

@@ -125,4 +125,7 @@ def delete_group(socket_: Netlink, names: list[str], group: int) -> None:
             if refused.errno != errno.ENODEV:
                 raise refused
     if present:
-        socket_.do(nl.message(rt.RTM_DELLINK, 0, rt.link_body(), nl.u32(rt.IFLA_GROUP, group)))
+        gone = nl.message(rt.RTM_DELLINK, 0, rt.link_body(), nl.u32(rt.IFLA_GROUP, group))
+        for refused in socket_.batch([gone]):
+            if refused.errno != errno.ENODEV:  # somebody else deleted them all meanwhile
+                raise refused

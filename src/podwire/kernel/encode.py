@@ -85,7 +85,7 @@ def _add_veth(veth: op.AddVeth, index_of: IndexOf, pod_netns: int) -> bytes:
     mtu = nl.u32(IFLA_MTU, veth.mtu) if veth.mtu else b""
     peer = nl.attribute(
         VETH_INFO_PEER,
-        link_body()
+        link_body(veth.peer_index)
         + nl.text(IFLA_IFNAME, veth.peer)
         + nl.attribute(IFLA_ADDRESS, mac_bytes(veth.peer_mac))
         + nl.u32(IFLA_NET_NS_FD, pod_netns)
@@ -95,7 +95,7 @@ def _add_veth(veth: op.AddVeth, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWLINK,
         CREATE,
-        link_body(),
+        link_body(veth.index),
         nl.text(IFLA_IFNAME, veth.name),
         nl.attribute(IFLA_ADDRESS, mac_bytes(veth.mac)),
         ONE_QUEUE,

@@ -8,7 +8,7 @@ from _thread import allocate_lock
 from collections.abc import Mapping
 from time import perf_counter
 
-from podwire.ipam.lease import RangeSet, read_last, write_last
+from podwire.ipam.lease import RangeSet, around_last, read_last, write_last
 from podwire.kernel import namespace, read, sysctl
 from podwire.kernel.apply import apply_each
 from podwire.kernel.encode import encode
@@ -16,6 +16,9 @@ from podwire.kernel.firewall import Firewall
 from podwire.kernel.netlink import NETLINK_NETFILTER, Netlink, NetlinkError
 from podwire.node.hostpart import CREATED, FORWARDING, ActualPart, HostPart, is_made, missing
 from podwire.plan.operations import Address, DeleteLink, Operation, describe
+
+INDEX_BLOCK = 1 << 16
+INDEX_BLOCKS = (0x1000, 0x2000)
 
 
 class Shared:
@@ -26,6 +29,7 @@ class Shared:
 
     def __init__(self, *, alone: bool = False) -> None:
         self.home = namespace.open_own()
+        self.identity = namespace.identity(self.home)
         self.departures = None
         if not alone:
             from podwire.kernel.departure import Departures  # noqa: PLC0415  it brings `threading`
@@ -34,23 +38,45 @@ class Shared:
         self.firewall = Firewall()
         self.ipv6 = os.path.exists("/proc/sys/net/ipv6")
         self._last: dict[RangeSet, Address] = {}
-        self._aliases: dict[str, str] = {}
+        self._notes: dict[str, tuple[tuple[RangeSet, ...], tuple[str, str], str]] = {}
+        self._next_index = 0
         self._lock = allocate_lock()
+
+    def next_index(self, socket: Netlink) -> int:
+        """An index for a new device, so that messages can name it before it is there. Raises NetlinkError.
+
+        Each process takes one block after the other of those in which there is no device, far above the indexes that
+        the kernel chooses; two processes begin at random.
+        """
+        with self._lock:
+            if self._next_index % INDEX_BLOCK == 0:
+                used = {one.index // INDEX_BLOCK for one in read.links(socket)}
+                free = [one for one in range(*INDEX_BLOCKS) if one not in used]
+                self._next_index = free[int.from_bytes(os.urandom(4), "big") % len(free)] * INDEX_BLOCK + 1
+            index = self._next_index
+            self._next_index += 1
+            return index
 
     def claim(self, wanted: RangeSet, alias: str) -> Address:
         """The address to try first: the one behind the last that this process tried, or that `alias` tells."""
         with self._lock:
             last = self._last.get(wanted) or read_last(alias, wanted)
-            first = next(iter(wanted.after(last)))
-            self._last[wanted] = first
+            first = self._last[wanted] = wanted.first_after(last)
             return first
 
     def note_leases(self, device: str, alias: str, leased: Mapping[RangeSet, Address]) -> str | None:
         """The gateway device's alias with these leases in it, None if it is not ours; `alias` is what it was once."""
+        groups = tuple(leased)
         with self._lock:
-            text = write_last(self._aliases.get(device, alias), leased.items())
-            if text is not None:
-                self._aliases[device] = text
+            known = self._notes.get(device)
+            if known is None or known[0] != groups:
+                around = around_last(known[2] if known else alias, groups)
+                if around is None:
+                    return None
+            else:
+                around = known[1]
+            text = write_last(around, leased.values())
+            self._notes[device] = groups, around, text
             return text
 
     def claimed(self, wanted: RangeSet, address: Address) -> None:
@@ -97,7 +123,7 @@ class Host:
 
     def is_own_namespace(self, descriptor: int) -> bool:
         """Is it the namespace that the host itself lives in?"""
-        return namespace.identity(descriptor) == namespace.identity(self.home)
+        return namespace.identity(descriptor) == self.shared.identity
 
     def open_pod(self, descriptor: int) -> Netlink:
         """A netlink socket inside a pod's namespace."""

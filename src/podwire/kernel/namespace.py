@@ -91,7 +91,7 @@ def inside(descriptor: int, home: int) -> _Inside:
 
 def netlink_inside(descriptor: int, home: int, family: int = NETLINK_ROUTE) -> Netlink:
     """A netlink socket that lives in the namespace of `descriptor`."""
-    with inside(descriptor, home):
+    with _Inside(descriptor, home):
         return Netlink(family)
 
 

@@ -33,7 +33,7 @@ class Stencil:
         batch = (socket.sequence // PLACES + 1) & 0xFFFFFF
         first = batch * PLACES
         last = socket.sequence = first + self._last
-        return socket.exchange(self.fill(values, batch), first, last)
+        return socket.exchange(self._format % {**values, BATCH: batch.to_bytes(3, "little")}, first, last)
 
 
 def _joined(messages: Sequence[bytes], batch: bytes) -> bytes:

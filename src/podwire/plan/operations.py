@@ -33,7 +33,10 @@ def alone(address: Address) -> Network:
 
 
 class AddVeth(Record):
-    """Create a veth with each end in its own namespace (`IFLA_NET_NS_FD` in `VETH_INFO_PEER`)."""
+    """Create a veth with each end in its own namespace (`IFLA_NET_NS_FD` in `VETH_INFO_PEER`).
+
+    Without indexes, the kernel chooses them.
+    """
 
     name: str
     mac: str
@@ -41,12 +44,15 @@ class AddVeth(Record):
     peer_mac: str
     mtu: int | None = None
     master: str | None = None
+    index: int = 0
+    peer_index: int = 0
 
     def command(self) -> list[str]:
         mtu = ["mtu", str(self.mtu)] if self.mtu else []
         master = ["master", self.master] if self.master else []
-        peer = ["peer", "name", self.peer, "address", self.peer_mac, *mtu, "netns", "POD"]
-        return ["ip", "link", "add", self.name, "address", self.mac, *mtu, *master, "type", "veth", *peer]
+        index, peer_index = (["index", str(one)] if one else [] for one in (self.index, self.peer_index))
+        peer = ["peer", "name", self.peer, *peer_index, "address", self.peer_mac, *mtu, "netns", "POD"]
+        return ["ip", "link", "add", self.name, *index, "address", self.mac, *mtu, *master, "type", "veth", *peer]
 
 
 class AddBridge(Record):

@@ -35,9 +35,11 @@ class Record:
 
     def __init__(self, *values: object, **named: object) -> None:
         state = self.__dict__
-        state.update(self._defaults)
+        if len(values) + len(named) < len(self.__match_args__):
+            state.update(self._defaults)
         state.update(zip(self.__match_args__, values))  # noqa: B905  the length is looked at below
-        state.update(named)
+        if named:
+            state.update(named)
         if len(state) != len(self.__match_args__) or len(values) > len(state):
             raise TypeError(f"{type(self).__name__} has the fields {self.__match_args__}, not {(*values, *named)}")
 

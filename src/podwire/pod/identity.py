@@ -6,6 +6,8 @@ without a state file, and nobody can make a second one.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from podwire.plan.digest import blake2b
 from podwire.plan.operations import Address
 from podwire.plan.record import Record
@@ -58,6 +60,7 @@ class Attachment(Record):
         return " ".join(fields)[:ALIAS_BYTES]
 
 
+@lru_cache(maxsize=64)
 def network_prefix(network: str) -> str:
     """What the devices of all attachments of a network begin with: GC knows them by it even without alias."""
     return PREFIX + _letters(network, NETWORK_LETTERS)

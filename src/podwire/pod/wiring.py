@@ -14,6 +14,7 @@ from podwire.pod.identity import Attachment
 
 ANYWHERE: dict[int, Network] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 LOOPBACK = "lo"
+POD_INDEX_OFFSET = 0x10000000
 
 
 class PodAddress(Record):
@@ -30,10 +31,11 @@ class PodAddress(Record):
 
 
 class Wiring(Record):
-    """One attachment with all that was decided about it.
+    """One attachment with all that was decided about it; `given_routes` are another IPAM plug-in's.
 
-    `alias` is the host's device's, `note` the gateway device's ("": it stays as it is). `born_mac` is the MAC that the
-    pod's end was born with, where that may not be `pod_mac`: its address became another one meanwhile.
+    `index` is to be the host's end's; 0 where the kernel chooses. `alias` is the host's device's, `note` the gateway
+    device's ("": it stays as it is). `born_mac` is the MAC that the pod's end was born with, where that may not be
+    `pod_mac`: its address became another one meanwhile.
     """
 
     attachment: Attachment
@@ -41,7 +43,8 @@ class Wiring(Record):
     pod_mac: str
     sandbox: str
     addresses: Sequence[PodAddress] = ()
-    routes: Sequence[ResultRoute] = ()
+    given_routes: Sequence[ResultRoute] | None = None
+    index: int = 0
     alias: str = ""
     quiet6: bool = False
     note: str = ""
@@ -54,6 +57,16 @@ class Wiring(Record):
     @property
     def ifname(self) -> str:
         return self.attachment.ifname
+
+    @property
+    def pod_index(self) -> int:
+        """The pod's end's index: not the host's, since tools take a device with its peer's index for no pair."""
+        return self.index + POD_INDEX_OFFSET if self.index else 0
+
+    @property
+    def routes(self) -> Sequence[ResultRoute]:
+        """The pod's routes."""
+        return chosen_routes(self.config, self.addresses) if self.given_routes is None else self.given_routes
 
     @property
     def routed(self) -> bool:
@@ -69,8 +82,15 @@ def veth_operations(wiring: Wiring) -> list[Operation]:
         peer_mac=wiring.pod_mac,
         mtu=wiring.config.mtu,
         master=None if wiring.routed else wiring.config.bridge,
+        index=wiring.index,
+        peer_index=wiring.pod_index,
     )
     return [veth]
+
+
+def birth_operations(wiring: Wiring) -> list[Operation]:
+    """Both in one batch, which takes an index that is known beforehand."""
+    return veth_operations(wiring) + lease_operations(wiring)
 
 
 def lease_operations(wiring: Wiring) -> list[Operation]:

@@ -16,7 +16,7 @@ from podwire.kernel.apply import KernelRefusedError, apply
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.kernel.nftables import NftablesError
-from podwire.plan.operations import AddAddress, Address, AddRoute, Operation
+from podwire.plan.operations import AddAddress, AddRoute, AddVeth, Operation
 from podwire.pod import wiring as wire
 from podwire.pod.identity import pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
@@ -68,19 +68,16 @@ def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | N
 
 
 def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str) -> bytes:
-    device = call.attachment.device
-    gateway, claims, wiring = _decide(call, host, requested, given, asked)
+    known = call.networks.stencils(call.network) is not None
+    index = host.shared.next_index(host.socket) if known else 0
+    gateway, claims, wiring = _decide(call, host, requested, given, asked, index)
     host.lap("host")
     sending = Sending(call, host, gateway, wiring)
+    taken = _give_birth(call, host, sending)
     try:
-        sending.to_host(wire.veth_operations, born=False)
-    except KernelRefusedError as refused:
-        raise _why_no_veth(call, host, refused) from None
-    try:
-        taken = sending.to_host(wire.lease_operations)
         if taken and not given:  # the altnames of another plug-in's addresses are for people, not for leases
-            held = leasing.hold(host, sending.index_of, device, claims, requested, taken)
-            sending.become(_leased(call, host, gateway, held, asked, born_mac=wiring.pod_mac))
+            held = leasing.hold(host, sending.index_of, wiring.device, claims, requested, taken)
+            sending.become(_leased(call, host, gateway, held, asked, index, born_mac=wiring.pod_mac))
         host.lap("lease")
         capabilities.claim(call, host, sending.index_of, [one.ip for one in sending.wiring.addresses])
         capabilities.shape(call, host, sending.index_of, wiring.alias)
@@ -93,23 +90,46 @@ def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | No
         capabilities.publish(call, host)
         return sending.answer()
     except BaseException:
-        host.delete(device)
-        capabilities.undo(call, host)
+        _take_back(call, host)
         raise
 
 
+def _give_birth(call: Call, host: Host, sending: Sending) -> list[Operation]:
+    """The veth with its alias and leases; the leases that were taken already."""
+    try:
+        if sending.wiring.index:
+            return sending.to_host(wire.birth_operations)
+        sending.to_host(wire.veth_operations)
+    except KernelRefusedError as refused:
+        if not isinstance(refused.operation, AddVeth):
+            _take_back(call, host)
+            raise
+        raise _why_no_veth(call, host, refused) from None
+    try:
+        return sending.to_host(wire.lease_operations)
+    except BaseException:
+        _take_back(call, host)
+        raise
+
+
+def _take_back(call: Call, host: Host) -> None:
+    """Deleting the device undoes it all, but for what capabilities brought."""
+    host.delete(call.attachment.device)
+    capabilities.undo(call, host)
+
+
 def _decide(
-    call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str
+    call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str, index: int
 ) -> tuple[read.Link, leasing.Claims, Wiring]:
     """The gateway device, the addresses to try and the wiring with them."""
     if given:
         addresses = [_pod_address(one) for one in given.addresses]
         gateway = call.networks.gateway_device(host, network_of(call.config, addresses))
         routes = wire.given_routes(call.config, given.routes, addresses)
-        return gateway, {}, _wiring(call, host, addresses, routes, asked)
+        return gateway, {}, _wiring(call, host, addresses, routes, asked, index)
     gateway = call.networks.gateway_device(host, call.network)
     claims = leasing.claim(host, call.config, requested, gateway.alias)
-    return gateway, claims, _leased(call, host, gateway, claims, asked)
+    return gateway, claims, _leased(call, host, gateway, claims, asked, index)
 
 
 def _pod_address(given: ResultAddress) -> PodAddress:
@@ -120,32 +140,33 @@ def _pod_address(given: ResultAddress) -> PodAddress:
 
 
 def _leased(
-    call: Call, host: Host, gateway: read.Link, claims: leasing.Claims, asked: str, born_mac: str = ""
+    call: Call, host: Host, gateway: read.Link, claims: leasing.Claims, asked: str, index: int, born_mac: str = ""
 ) -> Wiring:
     """The wiring with these addresses; which they are is noted in the gateway device's alias."""
-    addresses = leasing.as_pod_addresses(claims)
     note = host.shared.note_leases(gateway.name, gateway.alias, claims) if claims else None
-    return _wiring(call, host, addresses, wire.chosen_routes(call.config, addresses), asked, note or "", born_mac)
+    return _wiring(call, host, leasing.as_pod_addresses(claims), None, asked, index, note or "", born_mac)
 
 
 def _wiring(
     call: Call,
     host: Host,
     addresses: list[PodAddress],
-    routes: list[ResultRoute],
+    given_routes: list[ResultRoute] | None,
     asked: str,
+    index: int,
     note: str = "",
     born_mac: str = "",
 ) -> Wiring:
     config, attachment = call.config, call.attachment
-    lowest = min((one.ip for one in addresses), key=_version, default=None)
+    lowest = min(addresses, key=_version).ip if addresses else None
     return Wiring(
         attachment,
         config,
         asked or pod_mac(lowest, attachment.device),
         call.request.netns,
         addresses,
-        routes,
+        given_routes,
+        index,
         attachment.alias(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
         host.shared.ipv6 and config.pod_mtu >= SMALLEST_IPV6_MTU,
         note,
@@ -153,13 +174,15 @@ def _wiring(
     )
 
 
-def _version(address: Address) -> int:
-    return address.version
+def _version(address: PodAddress) -> int:
+    return address.ip.version
 
 
 def _asked_mac(call: Call) -> str:
     """The MAC that runtimeConfig, args, CNI_ARGS or the configuration ask for; "": it is made of the address."""
-    asked = take.checked_mac(call.request.args.get("MAC", ""), "CNI_ARGS MAC")
+    asked = call.request.args.get("MAC")
+    if asked:
+        asked = take.checked_mac(asked, "CNI_ARGS MAC")
     return call.config.requested_mac or asked or call.config.mac
 
 

@@ -11,7 +11,7 @@ from podwire.cni.document import JsonObject
 from podwire.cni.errors import INCOMPATIBLE_VERSION, KERNEL_REFUSED, CniError
 from podwire.cni.request import Request, parse_request
 from podwire.cni.result import encode_result
-from podwire.cni.versions import NEWEST, SUPPORTED, knows_verb
+from podwire.cni.versions import FIRST_VERSION, NEWEST, SUPPORTED, knows_verb
 from podwire.kernel.host import Host
 from podwire.plan.record import Record
 from podwire.pod.identity import Attachment
@@ -72,14 +72,14 @@ def refusal(refused: CniError, stdin: bytes) -> Answer:
 def _run(request: Request, stdin: bytes, netns: int, host: Host, networks: Networks) -> Answer:
     network = _network(request.verb, stdin)
     config = network.config
-    if not knows_verb(config.version, request.verb):
+    if request.verb in FIRST_VERSION and not knows_verb(config.version, request.verb):
         raise CniError(
             INCOMPATIBLE_VERSION,
             f"{request.verb} does not exist in cniVersion={config.version}: raise the configuration's cniVersion",
             f"supported versions: {', '.join(SUPPORTED)}",
         )
     attachment = Attachment(config.name, request.container_id, request.ifname, request.pod)
-    call = Call(request, network, networks, stdin, netns, attachment)
+    call = Call(request, network, network.config, networks, stdin, netns, attachment)
     host.lap("parse")
     if request.verb == "ADD":
         answer = Answer(0, _add(call, host))

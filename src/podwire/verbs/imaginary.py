@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from podwire.cni import document
 from podwire.cni.result import encode_result
@@ -15,52 +15,55 @@ from podwire.pod.identity import Attachment, pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
 
 Plan = Callable[[Wiring], list[Operation]]
-INDEXES = (0x7A31C5E1, 0x7A42D6F2)
+INDEXES = (0x2A31C5E1, 0x2B42D6F2)
 GATEWAY_INDEXES = (0x7B53E7A3, 0x7B64F8B4)
 DESCRIPTORS = (0x7C75A9C5, 0x7C86BAD6)
 BRIDGE_MACS = ("0e:00:00:00:00:01", "0e:00:00:00:00:02")
 CANDIDATES = 8
 
 
-def number(value: int) -> bytes:
-    """A 32-bit number as messages have it."""
-    return value.to_bytes(4, "little")
-
-
-def _filled(text: str, lengths: Sequence[int]) -> bytes:
+def _filled(text: str, *lengths: int) -> bytes:
     """A text as `netlink.padded` has it."""
     raw = text.encode()
-    return raw.ljust(next((length for length in lengths if len(raw) < length), len(raw) + 1), b"\0")
+    for length in lengths:
+        if len(raw) < length:
+            return raw.ljust(length, b"\0")
+    return raw + b"\0"
 
 
 def values(wiring: Wiring, gateway_index: int, netns: int) -> dict[bytes, bytes]:
-    """What stands in the blanks of messages; the index of the plan's device comes to it as `index`."""
+    """What stands in the blanks of messages."""
+    attachment = wiring.attachment
     found = {
-        b"device": wiring.device.encode(),
-        b"host_mac": mac_bytes(wiring.attachment.host_mac),
+        b"device": attachment.device.encode(),
+        b"host_mac": mac_bytes(attachment.host_mac),
         b"pod_mac": mac_bytes(wiring.pod_mac),
-        b"netns": number(netns),
-        b"gateway": number(gateway_index),
-        b"alias": _filled(wiring.alias, ALIAS_LENGTHS),
-        b"note": _filled(wiring.note, ALIAS_LENGTHS) if wiring.note else b"",
+        b"index": wiring.index.to_bytes(4, "little"),
+        b"pod_index": wiring.pod_index.to_bytes(4, "little"),
+        b"netns": netns.to_bytes(4, "little"),
+        b"gateway": gateway_index.to_bytes(4, "little"),
+        b"alias": _filled(wiring.alias, *ALIAS_LENGTHS),
+        b"note": _filled(wiring.note, *ALIAS_LENGTHS) if wiring.note else b"",
     }
     for place, one in enumerate(wiring.addresses):
-        found[b"ip%d" % place] = one.ip.packed
-        found[b"altname%d" % place] = _filled(str(one.ip), (IPV4_LETTERS if one.ip.version == 4 else IPV6_LETTERS,))
+        ip = one.ip
+        found[b"ip%d" % place] = packed = ip.packed
+        found[b"altname%d" % place] = _filled(str(ip), IPV4_LETTERS if len(packed) == 4 else IPV6_LETTERS)
     return found
 
 
 def shape(wiring: Wiring, found: dict[bytes, bytes]) -> object:
     """What wirings of one network must share to share their stencils."""
     ranges = [(one.prefix, one.gateway) for one in wiring.addresses]
-    return (wiring.ifname, len(found[b"alias"]), len(found[b"note"]), *ranges)
+    return (wiring.attachment.ifname, len(found[b"alias"]), len(found[b"note"]), *ranges)
 
 
 def words(wiring: Wiring, bridge_mac: str) -> dict[bytes, bytes]:
     """What stands in the blanks of an answer."""
+    attachment = wiring.attachment
     found = {
-        b"device": wiring.device.encode(),
-        b"host_mac": wiring.attachment.host_mac.encode(),
+        b"device": attachment.device.encode(),
+        b"host_mac": attachment.host_mac.encode(),
         b"pod_mac": wiring.pod_mac.encode(),
         b"bridge_mac": bridge_mac.encode(),
         b"sandbox": document.dump(wiring.sandbox)[1:-1],
@@ -85,10 +88,7 @@ def stencil(plan: Plan, wiring: Wiring) -> Stencil | None:
         [encode(operation, index_of, netns) for operation in plan(pod)]
         for pod, netns, index_of in zip(pods, DESCRIPTORS, map(_index_of, pods, (0, 1)), strict=True)
     ]
-    known = [
-        {**values(pod, GATEWAY_INDEXES[which], DESCRIPTORS[which]), b"index": number(INDEXES[which])}
-        for which, pod in enumerate(pods)
-    ]
+    known = [values(pod, GATEWAY_INDEXES[which], DESCRIPTORS[which]) for which, pod in enumerate(pods)]
     try:
         return Stencil((messages[0], messages[1]), (known[0], known[1])) if messages[0] else None
     except UnexplainedError:
@@ -106,8 +106,8 @@ def answer_format(wiring: Wiring) -> bytes | None:
 
 
 def _index_of(pod: Wiring, which: int) -> Callable[[str], int]:
-    """The device of the plan is the pod's on either side; `lo` is the first one everywhere."""
-    here = {wire.LOOPBACK: 1, pod.device: INDEXES[which], pod.ifname: INDEXES[which]}
+    """`lo` is the first device everywhere; what is none of the pod's is the gateway device."""
+    here = {wire.LOOPBACK: 1, pod.device: pod.index, pod.ifname: pod.pod_index}
     return lambda name: here.get(name, GATEWAY_INDEXES[which])
 
 
@@ -128,7 +128,8 @@ def _imagined(wiring: Wiring) -> list[Wiring]:
                 pod_mac(None, attachment.device),
                 f"imaginary-{letter}",
                 addresses,
-                wiring.routes,
+                wiring.given_routes,
+                INDEXES[which],
                 letter * (len(found[b"alias"]) - 1),
                 wiring.quiet6,
                 letter.upper() * (len(found[b"note"]) - 1),
@@ -141,8 +142,8 @@ def stand_ins(one: PodAddress) -> tuple[Address, Address]:
     """Two addresses of a range, neither of them the gateway, whose texts are of one length."""
     network = one.network
     candidates = [network[n] for n in range(min(CANDIDATES, network.num_addresses))]
-    for number_, first in enumerate(candidates):
-        for second in candidates[number_ + 1 :]:
+    for place, first in enumerate(candidates):
+        for second in candidates[place + 1 :]:
             if one.gateway not in (first, second) and len(str(first)) == len(str(second)):
                 return first, second
     raise ValueError(f"{network} is too small")

@@ -29,10 +29,10 @@ def requested_addresses(request: Request, config: Configuration) -> Claims:
     Raises CniError 7 for one that no range holds.
     """
     found: Claims = {}
-    asked = config.requested or tuple(part for part in request.args.get("IP", "").split(",") if part)
+    asked = config.requested or request.args.get("IP", "").split(",")
     if config.ipam_type:
         return found
-    for text in asked:
+    for text in filter(None, asked):
         address = parse_address(text.partition("/")[0].strip(), "the requested IP")
         group = next((one for one in config.range_sets if one.range_of(address)), None)
         if group is None or group in found:
@@ -95,7 +95,7 @@ def as_pod_addresses(leases: Claims) -> list[PodAddress]:
     """Leases as addresses with their range's prefix and gateway."""
     found = []
     for group, address in leases.items():
-        here = group.range_of(address)
+        here = group.ranges[0] if len(group.ranges) == 1 else group.range_of(address)
         assert here is not None
         found.append(PodAddress(address, here.subnet.prefixlen, here.gateway))
     return found

@@ -23,47 +23,44 @@ class Sending:
     """Sends the plans of one attachment. `wiring` may be decided anew between two of them."""
 
     def __init__(self, call: Call, host: Host, gateway: Link, wiring: Wiring) -> None:
-        self.index_of = Indexes(host.socket, {gateway.name: gateway.index})
         self._call = call
         self._host = host
         self._gateway = gateway
-        self._stencils: Stencils | None = None
         self._values: dict[bytes, bytes] = {}
+        self._stencils: Stencils | None = None
         self.become(wiring)
 
     def become(self, wiring: Wiring) -> None:
         """The wiring as it is decided now."""
         self.wiring = wiring
-        known = None if wiring.born_mac else self._call.networks.stencils(self._call.network)
-        if known is None:
+        known = {self._gateway.name: self._gateway.index}
+        if wiring.index:
+            known[wiring.device] = wiring.index
+        self.index_of = Indexes(self._host.socket, known)
+        shapes = self._call.networks.stencils(self._call.network) if wiring.index and not wiring.born_mac else None
+        if shapes is None:
             self._stencils = None
             return
         self._values = imaginary.values(wiring, self._gateway.index, self._call.netns)
-        key = imaginary.shape(wiring, self._values)
-        if key not in known:
-            known[key] = {}
-        self._stencils = known[key]
+        shape = imaginary.shape(wiring, self._values)
+        if shape not in shapes:
+            shapes[shape] = {}
+        self._stencils = shapes[shape]
 
-    def to_host(self, plan: Plan, *, born: bool = True) -> list[Operation]:
-        """Carry out a plan on the host; the altnames in it that are taken. Raises KernelRefusedError, NetlinkError.
-
-        `born` says whether the attachment's device is there already.
-        """
+    def to_host(self, plan: Plan) -> list[Operation]:
+        """Carry out a plan on the host; the altnames in it that are taken. Raises KernelRefusedError."""
         stencil = self._stencil(plan)
         if stencil is None:
             return apply(self._host.socket, plan(self.wiring), self.index_of, pod_netns=self._call.netns)
-        self._values[b"index"] = imaginary.number(self.index_of(self.wiring.device) if born else 0)
         refusals = stencil.send(self._host.socket, self._values)
         return judge(plan(self.wiring), refusals) if refusals else []
 
     def to_pod(self, plan: Plan, pod: Netlink, excused: Excuse) -> None:
-        """Carry out a plan in the pod. Raises KernelRefusedError, NetlinkError."""
+        """Carry out a plan in the pod. Raises KernelRefusedError."""
         stencil = self._stencil(plan)
         if stencil is None:
             apply(pod, plan(self.wiring), pod=True, excused=excused)
-            return
-        self._values[b"index"] = imaginary.number(pod.index(self.wiring.ifname))
-        if refusals := stencil.send(pod, self._values):
+        elif refusals := stencil.send(pod, self._values):
             judge(plan(self.wiring), refusals, pod=True, excused=excused)
 
     def _stencil(self, plan: Plan) -> Stencil | None:
