@@ -118,35 +118,47 @@ static void route(int index, uint32_t destination, uint32_t gateway)
 	close_message(message);
 }
 
-/* ip link add NAME index INDEX up address MAC alias ALIAS type veth peer name IFNAME index 2 address MAC netns FD
+/* One queue each way; -DKERNEL_DEFAULTS leaves it to the kernel, which makes one for every processor. */
+static void queues(void)
+{
+#ifndef KERNEL_DEFAULTS
+	uint32_t one = 1;
+	attribute(IFLA_NUM_TX_QUEUES, &one, sizeof one);
+	attribute(IFLA_NUM_RX_QUEUES, &one, sizeof one);
+#endif
+}
+
+/* ip link add NAME index INDEX address MAC type veth peer name IFNAME index 2 address MAC netns FD
+ * ip link set dev INDEX up alias ALIAS
  * ip link property add dev INDEX altname IP */
 static void veth(int index, int netns, const char *ip, const char *ifname, const uint8_t *host_mac, const uint8_t *pod_mac)
 {
 	char name[IFNAMSIZ], alias[256];
-	uint32_t one = 1;
-	struct ifinfomsg host = {.ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+	struct ifinfomsg raised = {.ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
 	struct ifinfomsg pod = {.ifi_index = POD_INDEX}, by_index = {.ifi_index = index};
-	struct nlmsghdr *message = open_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &host, sizeof host);
+	struct nlmsghdr *message = open_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &by_index, sizeof by_index);
 
 	snprintf(name, sizeof name, "pw%013x", (unsigned)index);
 	snprintf(alias, sizeof alias, "podwire floor %s %s", getenv("CNI_CONTAINERID"), ifname);
 	attribute(IFLA_IFNAME, name, strlen(name) + 1);
 	attribute(IFLA_ADDRESS, host_mac, 6);
-	attribute(IFLA_NUM_TX_QUEUES, &one, sizeof one);
-	attribute(IFLA_NUM_RX_QUEUES, &one, sizeof one);
-	attribute(IFLA_IFALIAS, alias, strlen(alias));
+	queues();
 	struct rtattr *info = open_nest(IFLA_LINKINFO);
 	attribute(IFLA_INFO_KIND, "veth", 4);
 	struct rtattr *data = open_nest(IFLA_INFO_DATA), *peer = open_nest(VETH_INFO_PEER);
 	put(&pod, sizeof pod);
 	attribute(IFLA_IFNAME, ifname, strlen(ifname) + 1);
 	attribute(IFLA_ADDRESS, pod_mac, 6);
-	attribute(IFLA_NUM_TX_QUEUES, &one, sizeof one);
-	attribute(IFLA_NUM_RX_QUEUES, &one, sizeof one);
+	queues();
 	attribute(IFLA_NET_NS_FD, &netns, 4);
 	close_nest(peer);
 	close_nest(data);
 	close_nest(info);
+	close_message(message);
+
+	/* The kernel takes no alias with the message that creates a device (rtnl_create_link). */
+	message = open_message(RTM_NEWLINK, 0, &raised, sizeof raised);
+	attribute(IFLA_IFALIAS, alias, strlen(alias));
 	close_message(message);
 
 	message = open_message(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, &by_index, sizeof by_index);

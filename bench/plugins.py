@@ -21,7 +21,8 @@ from bench.stage import Pod, die_with_parent
 PODWIRE = Path(sys.executable).parent / "podwire"
 FLOOR_SOURCE = Path(__file__).parent / "floor.c"
 AGENT_START_SECONDS = 30.0
-GLIBC = "gcc"
+FLOOR, FLOOR_DEFAULTS = "floor", "floor, kernel defaults"
+GLIBC = "cc -DKERNEL_DEFAULTS"
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,21 @@ class Plugin:
 
 
 def floors(folder: Path) -> list[Plugin]:
-    """The floor, compiled as the shim is (musl where it is there), and the same with glibc's start-up."""
+    """The strict floor, compiled as the shim is (musl where it is there) with one queue for the veth; and the same
+    with glibc's start-up and as many queues as the kernel makes by itself."""
     made = []
-    for name, compiler in (("floor", None), ("floor-glibc", GLIBC)):
+    for name, compiler in ((FLOOR, None), (FLOOR_DEFAULTS, GLIBC)):
         previous = os.environ.get("CC")
         if compiler:
             os.environ["CC"] = compiler
+        program = folder / name.replace(", ", "-").replace(" ", "-")
         try:
-            hatch_build.compile_static([FLOOR_SOURCE], folder / name)
+            hatch_build.compile_static([FLOOR_SOURCE], program)
         finally:
             os.environ.pop("CC", None)
             if previous is not None:
                 os.environ["CC"] = previous
-        made.append(Plugin(name, folder / name, {"type": "floor"}, answers_del=False))
+        made.append(Plugin(name, program, {"type": "floor"}, answers_del=False))
     return made
 
 

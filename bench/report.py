@@ -19,18 +19,18 @@ BUSY_LOAD = 0.7
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that should be at most, or at least, what was promised."""
+    """A figure that should be at most, or at least, what was promised; without a bound, it is to be compared with."""
 
     name: str
     value: float | None
-    bound: float
+    bound: float | None
     at_most: bool = False
     unit: str = "x"
 
     @property
     def met(self) -> bool | None:
-        """None where it was not measured."""
-        if self.value is None:
+        """None where it was not measured, or nothing was promised."""
+        if self.value is None or self.bound is None:
             return None
         return self.value <= self.bound if self.at_most else self.value >= self.bound
 
@@ -59,6 +59,9 @@ def _targets_table(targets: list[Target]) -> Table:
         table.add_column(title, justify="left" if title == "figure" else "right")
     for target in targets:
         measured = "-" if target.value is None else f"{target.value:.2f}{target.unit}"
+        if target.bound is None:
+            table.add_row(target.name, measured, "", "")
+            continue
         verdict = {None: "not measured", True: "[green]met[/]", False: "[red]missed[/]"}[target.met]
         sign = "≤" if target.at_most else "≥"
         table.add_row(target.name, measured, f"{sign} {target.bound:g}{target.unit}", verdict)
