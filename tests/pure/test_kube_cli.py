@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -78,3 +80,21 @@ def test_the_page_tells_of_every_reason() -> None:
     for reason in reasons | {ADDRESS_CHANGED}:
         assert f"| `{reason}` |" in PAGE, reason
     assert "| `NodeMissing` |" in PAGE
+
+
+def test_what_no_request_needs_is_not_loaded_and_stays_there_for_others(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text(GOOD)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom podwire.kube.api import Api\n"
+        "Api(Path(sys.argv[1]))._connected()\n"
+        "print(sorted({'h2', 'anyio', 'httpcore2'} & set(sys.modules)))\n"
+        "import importlib.util\n[importlib.util.find_spec(one) for one in ('h2', 'anyio')]  # ValueError if hidden\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "kubeconfig")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "['httpcore2']\n"

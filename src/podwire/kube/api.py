@@ -6,9 +6,12 @@ list and watch nodes; patch nodes/status; create and patch events.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import random
 import ssl
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -36,6 +39,7 @@ WATCH_SECONDS = (240, 300)
 SILENCE_SECONDS = 130.0
 """Bookmarks come about once a minute: a watch that is silent for longer is dead, whatever TCP thinks."""
 
+NOT_USED = ("h2", "anyio", "trio")
 ACCESS_FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError, ConfigError, msgspec.MsgspecError)
 
 
@@ -59,6 +63,7 @@ class Api:
 
     def __init__(self, kubeconfig: Path | None) -> None:
         """Raises KubernetesConfigError."""
+        _load_transport()
         self._kubeconfig = kubeconfig
         self._client: httpx2.Client | None = None
         self.server = _config(kubeconfig).cluster.server
@@ -169,6 +174,19 @@ class Api:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _load_transport() -> None:
+    """httpcore2 loads HTTP/2 and an event loop's sockets where they are installed: 1.6 MiB that nothing here uses."""
+    if "httpcore2" in sys.modules:
+        return
+    hidden = [one for one in NOT_USED if one not in sys.modules]
+    modules: dict[str, Any] = sys.modules
+    modules.update(dict.fromkeys(hidden))  # None: as if they were not installed
+    with contextlib.suppress(ImportError):
+        importlib.import_module("httpcore2")
+    for one in hidden:
+        sys.modules.pop(one, None)
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
