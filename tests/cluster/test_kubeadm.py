@@ -234,3 +234,21 @@ class TestWhatHappensToClusters:
         """Pods go on; the node's files stay until `podwire uninstall`."""
         cluster.kubectl("delete", "--filename", str(MANIFEST))
         cluster.podwire("check")
+
+    def test_uninstall_leaves_nothing_on_any_node(self, cluster: Cluster) -> None:
+        """deploy/uninstall.yaml; then the network can be installed again, and pods that were left without one go."""
+        removal = ("--filename", str(MANIFEST.with_name("uninstall.yaml")))
+        cluster.kubectl("apply", *removal)
+        done = ("daemonset/podwire-uninstall", "--namespace", "podwire", "--timeout", "180s")
+        cluster.kubectl("rollout", "status", *done)
+        for node in NODES:
+            files = cluster.run(node, "ls", "/opt/cni/bin", "/etc/cni/net.d", "/run/podwire").split()
+            assert set(files) <= {"/etc/cni/net.d:", "/opt/cni/bin:", "/run/podwire:"}
+            assert not [link for link in cluster.traces(node)["links"] if link.startswith(("pw", "pi", "podwire"))]
+            assert "podwire" not in cluster.run(node, "nft", "list", "ruleset")
+            assert not cluster.run(node, "ip", "route", "show", "proto", "112")
+        cluster.kubectl("delete", *removal)
+        cluster.kubectl("delete", "pods", "--all", "--wait=false")
+        cluster.kubectl("apply", "--filename", str(MANIFEST))
+        cluster.wait("nodes", "--all")
+        eventually(lambda: not cluster.get("pods")["items"], "the pods of before are gone")
