@@ -45,7 +45,7 @@ def get(namespace: Namespace, url: str, method: str = "GET") -> Page:
 
 
 def served_at(log: Path, start: int = 1) -> str:
-    """Where an agent says that it serves, at its first or a later start with HTTP; a thread of its own writes its log."""
+    """Where an agent says that it serves, at its first or a later start with HTTP. A thread writes its log."""
     found: list[str] = []
 
     def told() -> bool:
