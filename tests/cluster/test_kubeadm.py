@@ -53,12 +53,6 @@ def cluster(family: str) -> Iterator[Cluster]:
         made.down()
 
 
-@pytest.fixture(scope="module")
-def only_dual(family: str) -> None:
-    if family != "dual":
-        pytest.skip("what happens to clusters is looked at in the one that has both families")
-
-
 def test_it_begins_without_a_network(cluster: Cluster) -> None:
     assert cluster.nodes() == dict.fromkeys(NODES, False)
 
@@ -147,7 +141,7 @@ def _get(caller: str, url: str) -> list[str]:
     return ["-q", "-O", "-", url] if caller == "with-port" else ["-s", "-m", "5", url]
 
 
-@pytest.mark.usefixtures("only_dual")
+@pytest.mark.parametrize("family", ["dual"], indirect=True, scope="module")
 class TestWhatHappensToClusters:
     """One cluster, one mishap after the other; each leaves it as it was."""
 
