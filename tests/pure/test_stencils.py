@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from podwire.cni.config import parse_configuration
 from podwire.kernel.encode import encode
 from podwire.kernel.netlink import PADDING
+from podwire.kernel.read import Link
 from podwire.plan.blanks import UnexplainedError, blanked
 from podwire.pod import wiring as wire
 from podwire.pod.identity import Attachment, pod_mac
@@ -19,7 +20,8 @@ from podwire.pod.wiring import PodAddress, Wiring
 from podwire.verbs import imaginary
 
 PLANS = (wire.birth_operations, wire.host_operations, wire.pod_operations)
-INDEX, GATEWAY_INDEX, NETNS = 77, 5, 11
+INDEX, NETNS = 77, 11
+GATEWAY = Link(5, "cni0", 0, 0, "02:00:00:00:00:07", 0, "", "", ())
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -65,7 +67,7 @@ def wirings(draw: st.DrawFn) -> list[Wiring]:
 def encoded(plan: imaginary.Plan, pod: Wiring) -> bytes:
     """The plan's messages one after the other, without sequence numbers and the last one's wish for an answer."""
     index = {pod.device: INDEX, pod.ifname: pod.pod_index, "lo": 1}
-    messages = [encode(one, lambda name: index.get(name, GATEWAY_INDEX), NETNS) for one in plan(pod)]
+    messages = [encode(one, lambda name: index.get(name, GATEWAY.index), NETNS) for one in plan(pod)]
     return b"".join(one + PADDING[len(one) & 3] for one in messages)
 
 
@@ -85,8 +87,8 @@ def unnumbered(batch: bytes) -> bytes:
 @given(wirings())
 def test_a_filled_stencil_is_the_plans_own_encoding(pods: list[Wiring]) -> None:
     one, other = pods
-    values = imaginary.values(other, GATEWAY_INDEX, NETNS)
-    if imaginary.shape(one, imaginary.values(one, GATEWAY_INDEX, NETNS)) != imaginary.shape(other, values):
+    values = imaginary.values(other, GATEWAY, NETNS)
+    if imaginary.shape(one, imaginary.values(one, GATEWAY, NETNS)) != imaginary.shape(other, values):
         return
     for plan in PLANS:
         stencil = imaginary.stencil(plan, one)
@@ -105,8 +107,7 @@ def test_a_filled_answer_is_the_answer(pods: list[Wiring]) -> None:
     one, other = pods
     found = imaginary.answer_format(one)
     assert found is not None
-    mac = "02:00:00:00:00:07"
-    assert found % imaginary.words(other, mac) == imaginary.answer(other, mac)
+    assert found % imaginary.values(other, GATEWAY, NETNS) == imaginary.answer(other, GATEWAY.mac)
 
 
 def test_a_difference_that_nothing_explains_is_an_error() -> None:

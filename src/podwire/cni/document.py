@@ -115,6 +115,13 @@ def folded(value: JsonObject) -> JsonObject:
     return {key.lower(): one for key, one in value.items()}
 
 
+def quoted(text: str) -> bytes:
+    """What stands between the quotes of a JSON string."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text.encode()
+    return dump(text)[1:-1]
+
+
 def dump(value: Json) -> bytes:
     """`value` as JSON, without spaces."""
     try:

@@ -43,17 +43,17 @@ def parse_request(environment: Mapping[str, str]) -> Request:
         raise CniError(
             INVALID_ENVIRONMENT, f"CNI_COMMAND={shown(verb)} is not a CNI verb: use one of {', '.join(VERBS)}"
         )
-    missing = [name for name in REQUIRED_VARIABLES[verb] if not environment.get(name)]
-    if missing:
+    if not all(map(environment.get, REQUIRED_VARIABLES[verb])):
+        missing = [name for name in REQUIRED_VARIABLES[verb] if not environment.get(name)]
         raise CniError(INVALID_ENVIRONMENT, f"{verb} needs {', '.join(missing)}: the runtime must set what is missing")
     request = Request(
-        verb=verb,
-        container_id=environment.get("CNI_CONTAINERID", ""),
-        netns=environment.get("CNI_NETNS", ""),
-        ifname=environment.get("CNI_IFNAME", ""),
-        args=parse_args(environment.get("CNI_ARGS", "")),
-        path=environment.get("CNI_PATH", ""),
-        environment=environment,
+        verb,
+        environment.get("CNI_CONTAINERID", ""),
+        environment.get("CNI_NETNS", ""),
+        environment.get("CNI_IFNAME", ""),
+        parse_args(environment.get("CNI_ARGS", "")),
+        environment.get("CNI_PATH", ""),
+        environment,
     )
     if REQUIRED_VARIABLES[verb]:
         _check_names(request)

@@ -192,7 +192,8 @@ class Netlink:
         refused: list[NetlinkError] = []
         while True:
             data = self.socket.recv(ACK_BYTES)
-            if ACK.unpack_from(data)[1::2] == (NLMSG_ERROR, last, 0):
+            _, kind, _, number, _, code = ACK.unpack_from(data)
+            if number == last and not code and kind == NLMSG_ERROR:
                 return refused
             for kind, flags, number, payload in messages(data):
                 if kind != NLMSG_ERROR or not first <= number <= last:

@@ -26,6 +26,7 @@ def blanked(first: bytes, second: bytes, values: tuple[Values, Values]) -> bytes
     pairs = [(name, value, values[1][name]) for name, value in values[0].items() if value]
     if len({one for _, one, _ in pairs} | {other for _, _, other in pairs}) != 2 * len(pairs):
         raise UnexplainedError("values are not all different")
+    pairs.sort(key=lambda pair: -len(pair[1]))  # one value may begin as another does
     out = bytearray()
     at = 0
     while at < len(first):

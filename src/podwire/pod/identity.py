@@ -31,7 +31,7 @@ class Attachment(Record):
     """What identifies an attachment (section 2: Operations), and the pod's `namespace/name` for people.
 
     `device` is the host's device: `pw`, 20 bits of the network's name, 45 bits of the whole identity.
-    `host_mac` is its MAC: locally administered, from the device's name. Both are computed, never given.
+    `host_mac` is its MAC: locally administered, of the same hash. Both are computed, never given.
     """
 
     network: str
@@ -42,11 +42,10 @@ class Attachment(Record):
     host_mac: str = ""
 
     def __init__(self, network: str, container_id: str, ifname: str, pod: str = "") -> None:
-        whole = f"{network}\0{container_id}\0{ifname}"
-        device = network_prefix(network) + _letters(whole, ATTACHMENT_LETTERS)
-        raw = bytearray(blake2b(device.encode(), digest_size=6).digest())
-        raw[0] = raw[0] & 0xFC | 0x02
-        super().__init__(network, container_id, ifname, pod, device, raw.hex(":"))
+        digest = _digest(f"{network}\0{container_id}\0{ifname}")
+        device = network_prefix(network) + _letters(digest, ATTACHMENT_LETTERS)
+        host_mac = bytes([digest[0] & 0xFC | 0x02]) + digest[1:6]
+        super().__init__(network, container_id, ifname, pod, device, host_mac.hex(":"))
 
     def alias(self, since: str) -> str:
         """`podwire <network> <container ID> <ifname> <since> [<namespace>/<pod>]`, at most 255 bytes.
@@ -63,7 +62,7 @@ class Attachment(Record):
 @lru_cache(maxsize=64)
 def network_prefix(network: str) -> str:
     """What the devices of all attachments of a network begin with: GC knows them by it even without alias."""
-    return PREFIX + _letters(network, NETWORK_LETTERS)
+    return PREFIX + _letters(_digest(network), NETWORK_LETTERS)
 
 
 def egress_device(device: str) -> str:
@@ -110,9 +109,12 @@ def pod_mac(address: Address | None, device: str) -> str:
     return (b"\x0a\x58" + blake2b(seed, digest_size=4).digest()).hex(":")
 
 
-def _letters(text: str, count: int) -> str:
-    """A digest as `count` letters, at most 16 (its first bits, five a letter)."""
-    digest = blake2b(text.encode(errors="surrogateescape"), digest_size=10).digest()
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode(errors="surrogateescape"), digest_size=10).digest()
+
+
+def _letters(digest: bytes, count: int) -> str:
+    """The first bits of a digest as `count` letters, at most 16."""
     bits = int.from_bytes(digest, "big")
     return "".join([BASE32[bits >> shift & 31] for shift in range(75, 75 - 5 * count, -5)])
 

@@ -68,11 +68,11 @@ def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | N
 
 
 def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str) -> bytes:
-    known = call.networks.stencils(call.network) is not None
-    index = host.shared.next_index(host.socket) if known else 0
+    shapes = call.networks.stencils(call.network)
+    index = 0 if shapes is None else host.shared.next_index(host.socket)
     gateway, claims, wiring = _decide(call, host, requested, given, asked, index)
     host.lap("host")
-    sending = Sending(call, host, gateway, wiring)
+    sending = Sending(call, host, gateway, wiring, shapes)
     taken = _give_birth(call, host, sending)
     try:
         if taken and not given:  # the altnames of another plug-in's addresses are for people, not for leases
@@ -158,20 +158,36 @@ def _wiring(
     born_mac: str = "",
 ) -> Wiring:
     config, attachment = call.config, call.attachment
-    lowest = min(addresses, key=_version).ip if addresses else None
+    if not asked:
+        lowest = min(addresses, key=_version).ip if addresses else None
+        asked = pod_mac(lowest, attachment.device)
     return Wiring(
         attachment,
         config,
-        asked or pod_mac(lowest, attachment.device),
+        asked,
         call.request.netns,
         addresses,
         given_routes,
         index,
-        attachment.alias(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())),
+        attachment.alias(_now()),
         host.shared.ipv6 and config.pod_mtu >= SMALLEST_IPV6_MTU,
         note,
         born_mac,
     )
+
+
+_clock = (0, "")
+
+
+def _now() -> str:
+    """The time in ISO 8601; its text is made once a second."""
+    global _clock  # noqa: PLW0603  threads put the same text there
+    second, text = _clock
+    now = int(time.time())
+    if now != second:
+        text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+        _clock = now, text
+    return text
 
 
 def _version(address: PodAddress) -> int:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from podwire.cni import document
 from podwire.cni.result import encode_result
 from podwire.kernel.encode import ALIAS_LENGTHS, IPV4_LETTERS, IPV6_LETTERS, encode, mac_bytes
+from podwire.kernel.read import Link
 from podwire.kernel.stencil import Stencil
-from podwire.plan.blanks import UnexplainedError, blanked
+from podwire.plan.blanks import UnexplainedError, Values, blanked
 from podwire.plan.operations import Address, Operation
 from podwire.pod import wiring as wire
 from podwire.pod.identity import Attachment, pod_mac
@@ -16,9 +17,11 @@ from podwire.pod.wiring import PodAddress, Wiring
 
 Plan = Callable[[Wiring], list[Operation]]
 INDEXES = (0x2A31C5E1, 0x2B42D6F2)
-GATEWAY_INDEXES = (0x7B53E7A3, 0x7B64F8B4)
 DESCRIPTORS = (0x7C75A9C5, 0x7C86BAD6)
-BRIDGE_MACS = ("0e:00:00:00:00:01", "0e:00:00:00:00:02")
+GATEWAYS = tuple(
+    Link(index, "imaginary", 0, 0, mac, 0, "", "", ())
+    for index, mac in ((0x7B53E7A3, "0e:00:00:00:00:01"), (0x7B64F8B4, "0e:00:00:00:00:02"))
+)
 CANDIDATES = 8
 
 
@@ -31,8 +34,8 @@ def _filled(text: str, *lengths: int) -> bytes:
     return raw + b"\0"
 
 
-def values(wiring: Wiring, gateway_index: int, netns: int) -> dict[bytes, bytes]:
-    """What stands in the blanks of messages."""
+def values(wiring: Wiring, gateway: Link, netns: int) -> dict[bytes, bytes]:
+    """What stands in the blanks of messages, and of the answer (names with `text`)."""
     attachment = wiring.attachment
     found = {
         b"device": attachment.device.encode(),
@@ -41,14 +44,19 @@ def values(wiring: Wiring, gateway_index: int, netns: int) -> dict[bytes, bytes]
         b"index": wiring.index.to_bytes(4, "little"),
         b"pod_index": wiring.pod_index.to_bytes(4, "little"),
         b"netns": netns.to_bytes(4, "little"),
-        b"gateway": gateway_index.to_bytes(4, "little"),
+        b"gateway": gateway.index.to_bytes(4, "little"),
         b"alias": _filled(wiring.alias, *ALIAS_LENGTHS),
         b"note": _filled(wiring.note, *ALIAS_LENGTHS) if wiring.note else b"",
+        b"text_host_mac": attachment.host_mac.encode(),
+        b"text_pod_mac": wiring.pod_mac.encode(),
+        b"text_bridge_mac": gateway.mac.encode(),
+        b"text_sandbox": document.quoted(wiring.sandbox),
     }
     for place, one in enumerate(wiring.addresses):
-        ip = one.ip
-        found[b"ip%d" % place] = packed = ip.packed
-        found[b"altname%d" % place] = _filled(str(ip), IPV4_LETTERS if len(packed) == 4 else IPV6_LETTERS)
+        text, packed = str(one.ip), one.ip.packed
+        found[b"ip%d" % place] = packed
+        found[b"text_ip%d" % place] = text.encode()
+        found[b"altname%d" % place] = _filled(text, IPV4_LETTERS if len(packed) == 4 else IPV6_LETTERS)
     return found
 
 
@@ -56,21 +64,6 @@ def shape(wiring: Wiring, found: dict[bytes, bytes]) -> object:
     """What wirings of one network must share to share their stencils."""
     ranges = [(one.prefix, one.gateway) for one in wiring.addresses]
     return (wiring.attachment.ifname, len(found[b"alias"]), len(found[b"note"]), *ranges)
-
-
-def words(wiring: Wiring, bridge_mac: str) -> dict[bytes, bytes]:
-    """What stands in the blanks of an answer."""
-    attachment = wiring.attachment
-    found = {
-        b"device": attachment.device.encode(),
-        b"host_mac": attachment.host_mac.encode(),
-        b"pod_mac": wiring.pod_mac.encode(),
-        b"bridge_mac": bridge_mac.encode(),
-        b"sandbox": document.dump(wiring.sandbox)[1:-1],
-    }
-    for place, one in enumerate(wiring.addresses):
-        found[b"ip%d" % place] = str(one.ip).encode()
-    return found
 
 
 def answer(wiring: Wiring, bridge_mac: str) -> bytes:
@@ -83,37 +76,40 @@ def answer(wiring: Wiring, bridge_mac: str) -> bytes:
 
 def stencil(plan: Plan, wiring: Wiring) -> Stencil | None:
     """The stencil of a plan for all wirings of this one's shape; None where there can be none, or nothing to do."""
-    pods = _imagined(wiring)
-    messages = [
-        [encode(operation, index_of, netns) for operation in plan(pod)]
-        for pod, netns, index_of in zip(pods, DESCRIPTORS, map(_index_of, pods, (0, 1)), strict=True)
-    ]
-    known = [values(pod, GATEWAY_INDEXES[which], DESCRIPTORS[which]) for which, pod in enumerate(pods)]
+    one, other = _imagined(wiring)
+    first, second = (
+        [encode(operation, _index_of(pod, gateway), netns) for operation in plan(pod)]
+        for pod, gateway, netns in zip((one, other), GATEWAYS, DESCRIPTORS, strict=True)
+    )
     try:
-        return Stencil((messages[0], messages[1]), (known[0], known[1])) if messages[0] else None
+        return Stencil((first, second), _known(one, other)) if first else None
     except UnexplainedError:
         return None
 
 
 def answer_format(wiring: Wiring) -> bytes | None:
     """The answer with blanks, for all wirings of this one's shape; None where there can be none."""
-    one, other = (answer(pod, mac) for pod, mac in zip(_imagined(wiring), BRIDGE_MACS, strict=True))
-    known = [words(pod, mac) for pod, mac in zip(_imagined(wiring), BRIDGE_MACS, strict=True)]
+    one, other = _imagined(wiring)
     try:
-        return blanked(one, other, (known[0], known[1]))
+        return blanked(answer(one, GATEWAYS[0].mac), answer(other, GATEWAYS[1].mac), _known(one, other))
     except UnexplainedError:
         return None
 
 
-def _index_of(pod: Wiring, which: int) -> Callable[[str], int]:
+def _known(one: Wiring, other: Wiring) -> tuple[Values, Values]:
+    return values(one, GATEWAYS[0], DESCRIPTORS[0]), values(other, GATEWAYS[1], DESCRIPTORS[1])
+
+
+def _index_of(pod: Wiring, gateway: Link) -> Callable[[str], int]:
     """`lo` is the first device everywhere; what is none of the pod's is the gateway device."""
     here = {wire.LOOPBACK: 1, pod.device: pod.index, pod.ifname: pod.pod_index}
-    return lambda name: here.get(name, GATEWAY_INDEXES[which])
+    return lambda name: here.get(name, gateway.index)
 
 
-def _imagined(wiring: Wiring) -> list[Wiring]:
+def _imagined(wiring: Wiring) -> tuple[Wiring, Wiring]:
     """Two pods that differ in everything in which pods of this wiring's shape can differ."""
-    found = values(wiring, 0, 0)
+    alias_bytes = len(_filled(wiring.alias, *ALIAS_LENGTHS))
+    note_bytes = len(_filled(wiring.note, *ALIAS_LENGTHS)) if wiring.note else 1
     pairs = [stand_ins(one) for one in wiring.addresses]
     pods = []
     for which, letter in enumerate("ab"):
@@ -130,12 +126,12 @@ def _imagined(wiring: Wiring) -> list[Wiring]:
                 addresses,
                 wiring.given_routes,
                 INDEXES[which],
-                letter * (len(found[b"alias"]) - 1),
+                letter * (alias_bytes - 1),
                 wiring.quiet6,
-                letter.upper() * (len(found[b"note"]) - 1),
+                letter.upper() * (note_bytes - 1),
             )
         )
-    return pods
+    return pods[0], pods[1]
 
 
 def stand_ins(one: PodAddress) -> tuple[Address, Address]:

@@ -16,6 +16,7 @@ from podwire.pod.wiring import PodAddress
 Stencils = dict[object, object]
 """For all pods whose wirings have one shape: a plan's stencil, and the answer's format (`verbs/imaginary.py`)."""
 
+Shapes = dict[object, Stencils]
 MOST_STENCILS = 32
 
 
@@ -53,7 +54,7 @@ class Networks:
         self.kept = kept
         self._known: dict[object, Network] = {}
         self._ready: dict[object, tuple[Network, Link]] = {}
-        self._stencils: dict[int, tuple[Network, dict[object, Stencils]]] = {}
+        self._stencils: dict[int, tuple[Network, Shapes]] = {}
 
     def remember(self, network: Network, instead_of: Network | None = None) -> None:
         """A network to be looked after from now on, in the place of what was known by its name."""
@@ -76,7 +77,7 @@ class Networks:
             self._ready[key] = network, device
         return device
 
-    def stencils(self, network: Network) -> dict[object, Stencils] | None:
+    def stencils(self, network: Network) -> Shapes | None:
         """The stencils of a configuration by their wirings' shape; None the first time that it is seen.
 
         One that comes with a single pod, such as one with host ports, is not worth any.
