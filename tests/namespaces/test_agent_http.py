@@ -113,6 +113,7 @@ def test_what_is_mended_is_counted(watched: Watched) -> None:
 
 
 def test_healthy_and_ready_and_nothing_else_is_there(watched: Watched) -> None:
+    assert wait_until(lambda: get(watched.host, f"{watched.url}readyz").status == 200)
     for page in ("healthz", "readyz"):
         found = get(watched.host, watched.url + page)
         assert (found.status, found.text) == (200, "ok\n")
@@ -122,6 +123,8 @@ def test_healthy_and_ready_and_nothing_else_is_there(watched: Watched) -> None:
 
 
 def test_an_agent_whose_socket_is_gone_is_not_alive(watched: Watched) -> None:
+    assert wait_until(lambda: get(watched.host, f"{watched.url}readyz").status == 200)
+    assert get(watched.host, f"{watched.url}healthz").status == 200
     watched.agent.socket.unlink()
     found = get(watched.host, f"{watched.url}healthz")
     assert found.status == 503 and str(watched.agent.socket) in found.text
@@ -131,8 +134,9 @@ def test_what_keeps_pods_from_starting_is_told(host: Host, bin_dir: Path, tmp_pa
     (tmp_path / "net.d").write_text("in the way")
     watched = Watched(host, bin_dir, tmp_path)
     try:
-        found = get(host, f"{watched.url}readyz")
-        assert found.status == 503 and "pods cannot be started until it can be written" in found.text
+        words = "pods cannot be started until it can be written"
+        assert wait_until(lambda: words in get(host, f"{watched.url}readyz").text), watched.agent.log.read_text()
+        assert get(host, f"{watched.url}readyz").status == 503
         assert get(host, f"{watched.url}healthz").status == 200, "another agent would fare no better"
         watched.conf_dir.unlink()
         host.run("ip", "route", "del", "10.244.2.0/24")  # whatever is mended, all is looked at

@@ -89,8 +89,9 @@ class Mender:
     def start(self) -> None:
         """Go on in a thread of its own."""
         self._beat = time.monotonic()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="mender")
-        self._thread.start()
+        thread = threading.Thread(target=self._run, daemon=True, name="mender")
+        thread.start()
+        self._thread = thread  # only now: one that has not begun looks as if it were dead
 
     def why_dead(self) -> str:
         """Why nothing is mended any more; "" while it works. What the kernel refuses is `trouble` alone."""
