@@ -43,4 +43,5 @@ def read_attachments(socket: Netlink) -> list[ShownAttachment]:
                 since=shown(owner.since),
             )
         )
+    found.sort(key=lambda one: one.since)  # indexes of one process only grow, but the next one begins anywhere
     return found

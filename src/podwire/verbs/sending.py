@@ -17,6 +17,8 @@ from podwire.verbs.network import Shapes, Stencils
 
 Plan = Callable[[Wiring], list[Operation]]
 ANSWER = "answer"
+MOST_SHAPES = 64
+"""Interfaces' names are the runtime's choice: nobody may fill the agent's memory with them."""
 
 
 class Sending:
@@ -40,6 +42,8 @@ class Sending:
             shape = imaginary.shape(wiring, self._values)
             self._stencils = self._shapes.get(shape)
             if self._stencils is None:
+                if len(self._shapes) >= MOST_SHAPES:
+                    self._shapes.clear()
                 self._stencils = self._shapes[shape] = {}
 
     @property
