@@ -73,11 +73,11 @@ def receive(connection: Connection) -> Received | None:
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    found = array.array("i")
+    found: list[int] = []
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            found.frombytes(payload[: len(payload) - len(payload) % found.itemsize])
-    return list(found)
+            found += memoryview(payload[: len(payload) & ~3]).cast("i")
+    return found
 
 
 def _environment(block: bytes) -> dict[str, str]:
