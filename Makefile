@@ -54,6 +54,7 @@ LAYERS := tests/pure tests/namespaces tests/conformance
 test: build tools lint ## lint, types and tests; with CI=true also the runtimes and the cluster
 	$(VENV)/bin/pytest -q -n $(shell nproc) --dist worksteal $(LAYERS)
 ifdef CI
+	$(VENV)/bin/python -m tests.tools.build helm
 	$(VENV)/bin/pytest -q tests/runtimes
 	$(MAKE) e2e
 endif

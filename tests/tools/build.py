@@ -1,7 +1,7 @@
 """Builds the programs written elsewhere that tests and benchmarks use, from the Go modules beside this file.
 
 `.venv/bin/python -m tests.tools.build [names]` builds the named programs' modules (without a name: all but
-`kubernetes`, which takes ten minutes and is only needed by the tests of a cluster).
+`kubernetes` and `helm`, which take minutes and are only needed by the tests of a cluster and of the chart).
 Each module's programs go to `${PODWIRE_CACHE:-~/.cache/podwire}/tools/<module>-<hash>/bin/`. The hash covers
 its go.mod, its go.sum, its main.go and the build flags, so a changed version is built anew, everything else only once.
 Only the standard library is used here.
@@ -116,6 +116,7 @@ ALL = (
         (f"{_HELM}/cmd/helm",),
         version_variable=f"{_HELM}/internal/version.version",
         version_of=_HELM,
+        by_default=False,
     ),
     Module(
         "kubernetes",
