@@ -126,20 +126,18 @@ def _set_alias(owner: op.SetAlias, index_of: IndexOf, pod_netns: int) -> bytes:
         RTM_NEWLINK,
         0,
         link_body(index_of(owner.device), IFF_UP if owner.up else 0, IFF_UP if owner.up else 0),
-        nl.padded(IFLA_IFALIAS, owner.alias, *ALIAS_LENGTHS),
+        nl.attribute(IFLA_IFALIAS, nl.filled(owner.alias, *ALIAS_LENGTHS)),
         QUIET6 if owner.quiet6 else b"",
     )
 
 
 def _add_altname(lease: op.AddAltname, index_of: IndexOf, pod_netns: int) -> bytes:
+    name = nl.filled(lease.altname, IPV6_LETTERS if ":" in lease.altname else IPV4_LETTERS)
     return nl.message(
         RTM_NEWLINKPROP,
         nl.NLM_F_CREATE | nl.NLM_F_EXCL,
         link_body(index_of(lease.device)),
-        nl.nested(
-            IFLA_PROP_LIST,
-            nl.padded(IFLA_ALT_IFNAME, lease.altname, IPV6_LETTERS if ":" in lease.altname else IPV4_LETTERS),
-        ),
+        nl.nested(IFLA_PROP_LIST, nl.attribute(IFLA_ALT_IFNAME, name)),
     )
 
 

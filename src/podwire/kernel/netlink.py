@@ -71,16 +71,16 @@ def text(kind: int, value: str) -> bytes:
     return attribute(kind, value.encode() + b"\0")
 
 
-def padded(kind: int, value: str, *lengths: int) -> bytes:
-    """A string attribute filled up with NULs to the first length that holds it and one NUL; else as `text`.
+def filled(value: str, *lengths: int) -> bytes:
+    """A string with NULs up to the first length that holds it and one of them; with one NUL where none does.
 
-    The kernel reads up to the first NUL. Values of one length can take each other's place (see `stencil.py`).
+    The kernel reads up to the first. Values of one length can take each other's place (`stencil.py`).
     """
     raw = value.encode()
     for length in lengths:
         if len(raw) < length:
-            return ATTRIBUTE.pack(4 + length, kind) + raw.ljust(length, b"\0")
-    return attribute(kind, raw + b"\0")
+            return raw.ljust(length, b"\0")
+    return raw + b"\0"
 
 
 def u32(kind: int, value: int) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from podwire.cni import document
 from podwire.cni.result import encode_result
 from podwire.kernel.encode import ALIAS_LENGTHS, IPV4_LETTERS, IPV6_LETTERS, encode, mac_bytes
+from podwire.kernel.netlink import filled
 from podwire.kernel.read import Link
 from podwire.kernel.stencil import Stencil
 from podwire.plan.blanks import UnexplainedError, Values, blanked
@@ -25,15 +26,6 @@ GATEWAYS = tuple(
 CANDIDATES = 8
 
 
-def _filled(text: str, *lengths: int) -> bytes:
-    """A text as `netlink.padded` has it."""
-    raw = text.encode()
-    for length in lengths:
-        if len(raw) < length:
-            return raw.ljust(length, b"\0")
-    return raw + b"\0"
-
-
 def values(wiring: Wiring, gateway: Link, netns: int) -> dict[bytes, bytes]:
     """What stands in the blanks of messages, and of the answer (names with `text`)."""
     attachment = wiring.attachment
@@ -45,8 +37,8 @@ def values(wiring: Wiring, gateway: Link, netns: int) -> dict[bytes, bytes]:
         b"pod_index": wiring.pod_index.to_bytes(4, "little"),
         b"netns": netns.to_bytes(4, "little"),
         b"gateway": gateway.index.to_bytes(4, "little"),
-        b"alias": _filled(wiring.alias, *ALIAS_LENGTHS),
-        b"note": _filled(wiring.note, *ALIAS_LENGTHS) if wiring.note else b"",
+        b"alias": filled(wiring.alias, *ALIAS_LENGTHS),
+        b"note": filled(wiring.note, *ALIAS_LENGTHS) if wiring.note else b"",
         b"text_host_mac": attachment.host_mac.encode(),
         b"text_pod_mac": wiring.pod_mac.encode(),
         b"text_bridge_mac": gateway.mac.encode(),
@@ -56,7 +48,7 @@ def values(wiring: Wiring, gateway: Link, netns: int) -> dict[bytes, bytes]:
         text, packed = str(one.ip), one.ip.packed
         found[b"ip%d" % place] = packed
         found[b"text_ip%d" % place] = text.encode()
-        found[b"altname%d" % place] = _filled(text, IPV4_LETTERS if len(packed) == 4 else IPV6_LETTERS)
+        found[b"altname%d" % place] = filled(text, IPV4_LETTERS if len(packed) == 4 else IPV6_LETTERS)
     return found
 
 
@@ -108,8 +100,8 @@ def _index_of(pod: Wiring, gateway: Link) -> Callable[[str], int]:
 
 def _imagined(wiring: Wiring) -> tuple[Wiring, Wiring]:
     """Two pods that differ in everything in which pods of this wiring's shape can differ."""
-    alias_bytes = len(_filled(wiring.alias, *ALIAS_LENGTHS))
-    note_bytes = len(_filled(wiring.note, *ALIAS_LENGTHS)) if wiring.note else 1
+    alias_bytes = len(filled(wiring.alias, *ALIAS_LENGTHS))
+    note_bytes = len(filled(wiring.note, *ALIAS_LENGTHS)) if wiring.note else 1
     pairs = [stand_ins(one) for one in wiring.addresses]
     pods = []
     for which, letter in enumerate("ab"):
