@@ -110,9 +110,9 @@ def has_ports(call: Call, host: Host) -> bool:
 
 def delete_egress(call: Call, host: Host) -> None:
     """Delete the attachment's egress device, if it has one. Raises NetlinkError."""
-    from podwire.kernel import egress  # noqa: PLC0415
+    from podwire.kernel.egress import delete_of  # noqa: PLC0415
 
-    egress.delete_of(host, call.attachment.device)
+    delete_of(host, call.attachment.device)
 
 
 def withdraw(host: Host) -> None:

@@ -113,9 +113,9 @@ def _add(call: Call, host: Host) -> bytes:
         from podwire.verbs import loopback  # noqa: PLC0415
 
         return document.dump(encode_result(loopback.add(call, host), call.config.version))
-    from podwire.verbs import add  # noqa: PLC0415
+    from podwire.verbs.add import add  # noqa: PLC0415
 
-    return add.add(call, host)
+    return add(call, host)
 
 
 def _check(call: Call, host: Host) -> None:
@@ -123,24 +123,24 @@ def _check(call: Call, host: Host) -> None:
         from podwire.verbs import loopback  # noqa: PLC0415
 
         return loopback.check(call, host)
-    from podwire.verbs import check  # noqa: PLC0415
+    from podwire.verbs.check import check  # noqa: PLC0415
 
-    return check.check(call, host)
+    return check(call, host)
 
 
 def _delete(call: Call, host: Host) -> None:
     """A loopback goes with the container."""
     if call.config.type != "loopback":
-        from podwire.verbs import delete  # noqa: PLC0415
+        from podwire.verbs.delete import delete  # noqa: PLC0415
 
-        delete.delete(call, host)
+        delete(call, host)
 
 
 def _collect(call: Call, host: Host) -> None:
     if call.config.type != "loopback":
-        from podwire.verbs import collect  # noqa: PLC0415
+        from podwire.verbs.collect import collect  # noqa: PLC0415
 
-        collect.collect(call, host)
+        collect(call, host)
 
 
 def _status(call: Call, host: Host) -> None:
