@@ -9,11 +9,15 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
+from podwire.lab.kubernetes import tunables
 from tests.cluster.lab import MANIFEST, Cluster, pod
+from tests.runtimes import traces
 
 pytestmark = pytest.mark.timeout(1500)
 LOG = logging.getLogger(__name__)
@@ -46,11 +50,29 @@ def cluster(family: str) -> Iterator[Cluster]:
         return
     made = Cluster(f"e2e-{family}", "--family", family, "--no-network")
     made.down()
+    with odd_settings():
+        before = traces.of_machine()
+        try:
+            LOG.info("%s", made.up())
+            yield made
+        finally:
+            made.down()
+        eventually(lambda: traces.of_machine() == before, "the machine is as it was", 30)
+
+
+@contextmanager
+def odd_settings() -> Iterator[None]:
+    """The machine's own settings that kubelets change on theirs: they stay as odd as they are."""
+    usual = {key: int(Path("/proc/sys", key).read_text()) for key in tunables.WANTED}
+    odd = {"kernel/panic": 77, "kernel/keys/root_maxkeys": 1_000_077}
     try:
-        LOG.info("%s", made.up())
-        yield made
+        for key, value in odd.items():
+            Path("/proc/sys", key).write_text(f"{value}\n")
+        yield
+        assert {key: int(Path("/proc/sys", key).read_text()) for key in usual} == {**usual, **odd}
     finally:
-        made.down()
+        for key in odd:
+            Path("/proc/sys", key).write_text(f"{usual[key]}\n")
 
 
 def test_it_begins_without_a_network(cluster: Cluster) -> None:

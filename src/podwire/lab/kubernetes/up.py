@@ -18,7 +18,7 @@ from podwire.lab import containerd, images, lock, node, podwire_image, programs,
 from podwire.lab.command import CommandError
 from podwire.lab.containerd import Containerd
 from podwire.lab.kubernetes import images as kubernetes_images
-from podwire.lab.kubernetes import kubeadm, manifests
+from podwire.lab.kubernetes import kubeadm, manifests, tunables
 from podwire.lab.kubernetes.client import Kubectl
 from podwire.lab.kubernetes.programs import Kubernetes
 from podwire.lab.layout import Layout, NodePlan
@@ -229,6 +229,7 @@ class Joining:
 
     def _kubelet(self) -> None:
         """The kubelet as a service that begins when kubeadm has written its files."""
+        tunables.cover(self.node)
         self.node.path(kubeadm.MANIFESTS).mkdir(parents=True)
         self.node.write(kubeadm.RESOLVER, kubeadm.resolver(self.order.layout))
         for name in ("kubeadm", "kubectl", "kubelet", "etcd"):
