@@ -145,7 +145,7 @@ def test_who_does_not_read_the_log_holds_nobody_up_and_learns_what_was_lost() ->
     whole = [one for one in lines if " line " in one]
     dropped = [one for one in lines if "lines were dropped: nobody read the log" in one]
     assert len(whole) + sum(int(one.split()[1]) for one in dropped) == said
-    assert len(whole) > MOST_QUEUED and [one.split()[1:] for one in lines[-3:]] == [["last", str(n)] for n in range(3)]
+    assert len(whole) >= MOST_QUEUED and [one.split()[1:] for one in lines[-3:]] == [["last", str(n)] for n in range(3)]
 
 
 def test_a_log_that_nobody_ever_reads_does_not_keep_the_process_from_ending() -> None:

@@ -23,8 +23,11 @@ from podwire.verbs.dispatch import Answer
 
 MOST_TOLD = 10_000
 MOST_QUEUED = 4096
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 512
 """Lines in one write(2)."""
+
+QUIET_SECONDS, LONGEST_WAIT_SECONDS = 0.02, 0.2
+"""Calls go before their lines: the writer waits until nothing was said for so long, or this long at most."""
 
 FLUSH_SECONDS = 1.0
 STANDARD_ERROR = 2
@@ -141,6 +144,8 @@ class CallLog:
         told = 0
         while True:
             lines = [self._queue.get()]
+            if lines[0] is not None:
+                self._wait_for_quiet()
             while lines[-1] is not None and len(lines) < MOST_AT_ONCE and not self._queue.empty():
                 lines.append(self._queue.get())
             self._write("".join(self._formatted(one) for one in lines if one is not None))
@@ -149,6 +154,13 @@ class CallLog:
                 told = self.dropped
                 self._write(formatted(Line(time.time(), "warning", words), self._form))
             if lines[-1] is None:
+                return
+
+    def _wait_for_quiet(self) -> None:
+        until = time.monotonic() + LONGEST_WAIT_SECONDS
+        while (before := self._queue.qsize()) < MOST_AT_ONCE and time.monotonic() < until:
+            time.sleep(QUIET_SECONDS)
+            if self._queue.qsize() == before:
                 return
 
     def _formatted(self, line: Line) -> str:
