@@ -20,12 +20,12 @@ from bench.report import Target
 from bench.ways import Way
 
 SOURCE = Path(__file__).parent / "traffic.c"
-LEG_SECONDS = 1.0
+LEG_SECONDS = 0.5
 PLACES = {"stream": "free", "exchange": "0,0"}
 """The scheduler may put both ends of a stream where it likes. Those of exchanges are on one processor: what a wake-up
 on another one costs, is the machine's own affair and hides what the path costs."""
 
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.05
 VETH_SHARE = 0.85
 
 
