@@ -161,8 +161,9 @@ def _raw(address: Address) -> socket.socket:
         client.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, struct.pack("=8I", *blocked))
         client.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
     try:
-        _want_errors(client, address.version)
+        # In this order: until it is connected, a raw socket hears of errors on the way to anybody.
         client.connect((str(address), 0))
+        _want_errors(client, address.version)
     except OSError:
         client.close()
         raise
