@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cluster.scripted import Scripted
 from tests.cluster.world import OWN, OWN_ADDRESSES, OWN_RANGES, World, add_own, add_peer
 from tests.support.namespace import Namespace, wait_until
+from tests.support.plugin import Plugin
 
 
 def test_routes_come_and_go_with_nodes(world: World) -> None:
@@ -110,6 +113,31 @@ def test_while_the_api_server_is_away_everything_goes_on(
     world.api.delete_node("node-1")
     add_peer(world.api, 3)
     assert wait_until(lambda: set(world.ways()) == {"10.244.2.0/24", "10.244.3.0/24"}, 60), world.log()
+
+
+def test_a_node_that_joins_again_gives_no_addresses_of_its_old_range(
+    world: World, bin_dir: Path, new_namespace: Callable[[], Namespace]
+) -> None:
+    """The configuration of before is still there, and a runtime may have read it: another node may own its range."""
+    add_own(world.api)
+    agent = world.start()
+    assert wait_until(world.conflist.exists), world.log()
+    old = json.loads(world.conflist.read_text())
+    agent.stop()
+    world.api.delete_node(OWN)
+    world.api.add_node(OWN, OWN_ADDRESSES, ["10.244.9.0/24", "fd00:10:244:9::/64"])
+    agent = world.start()
+    plugin = Plugin(bin_dir / "podwire", world.host, environment={"PODWIRE_SOCKET": str(agent.socket)})
+    pod = new_namespace()
+    refused = plugin.call("ADD", _alone(old), "again", pod.path, ifname="eth0")
+    assert refused.code == 11 and "10.244.0.0/24" in refused.message, refused
+    assert wait_until(lambda: json.loads(world.conflist.read_text()) != old), world.log()
+    world.add_pod(bin_dir, pod, "again")
+    assert pod.addresses()[0].startswith("10.244.9.")
+
+
+def _alone(conflist: dict[str, Any]) -> dict[str, Any]:
+    return {"cniVersion": "1.0.0", "name": conflist["name"], **conflist["plugins"][0]}
 
 
 def test_after_a_reboot_without_the_api_server_new_pods_start(

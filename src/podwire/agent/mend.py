@@ -85,6 +85,7 @@ class Mender:
             self.paths.look()
         else:
             self._look_after_networks()
+            self._round()
 
     def start(self) -> None:
         """Go on in a thread of its own."""
@@ -108,13 +109,18 @@ class Mender:
             self._beat = time.monotonic()
             select.select(sources, [], [], TICK_SECONDS)
             time.sleep(SETTLE_SECONDS)
-            try:
-                self._once()
-                self.trouble = ""
-            except (KernelRefusedError, NftablesError, InstallationError, OSError) as refused:
-                self.trouble = f"cannot mend: {refused}"
-                self._log.failed("node", self.trouble, once=True)
+            self._round()
+            if self.trouble:
                 time.sleep(TICK_SECONDS)
+
+    def _round(self) -> None:
+        """One look at all that may have changed; what the kernel refuses is for the next one."""
+        try:
+            self._once()
+            self.trouble = ""
+        except (KernelRefusedError, NftablesError, InstallationError, OSError) as refused:
+            self.trouble = f"cannot mend: {refused}"
+            self._log.failed("node", self.trouble, once=True)
 
     def _once(self) -> None:
         if self._source:

@@ -43,6 +43,8 @@ class Follower:
         self._failures = 0
         self._told_at = 0.0
         self.picture = Picture()
+        self.asked = threading.Event()
+        """The API server has answered, or could not be asked, for the first time."""
 
     def start(self) -> None:
         """Follow until the process ends."""
@@ -82,6 +84,7 @@ class Follower:
         if facts != self.picture.facts:
             self.picture.facts = facts
         self._changed()
+        self.asked.set()
         took = (time.perf_counter() - begun) * 1000
         self._log.note(f"{self._api.server}: nodes={len(facts)} ms={took:.1f}")
 
@@ -137,6 +140,7 @@ class Follower:
             time.sleep(wait_seconds(1))
             return
         self._failures += 1
+        self.asked.set()
         self._log.remember("kubernetes", str(why))
         now = time.monotonic()
         if self._failures > 1 and (not self._told_at or now - self._told_at > TOLD_AGAIN_SECONDS):

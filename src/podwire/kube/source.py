@@ -23,6 +23,7 @@ from podwire.kube.wanted import Problem, same_addresses, wanted
 from podwire.node.settings import Peer, RawPeer, Settings
 
 ADDRESS_CHANGED = "AddressChanged"
+FIRST_ANSWER_SECONDS = 5.0
 
 
 class KubernetesSource:
@@ -56,9 +57,14 @@ class KubernetesSource:
         self.descriptor = self._poll.fileno()
 
     def first(self) -> None:
-        """Begin to follow. The settings come when the API server answers; until then nothing is changed."""
+        """Begin to follow. The settings come when the API server answers; until then nothing is changed.
+
+        A node may have got other ranges while no agent was there: if the API server answers soon, it is heard before
+        the first pod is served with the ranges of before.
+        """
         self._follower.start()
         self._reporter.start()
+        self._follower.asked.wait(FIRST_ANSWER_SECONDS)
 
     def _wake(self) -> None:
         os.eventfd_write(self._woken, 1)

@@ -31,6 +31,7 @@ SMALLEST_IPV6_MTU = 1280
 def add(call: Call, host: Host) -> bytes:
     """Wire the pod; the whole answer, chained results included. Raises CniError with nothing left behind."""
     check_namespace(call, host)
+    call.networks.check_current(call.config)
     requested = leasing.requested_addresses(call.request, call.config)
     asked = _asked_mac(call)
     given = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from podwire.cni.config import Configuration
+from podwire.cni.errors import TRY_AGAIN, CniError
+from podwire.ipam.lease import RangeSet
 from podwire.kernel.host import Host
 from podwire.kernel.read import Link
 from podwire.node.firewall import Masquerade, masquerade
@@ -55,12 +57,22 @@ class Networks:
         self._known: dict[object, Network] = {}
         self._ready: dict[object, tuple[Network, Link]] = {}
         self._stencils: dict[int, tuple[Network, Shapes]] = {}
+        self._past: set[tuple[str, tuple[RangeSet, ...]]] = set()
 
     def remember(self, network: Network, instead_of: Network | None = None) -> None:
         """A network to be looked after from now on, in the place of what was known by its name."""
         if instead_of is not None:
             self._known.pop(_key(instead_of), None)
+            self._past.add((instead_of.config.name, instead_of.config.range_sets))
         self._known[_key(network)] = network
+        self._past.discard((network.config.name, network.config.range_sets))
+
+    def check_current(self, config: Configuration) -> None:
+        """Raises CniError 11 for ranges that this node had before: they may be another node's by now."""
+        if self._past and (config.name, config.range_sets) in self._past:
+            ranges = ", ".join(str(one) for one in config.range_sets)
+            words = f"network {config.name} has other ranges than {ranges} on this node by now"
+            raise CniError(TRY_AGAIN, f"{words}: try again, the runtime's configuration has been written anew")
 
     def all(self) -> list[Network]:
         return list(self._known.values())
