@@ -207,6 +207,7 @@ class TestWhatHappensToClusters:
         cluster.kubectl("drain", "worker-2", "--ignore-daemonsets", "--force", "--delete-emptydir-data")
         cluster.run("worker-2", "kubeadm", "reset", "--force", check=False)
         cluster.run("worker-2", "busybox", "killall", "kubelet")  # systemd is who does this elsewhere
+        cluster.run("worker-2", "rm", "/etc/cni/net.d/10-podwire.conflist")  # kubeadm reset says that it is to be done
         cluster.kubectl("delete", "node", "worker-2")
         routes = ("ip", "-4", "-json", "route", "show", "proto", "112")
         gone = {row["dst"] for row in json.loads(cluster.run("master", *routes)) if "gateway" in row}
