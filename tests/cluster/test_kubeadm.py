@@ -209,6 +209,9 @@ class TestWhatHappensToClusters:
         cluster.run("worker-2", "busybox", "killall", "kubelet")  # systemd is who does this elsewhere
         cluster.run("worker-2", "rm", "/etc/cni/net.d/10-podwire.conflist")  # kubeadm reset says that it is to be done
         cluster.kubectl("delete", "node", "worker-2")
+        mine = ("--all-namespaces", "--field-selector", "spec.nodeName=worker-2", "--force", "--grace-period=0")
+        cluster.kubectl("delete", "pods", *mine)  # as the garbage collector does after a minute
+        cluster.run("worker-2", "nft", "flush", "ruleset")  # as kubeadm reset asks for, too
         routes = ("ip", "-4", "-json", "route", "show", "proto", "112")
         gone = {row["dst"] for row in json.loads(cluster.run("master", *routes)) if "gateway" in row}
         assert len(gone) == 1  # worker-1's range alone
