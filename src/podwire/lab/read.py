@@ -150,6 +150,8 @@ def _node(place: Place) -> RunningNode:
         services = {name: here.service_runs(name) for name in names}
         cri = Cri(here, programs.find("crictl"))
         pods = tuple(sorted(_pods(cri), key=lambda pod: pod.name)) if services[containerd.NAME] else ()
+        if KUBELET in wanted:  # sandboxes of pods that have ended are the kubelet's to clear away, in its own time
+            pods = tuple(pod for pod in pods if pod.netns)
     except (NodeError, CommandError, OSError) as broken:
         return RunningNode(place.node, here.runs, settings, {}, (), str(broken))
     return RunningNode(place.node, True, settings, services, pods)
