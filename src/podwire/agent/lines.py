@@ -29,14 +29,6 @@ class Call(Struct, frozen=True):
     kernel: float
     laps: Sequence[tuple[str, float]]
 
-    def error(self) -> tuple[int, str]:
-        """The code and the message that the runtime got."""
-        try:
-            body = msgspec.json.decode(self.answer.body)
-            return int(body["code"]), str(body["msg"])
-        except (msgspec.DecodeError, LookupError, TypeError, ValueError):
-            return 0, "?"
-
     def pod(self) -> tuple[str, str]:
         """The Kubernetes pod's namespace and name; empty where the runtime tells none. They are anybody's words."""
         try:
@@ -52,6 +44,15 @@ class Call(Struct, frozen=True):
         for step, seconds in self.laps:
             found[step] = found.get(step, 0.0) + seconds
         return {step: round(seconds * 1000, 3) for step, seconds in found.items()}
+
+
+def error(answer: Answer) -> tuple[int, str]:
+    """The code and the message in a refusal, as the runtime got them."""
+    try:
+        body = msgspec.json.decode(answer.body)
+        return int(body["code"]), str(body["msg"])
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError):
+        return 0, "?"
 
 
 class Line(Struct, frozen=True):
@@ -86,7 +87,7 @@ def _text(line: Line) -> str:
     if steps := call.steps():
         words.append("steps=" + ",".join(f"{step}:{ms:.2f}" for step, ms in steps.items()))
     if call.answer.status:
-        words.append(f"error={call.error()[1]!r}")
+        words.append(f"error={error(call.answer)[1]!r}")
     return " ".join(words)
 
 
@@ -114,6 +115,6 @@ def _fields(call: Call) -> dict[str, Any]:
         fields |= {"pod_namespace": namespace, "pod_name": name}
     fields["status"] = call.answer.status
     if call.answer.status:
-        fields["code"], fields["error"] = call.error()
+        fields["code"], fields["error"] = error(call.answer)
     fields |= {"ms": round(call.took * 1000, 3), "kernel_ms": round(call.kernel * 1000, 3), "steps": call.steps()}
     return fields

@@ -17,7 +17,7 @@ from typing import Literal, TextIO
 
 from msgspec import Struct
 
-from podwire.agent.lines import Call, Form, Line, formatted
+from podwire.agent.lines import Call, Form, Line, error, formatted
 from podwire.cni.errors import shown
 from podwire.verbs.dispatch import Answer
 
@@ -127,7 +127,7 @@ class CallLog:
         call = Call(environment, answer, took, kernel, laps)
         if answer.status:
             container = shown(environment.get("CNI_CONTAINERID", ""), 64)
-            self.failures["call"] = Failure(now, f"{shown(verb)} of container {container or '-'}: {call.error()[1]}")
+            self.failures["call"] = Failure(now, f"{shown(verb)} of container {container or '-'}: {error(answer)[1]}")
         self._put(Line(now, "error" if answer.status else "info", shown(verb), call))
 
     def _put(self, line: Line) -> None:

@@ -83,9 +83,11 @@ class Mender:
         if settings is not None:
             self._take(settings)
             self.paths.look()
-        else:
-            self._look_after_networks()
-            self._round()
+            return
+        self._look_after_networks()
+        self._last_tick = time.monotonic()
+        if self._source:
+            self._round()  # what it has said meanwhile
 
     def start(self) -> None:
         """Go on in a thread of its own."""

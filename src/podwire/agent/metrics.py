@@ -9,7 +9,6 @@ import time
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
 
-import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import disable_created_metrics
@@ -17,6 +16,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from podwire import __version__
+from podwire.agent.lines import error
 from podwire.agent.log import CallLog
 from podwire.agent.mend import Mender
 from podwire.agent.source import Source
@@ -80,7 +80,7 @@ class Metrics(Collector):
                 one = self._step_of[verb, step] = self._steps.labels(verb, step)
             one.observe(seconds)
         if answer.status:
-            self._failures.labels(verb, _code(answer)).inc()
+            self._failures.labels(verb, str(error(answer)[0])).inc()
 
     def page(self, accept: str) -> tuple[str, bytes]:
         """All metrics in the format that an Accept header asks for: content type and text."""
@@ -154,10 +154,3 @@ class Metrics(Collector):
             peers.add_metric([path], numbers[path])
         peers.add_metric(["none"], max(len(settings.peers) - len(kinds), 0) if settings else 0)
         return peers
-
-
-def _code(answer: Answer) -> str:
-    try:
-        return str(int(msgspec.json.decode(answer.body)["code"]))
-    except (msgspec.DecodeError, LookupError, TypeError, ValueError):
-        return "0"
