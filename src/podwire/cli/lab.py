@@ -118,8 +118,8 @@ def up(options: argparse.Namespace) -> int:
     named = "" if options.lab == NAME else f" --name {options.lab}"
     pod = next(pod.name for node in plan.layout.nodes for pod in node.pods if pod.image == "bash")
     print(f"\nup in {steps.seconds:.1f} s. Go on with")
-    kubectl = [f"kubectl{named} get pods --all-namespaces"] if options.kubernetes else []
-    for words in (f"check{named}", f"exec{named} {pod}", *kubectl, f"down{named}"):
+    asked = [f"kubectl{named} get pods --all-namespaces"] if options.kubernetes else []
+    for words in (f"check{named}", f"exec{named} {pod}", *asked, f"down{named}"):
         print(f"  podwire lab {words}")
     return 0
 

@@ -94,11 +94,11 @@ def _cluster(
         raise UserError(f"--kubernetes needs {missing.name}: pip install 'podwire[kubernetes]'") from None
     manifest = asked.manifest or manifests.own()
     try:
-        manifests.network(manifest.read_text(), layout)
+        text = manifests.network(manifest.read_text(), layout)
     except OSError as refused:
         raise UserError(f"{manifest}: {refused.strerror}: name podwire's manifest with --manifest") from None
     except ValueError as wrong:
         raise UserError(f"{manifest}: {wrong}: name podwire's manifest with --manifest") from None
     kubernetes = programs.found(asked.kubernetes_bin)
-    order = up.Order(lab, layout, kubernetes, manifest, runtime, others, network=not asked.no_network)
+    order = up.Order(lab, layout, kubernetes, manifest, "" if asked.no_network else text, runtime, others)
     return lambda steps: up.up(order, steps)

@@ -14,14 +14,12 @@ from typing import Any, TypeVar
 from podwire.lab import containerd, netns, network, node, programs, service
 from podwire.lab.command import CommandError
 from podwire.lab.cri import Cri, addresses_in
+from podwire.lab.kubernetes.kubeadm import KUBELET, read_addresses
 from podwire.lab.layout import INTERNET, ROUTER
 from podwire.lab.node import Node, NodeError
 from podwire.lab.place import Place
 
 Answer = TypeVar("Answer")
-KUBELET = "kubelet"
-"""The service that a node of a Kubernetes cluster has in the place of podwire's agent: that one runs as a pod."""
-
 HOST_NETWORK = 2
 """NODE, of CRI's NamespaceMode."""
 
@@ -166,8 +164,7 @@ def _settings(here: Node) -> dict[str, Any]:
 
 def _settings_of_cluster(here: Node, kubelet: service.Service) -> dict[str, Any]:
     """What that file would say: the kubelet's addresses, and what the agent wrote into the runtime's configuration."""
-    named = next((word for word in kubelet.argv if word.startswith("--node-ip=")), "")
-    settings: dict[str, Any] = {"addresses": named.removeprefix("--node-ip=").split(",")}
+    settings: dict[str, Any] = {"addresses": read_addresses(kubelet.argv)}
     with suppress(FileNotFoundError, json.JSONDecodeError):
         plugin = json.loads(here.path(network.CONFLIST).read_text())["plugins"][0]
         settings |= {"pod_ranges": plugin["subnet"].split(","), "mode": plugin["mode"]}

@@ -40,8 +40,15 @@ class Order:
 class Supply:
     """The archives that every node is given, and which one holds the image of the pods of a kind."""
 
-    own: Path
+    own: Sequence[Path]
     others: Mapping[str, Path]
+
+    def load(self, where: Node, containerd: Containerd) -> dict[str, str]:
+        """Give a node's runtime all of them; the pods' images by kind. Raises CommandError, NodeError."""
+        for archive in self.own:
+            runtime.load(where, containerd, archive)
+        named = {kind: runtime.load_one(where, containerd, archive) for kind, archive in self.others.items()}
+        return {**images.NAMES, **named}
 
 
 def up(order: Order, steps: Steps) -> None:
@@ -52,7 +59,7 @@ def up(order: Order, steps: Steps) -> None:
     with lock.hold(order.lab):
         refuse_existing(order.lab)
         try:
-            supply = prepare(order, steps)
+            supply = prepare(order.containerd, order.images, steps, {"from Debian's packages": images.built})
             Underlay(order.lab, order.layout).make()
             steps.step("underlay", shape(order.layout), done=True)
             works = [Builder(order, plan, supply, steps).build for plan in order.layout.nodes]
@@ -69,16 +76,23 @@ def refuse_existing(lab: str) -> None:
         raise LabExistsError(f"lab {lab} is there already, whole or in part: {removal}")
 
 
-def prepare(order: Order, steps: Steps) -> Supply:
-    """Have all images at hand; raises NotInstalledError, CommandError."""
-    programs.check(order.containerd.programs)
-    steps.step("images", "from Debian's packages")
-    own = images.built()
-    others = {}
-    for kind, reference in order.images.items():
+def prepare(
+    containerd: Containerd, wanted: Mapping[str, str], steps: Steps, built: Mapping[str, Callable[[], Path]]
+) -> Supply:
+    """Have all images at hand: those that are `built` here (by what they are), and the `wanted` ones of pods.
+
+    Raises NotInstalledError, CommandError.
+    """
+    programs.check(containerd.programs)
+    own, others = [], {}
+    for words, build in built.items():
+        steps.step("images", words)
+        own.append(build())
+    for kind, reference in wanted.items():
         steps.step("images", f"{kind}: {reference}")
         others[kind] = images.pulled(reference)
-    steps.step("images", f"{own.stat().st_size / 1e6:.0f} MB, kept in {own.parent}", done=True)
+    size = sum(archive.stat().st_size for archive in own)
+    steps.step("images", f"{size / 1e6:.0f} MB, kept in {images.folder()}", done=True)
     return Supply(own, others)
 
 
@@ -136,20 +150,12 @@ class Builder:
         cri = runtime.begin(self.node, self.order.containerd)
         runtime.wait_until_serving(self.node)
         self._say("containerd takes the images")
-        names = self._load()
+        names = self.supply.load(self.node, self.order.containerd)
         self._wait_for_network(cri)
         self._say("pods start")
         pods = [partial(self._run_pod, cri, pod, names) for pod in self.plan.pods]
         all_at_once(pods, lambda: None)
         self._say(", ".join(["runs", *(pod.name for pod in self.plan.pods)]), done=True)
-
-    def _load(self) -> dict[str, str]:
-        """Import what this node's pods need; the images' names by kind."""
-        runtime.load(self.node, self.order.containerd, self.supply.own)
-        names = dict(images.NAMES)
-        for kind, archive in self.supply.others.items():
-            names[kind] = runtime.load_one(self.node, self.order.containerd, archive)
-        return names
 
     def _wait_for_network(self, cri: Cri) -> None:
         """The agent's configuration first, so that a failure is told in the agent's words."""

@@ -25,6 +25,14 @@ REPOSITORY = "localhost/podwire-lab"
 RESOLVER = "/etc/kubernetes/podwire-lab-resolv.conf"
 """What CoreDNS asks for names that are not the cluster's: it wants somebody, and the internet refuses at once."""
 
+KUBELET = "kubelet"
+"""The service that a node of a cluster has in the place of podwire's agent: that one runs as a pod."""
+
+KUBELET_FILES = ("/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env")
+"""What kubeadm writes for the kubelet: it starts as soon as both are there."""
+
+_ADDRESSES = "--node-ip="
+
 PORT = 6443
 SERVICES = {4: "10.96.0.0/16", 6: "fd00:10:96::/112"}
 MOST_PODS = 250
@@ -138,9 +146,11 @@ def kubelet_argv(kubelet: str, addresses: Sequence[str]) -> tuple[str, ...]:
         "--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf",
         "--kubeconfig=/etc/kubernetes/kubelet.conf",
         "--config=/var/lib/kubelet/config.yaml",
-        f"--node-ip={','.join(addresses)}",
+        f"{_ADDRESSES}{','.join(addresses)}",
     )
 
 
-KUBELET_FILES = ("/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env")
-"""What kubeadm writes for the kubelet: it starts as soon as both are there."""
+def read_addresses(argv: Sequence[str]) -> list[str]:
+    """The addresses in a kubelet's command line."""
+    named = next(word for word in argv if word.startswith(_ADDRESSES))
+    return named.removeprefix(_ADDRESSES).split(",")

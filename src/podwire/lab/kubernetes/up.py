@@ -10,11 +10,12 @@ from __future__ import annotations
 import secrets
 import string
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from podwire.lab import containerd, images, lock, node, podwire_image, programs, root, runtime
+from podwire.lab import containerd, images, lock, node, podwire_image, root, runtime
 from podwire.lab.command import CommandError
 from podwire.lab.containerd import Containerd
 from podwire.lab.kubernetes import images as kubernetes_images
@@ -26,35 +27,26 @@ from podwire.lab.node import Node, NodeError
 from podwire.lab.progress import Steps
 from podwire.lab.service import Service
 from podwire.lab.underlay import Underlay
-from podwire.lab.up import all_at_once, all_names, refuse_existing, shape
+from podwire.lab.up import Supply, all_at_once, all_names, prepare, refuse_existing, shape
 
-KUBELET = "kubelet"
 INIT_SECONDS, JOIN_SECONDS = 240.0, 120.0
 READY_SECONDS, RUNNING_SECONDS = 120, 180
 
 
 @dataclass(frozen=True)
 class Order:
-    """A cluster to be built. `manifest` is podwire's; `images` are the pods' by kind, registry references or files.
+    """A cluster to be built. `images` are the pods' by kind, registry references or files.
 
-    With `network` False it is left as kubeadm leaves it, for whoever wants to apply the manifest by hand.
+    `network` is podwire's manifest, made from the file `manifest`; "" leaves the cluster as kubeadm leaves it.
     """
 
     lab: str
     layout: Layout
     kubernetes: Kubernetes
     manifest: Path
+    network: str
     containerd: Containerd = field(default_factory=containerd.debian)
     images: Mapping[str, str] = field(default_factory=dict)
-    network: bool = True
-
-
-@dataclass(frozen=True)
-class Supply:
-    """The archives that every node is given: the cluster's, and others for the pods of a kind."""
-
-    own: tuple[Path, ...]
-    others: Mapping[str, Path]
 
 
 class Entry:
@@ -103,7 +95,7 @@ class Building:
     order: Order
     steps: Steps
     entry: Entry = field(default_factory=Entry)
-    names: dict[str, str] = field(default_factory=lambda: dict(images.NAMES))
+    names: dict[str, str] = field(default_factory=dict)
     """The pods' images by kind, as the nodes' runtimes know them."""
 
     @property
@@ -118,7 +110,12 @@ class Building:
 
     def all(self) -> None:
         """From nothing to pods that run."""
-        supply = self._images()
+        own: dict[str, Callable[[], Path]] = {
+            "Kubernetes' programs": partial(kubernetes_images.built, self.order.kubernetes),
+            "podwire": podwire_image.archive,
+            "from Debian's packages": images.built,
+        }
+        supply = prepare(self.order.containerd, self.order.images, self.steps, own)
         self.underlay.make()
         self.steps.step("underlay", shape(self.order.layout), done=True)
         works = [Joining(self, plan, supply).build for plan in self.order.layout.nodes]
@@ -127,16 +124,6 @@ class Building:
             self.network()
             self.pods()
 
-    def _images(self) -> Supply:
-        """Have all images at hand."""
-        programs.check(self.order.containerd.programs)
-        self.steps.step("images", "Kubernetes' programs, podwire, the pods'")
-        own = (kubernetes_images.built(self.order.kubernetes), podwire_image.archive(), images.built())
-        others = {kind: images.pulled(reference) for kind, reference in self.order.images.items()}
-        size = sum(each.stat().st_size for each in (*own, *others.values()))
-        self.steps.step("images", f"{size / 1e6:.0f} MB, kept in {images.folder()}", done=True)
-        return Supply(own, others)
-
     def network(self) -> None:
         """Apply podwire's manifest and wait until every node is Ready."""
         ready = [each["metadata"]["name"] for each in self.kubectl.get("nodes") if _is_ready(each)]
@@ -144,7 +131,7 @@ class Building:
             raise NodeError(f"{', '.join(ready)}: Ready without a pod network: this cluster has another one already")
         begun = self.steps.seconds
         self.steps.step("podwire", f"kubectl apply -f {self.order.manifest}")
-        self.kubectl.apply(manifests.network(self.order.manifest.read_text(), self.order.layout))
+        self.kubectl.apply(self.order.network)
         try:
             self.kubectl.wait("nodes", "Ready", "--all", timeout_seconds=READY_SECONDS)
         except CommandError as late:
@@ -214,18 +201,12 @@ class Joining:
             self._kubelet()
             runtime.wait_until_serving(self.node)
             self._say("containerd takes the images")
-            self._load()
+            self.building.names.update(self.supply.load(self.node, self.order.containerd))
             self._init() if self.first else self._join()
         except BaseException:
             if self.first:
                 self.building.entry.tell("")
             raise
-
-    def _load(self) -> None:
-        for archive in self.supply.own:
-            runtime.load(self.node, self.order.containerd, archive)
-        for kind, archive in self.supply.others.items():
-            self.building.names[kind] = runtime.load_one(self.node, self.order.containerd, archive)
 
     def _kubelet(self) -> None:
         """The kubelet as a service that begins when kubeadm has written its files."""
@@ -235,7 +216,7 @@ class Joining:
         for name in ("kubeadm", "kubectl", "kubelet", "etcd"):
             self.node.link_program(self.order.kubernetes.folder / name)
         argv = kubeadm.kubelet_argv(self.order.kubernetes.program("kubelet"), self.plan.addresses)
-        self.node.serve(Service(KUBELET, argv, after=kubeadm.KUBELET_FILES))
+        self.node.serve(Service(kubeadm.KUBELET, argv, after=kubeadm.KUBELET_FILES))
 
     def _kubeadm(self, verb: str, text: str, timeout_seconds: float) -> None:
         self.node.write(kubeadm.CONFIG, text)
@@ -243,7 +224,7 @@ class Joining:
         try:
             self.node.run(*argv, timeout_seconds=timeout_seconds)
         except CommandError as failed:
-            raise NodeError(f"{failed}\nthe kubelet's log ends: {self.node.log(KUBELET)[-2000:]}") from None
+            raise NodeError(f"{failed}\nthe kubelet's log ends: {self.node.log(kubeadm.KUBELET)[-2000:]}") from None
 
     def _init(self) -> None:
         self._say("kubeadm init")
