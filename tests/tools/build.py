@@ -4,7 +4,7 @@
 `kubernetes` and `helm`, which take minutes and are only needed by the tests of a cluster and of the chart).
 Each module's programs go to `${PODWIRE_CACHE:-~/.cache/podwire}/tools/<module>-<hash>/bin/`. The hash covers
 its go.mod, its go.sum, its main.go and the build flags, so a changed version is built anew, everything else only once.
-Only the standard library is used here.
+Nothing but the standard library is needed here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+
+from podwire.lab import programs
+from podwire.lab.kubernetes import programs as kubernetes
 
 MODULES = Path(__file__).parent
 Version = tuple[int, ...]
@@ -124,17 +127,7 @@ ALL = (
         version_variable=f"{_KUBERNETES}.gitVersion",
         version_of="k8s.io/kubernetes",
         version_parts=(f"{_KUBERNETES}.gitMajor", f"{_KUBERNETES}.gitMinor"),
-        names=(
-            "coredns",
-            "etcd",
-            "kube-apiserver",
-            "kube-controller-manager",
-            "kube-proxy",
-            "kube-scheduler",
-            "kubeadm",
-            "kubectl",
-            "kubelet",
-        ),
+        names=kubernetes.NAMES,
         by_default=False,
     ),
 )
@@ -160,7 +153,7 @@ def module_of(program: str) -> Module:
 
 def cache_root() -> Path:
     """The folder that keeps what was built, across checkouts."""
-    return Path(os.environ.get("PODWIRE_CACHE") or Path.home() / ".cache" / "podwire") / "tools"
+    return programs.cache() / "tools"
 
 
 def bin_dir(module: Module) -> Path:
