@@ -128,13 +128,25 @@ static void queues(void)
 #endif
 }
 
+/* ip link set dev INDEX addrgenmode none: no IPv6 address on the host's end; -DKERNEL_DEFAULTS leaves it one. */
+static void quiet6(void)
+{
+#ifndef KERNEL_DEFAULTS
+	uint8_t none = 1;
+	struct rtattr *families = open_nest(IFLA_AF_SPEC), *inet6 = open_nest(AF_INET6);
+	attribute(IFLA_INET6_ADDR_GEN_MODE, &none, sizeof none);
+	close_nest(inet6);
+	close_nest(families);
+#endif
+}
+
 /* ip link add NAME index INDEX address MAC type veth peer name IFNAME index 2 address MAC netns FD
- * ip link set dev INDEX up alias ALIAS
- * ip link property add dev INDEX altname IP */
+ * ip link set dev INDEX alias ALIAS
+ * ip link property add dev INDEX altname IP
+ * ip link set dev INDEX up */
 static void veth(int index, int netns, const char *ip, const char *ifname, const uint8_t *host_mac, const uint8_t *pod_mac)
 {
 	char name[IFNAMSIZ], alias[256];
-	struct ifinfomsg raised = {.ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
 	struct ifinfomsg pod = {.ifi_index = POD_INDEX}, by_index = {.ifi_index = index};
 	struct nlmsghdr *message = open_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &by_index, sizeof by_index);
 
@@ -157,8 +169,9 @@ static void veth(int index, int netns, const char *ip, const char *ifname, const
 	close_message(message);
 
 	/* The kernel takes no alias with the message that creates a device (rtnl_create_link). */
-	message = open_message(RTM_NEWLINK, 0, &raised, sizeof raised);
+	message = open_message(RTM_NEWLINK, 0, &by_index, sizeof by_index);
 	attribute(IFLA_IFALIAS, alias, strlen(alias));
+	quiet6();
 	close_message(message);
 
 	message = open_message(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, &by_index, sizeof by_index);
@@ -166,6 +179,7 @@ static void veth(int index, int netns, const char *ip, const char *ifname, const
 	attribute(IFLA_ALT_IFNAME, ip, strlen(ip) + 1);
 	close_nest(names);
 	close_message(message);
+	link_up(index);
 }
 
 int main(void)

@@ -1,8 +1,9 @@
 """The agent's socket: blocking threads accept, answer one call, and accept again.
 
-Threads rather than an event loop: a call is some milliseconds of system calls that block anyway, and a hop
-through a loop costs 0.45 ms. A thread is added whenever none is left to accept, so a slow call (an IPAM
-plug-in that hangs) never keeps STATUS waiting.
+Threads rather than an event loop: a call is system calls that block anyway, and a hop through a loop costs 0.45 ms.
+They are few: one at a time is in Python, one holds the kernel's rtnl lock, and more would only be in each other's way.
+Where all of them are held up (an IPAM plug-in that hangs, a kernel that does not answer) others come in their place,
+so that STATUS never waits for them.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from podwire.verbs.network import Networks
 from podwire.verbs.undo import undo
 
 BACKLOG = 512
-MOST_THREADS = 64
-SPARE_THREADS = 4
+USUAL_THREADS, MOST_THREADS = 2, 64
+HELD_UP_SECONDS = 0.02
+"""All threads are busy, and for so long no call was done: another one is needed."""
+
 RECEIVE_SECONDS = 5
 STACK_BYTES = 512 * 1024
 GC_THRESHOLD = 20_000
@@ -101,8 +104,9 @@ class Server:
         self._questions = questions
         self._record = record
         self._lock = threading.Lock()
-        self._accepting = 0
-        self._threads = 0
+        self._accepting = self._threads = self._done = 0
+        self._alarm = threading.Semaphore(0)
+        self._watched = False
 
     def start(self) -> None:
         """Begin to serve; what was loaded so far is never looked at by the garbage collector again."""
@@ -110,7 +114,9 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        self._add_thread()
+        for _ in range(USUAL_THREADS):
+            self._add_thread()
+        threading.Thread(target=self._watch, daemon=True, name="watch").start()
 
     def _add_thread(self) -> None:
         with self._lock:
@@ -120,6 +126,18 @@ class Server:
             self._accepting += 1
         threading.Thread(target=self._work, daemon=True, name="call").start()
 
+    def _watch(self) -> None:
+        """While all threads are held up, add one after the other."""
+        while True:
+            self._alarm.acquire()
+            while self._watched:
+                before = self._done
+                time.sleep(HELD_UP_SECONDS)
+                with self._lock:
+                    self._watched = self._accepting == 0
+                if self._watched and self._done == before:
+                    self._add_thread()
+
     def _work(self) -> None:
         host = Host(self._shared)
         try:
@@ -128,15 +146,16 @@ class Server:
                     return
                 with self._lock:
                     self._accepting -= 1
-                    last = self._accepting == 0
-                if last:
-                    self._add_thread()
+                    if self._accepting == 0 and not self._watched:
+                        self._watched = True
+                        self._alarm.release()
                 try:
                     self._answer_whatever_comes(connection, host)
                 finally:
                     connection.close()
                 with self._lock:
-                    if self._accepting >= SPARE_THREADS:
+                    self._done += 1
+                    if self._accepting >= USUAL_THREADS:
                         self._threads -= 1
                         return
                     self._accepting += 1

@@ -52,6 +52,10 @@ class RangeSet(Record):
     def size(self) -> int:
         return sum(one.size for one in self.ranges)
 
+    def address(self, value: int) -> Address:
+        """An address of this family by its value."""
+        return type(self.ranges[0].gateway)(value)
+
     def range_of(self, address: Address) -> Range | None:
         """The range that an address belongs to."""
         return next((one for one in self.ranges if address in one), None)
@@ -115,7 +119,7 @@ def around_last(alias: str, wanted: Iterable[RangeSet]) -> tuple[str, str] | Non
     return " ".join([*head, LAST, ""]), "".join(f" {word}" for word in others)
 
 
-def write_last(around: tuple[str, str], leased: Iterable[Address]) -> str:
+def write_last(around: tuple[str, str], leased: Iterable[Address | str]) -> str:
     """The device's alias with the new leases in it.
 
     Newest first; the oldest fall off where 250 bytes are full (their range then begins at its start).

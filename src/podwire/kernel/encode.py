@@ -125,7 +125,7 @@ def _set_alias(owner: op.SetAlias, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWLINK,
         0,
-        link_body(index_of(owner.device), IFF_UP if owner.up else 0, IFF_UP if owner.up else 0),
+        link_body(index_of(owner.device)),
         nl.attribute(IFLA_IFALIAS, nl.filled(owner.alias, *ALIAS_LENGTHS)),
         QUIET6 if owner.quiet6 else b"",
     )

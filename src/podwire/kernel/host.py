@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from _thread import allocate_lock
-from collections.abc import Mapping
+from collections.abc import Iterable
 from time import perf_counter
 
 from podwire.ipam.lease import RangeSet, around_last, read_last, write_last
 from podwire.kernel import namespace, read, sysctl
+from podwire.kernel import netlink as nl
 from podwire.kernel.apply import apply_each
-from podwire.kernel.encode import encode
+from podwire.kernel.encode import RTM_DELLINK, encode, link_body
 from podwire.kernel.firewall import Firewall
 from podwire.kernel.netlink import NETLINK_NETFILTER, Netlink, NetlinkError
 from podwire.node.hostpart import CREATED, FORWARDING, ActualPart, HostPart, is_made, missing
@@ -19,6 +20,19 @@ from podwire.plan.operations import Address, DeleteLink, Operation, describe
 
 INDEX_BLOCK = 1 << 16
 INDEX_BLOCKS = (0x1000, 0x2000)
+
+
+class Cursor:
+    """Where the leases of a set of ranges have come to: the last address that was tried, as an integer.
+
+    `taken` are addresses that somebody held when it was last looked; they may be free by now.
+    """
+
+    __slots__ = ("last", "taken")
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+        self.taken: frozenset[int] = frozenset()
 
 
 class Shared:
@@ -37,10 +51,10 @@ class Shared:
             self.departures = Departures()
         self.firewall = Firewall()
         self.ipv6 = os.path.exists("/proc/sys/net/ipv6")
-        self._last: dict[RangeSet, Address] = {}
+        self._cursors: dict[RangeSet, Cursor] = {}
         self._notes: dict[str, tuple[tuple[RangeSet, ...], tuple[str, str], str]] = {}
         self._next_index = 0
-        self._lock = allocate_lock()
+        self.lock = allocate_lock()
 
     def next_index(self, socket: Netlink) -> int:
         """An index for a new device, so that messages can name it before it is there. Raises NetlinkError.
@@ -48,7 +62,7 @@ class Shared:
         Each process takes one block after the other of those in which there is no device, far above the indexes that
         the kernel chooses; two processes begin at random.
         """
-        with self._lock:
+        with self.lock:
             if self._next_index % INDEX_BLOCK == 0:
                 used = {one.index // INDEX_BLOCK for one in read.links(socket)}
                 free = [one for one in range(*INDEX_BLOCKS) if one not in used]
@@ -57,17 +71,24 @@ class Shared:
             self._next_index += 1
             return index
 
+    def cursor(self, wanted: RangeSet) -> Cursor:
+        """The one of this set, which is moved with `lock` held."""
+        return self._cursors.setdefault(wanted, Cursor())
+
     def claim(self, wanted: RangeSet, alias: str) -> Address:
         """The address to try first: the one behind the last that this process tried, or that `alias` tells."""
-        with self._lock:
-            last = self._last.get(wanted) or read_last(alias, wanted)
-            first = self._last[wanted] = wanted.first_after(last)
+        cursor = self.cursor(wanted)
+        with self.lock:
+            last = read_last(alias, wanted) if cursor.last is None else wanted.address(cursor.last)
+            first = wanted.first_after(last)
+            cursor.last = int(first)
             return first
 
-    def note_leases(self, device: str, alias: str, leased: Mapping[RangeSet, Address]) -> str | None:
+    def note_leases(
+        self, device: str, alias: str, groups: tuple[RangeSet, ...], leased: Iterable[Address | str]
+    ) -> str | None:
         """The gateway device's alias with these leases in it, None if it is not ours; `alias` is what it was once."""
-        groups = tuple(leased)
-        with self._lock:
+        with self.lock:
             known = self._notes.get(device)
             if known is None or known[0] != groups:
                 around = around_last(known[2] if known else alias, groups)
@@ -75,14 +96,14 @@ class Shared:
                     return None
             else:
                 around = known[1]
-            text = write_last(around, leased.values())
+            text = write_last(around, leased)
             self._notes[device] = groups, around, text
             return text
 
     def claimed(self, wanted: RangeSet, address: Address) -> None:
         """The address that was leased in the end, further on than the claim."""
-        with self._lock:
-            self._last[wanted] = address
+        with self.lock:
+            self.cursor(wanted).last = int(address)
 
 
 class Host:
@@ -140,6 +161,14 @@ class Host:
                 return False
             raise
         return True
+
+    def delete_index(self, index: int) -> None:
+        """Delete a device of the host, if it is there; what waits for it is this thread. Raises NetlinkError."""
+        try:
+            self.socket.do(nl.message(RTM_DELLINK, 0, link_body(index)))
+        except NetlinkError as refused:
+            if refused.errno != errno.ENODEV:
+                raise
 
     def ensure(self, part: HostPart) -> tuple[read.Link, list[str]]:
         """Bring the host part about; its device, and what was mended. Raises KernelRefusedError, OSError."""

@@ -63,39 +63,31 @@ def open_own() -> int:
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-class _Inside:
-    __slots__ = ("descriptor", "home")
-
-    def __init__(self, descriptor: int, home: int) -> None:
-        self.descriptor = descriptor
-        self.home = home
-
-    def __enter__(self) -> None:
-        setns(self.descriptor)
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            setns(self.home)
-        except OSError:
-            os._exit(EX_OSERR)
-
-
-def inside(descriptor: int, home: int) -> _Inside:
-    """For `with`: be in the namespace of `descriptor`, then in `home` again.
+def come_home(home: int) -> None:
+    """Go back to the thread's own namespace.
 
     A thread that cannot come home would do the next pod's work in this pod's namespace: the process ends
     (it keeps no state, so its successor loses nothing).
     """
-    return _Inside(descriptor, home)
+    try:
+        setns(home)
+    except OSError:
+        os._exit(EX_OSERR)
 
 
-def netlink_inside(descriptor: int, home: int, family: int = NETLINK_ROUTE) -> Netlink:
+def netlink_inside(descriptor: int, home: int, family: int = NETLINK_ROUTE, *, laconic: bool = False) -> Netlink:
     """A netlink socket that lives in the namespace of `descriptor`."""
-    with _Inside(descriptor, home):
-        return Netlink(family)
+    setns(descriptor)
+    try:
+        return Netlink(family, laconic=laconic)
+    finally:
+        come_home(home)
 
 
 def write_sysctl_inside(descriptor: int, home: int, path: str, value: str) -> None:
     """Write `/proc/sys/<path>` as the namespace of `descriptor` has it; raises OSError."""
-    with inside(descriptor, home):
+    setns(descriptor)
+    try:
         sysctl.write(path, value)
+    finally:
+        come_home(home)

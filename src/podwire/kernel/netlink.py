@@ -131,19 +131,22 @@ class Netlink:
     """A netlink socket in the network namespace in which it was opened. One thread at a time.
 
     `socket` is the plain one beneath Python's: the module `socket` is a tenth of what a process for one call loads.
+    The kernel explains its refusals to it, unless it is `laconic`.
     `busy_seconds` is the time spent inside the kernel so far: a send returns when the work is done.
     """
 
-    def __init__(self, family: int = NETLINK_ROUTE, groups: int = 0) -> None:
+    def __init__(self, family: int = NETLINK_ROUTE, groups: int = 0, *, laconic: bool = False) -> None:
         self.socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family)
+        self.sequence = 0
+        self.busy_seconds = 0.0
+        if laconic:
+            return
         self.socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         self.socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         if family == NETLINK_ROUTE and not groups:
             self.socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         if groups:
             self.socket.bind((0, groups))
-        self.sequence = 0
-        self.busy_seconds = 0.0
 
     def __enter__(self) -> Netlink:
         return self

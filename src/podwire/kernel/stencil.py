@@ -8,32 +8,27 @@ from podwire.kernel import netlink as nl
 from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.plan.blanks import Values, blanked
 
-BATCH = b"batch"
 BATCHES = (b"\xb1\xa7\xc4", b"\xb2\xa8\xc5")
 PLACES = 256
 """A message's sequence number is its batch's number and, in the last byte, its place in it."""
 
 
 class Stencil:
-    """Messages with blanks."""
+    """Messages with blanks: the first value that `format` wants is the batch's number, in three bytes."""
 
     def __init__(self, messages: tuple[Sequence[bytes], Sequence[bytes]], values: tuple[Values, Values]) -> None:
         """`messages` are a plan's for two imaginary pods that have `values`. Raises UnexplainedError."""
         first, second = (_joined(each, batch) for each, batch in zip(messages, BATCHES, strict=True))
-        named = [{BATCH: batch, **each} for batch, each in zip(BATCHES, values, strict=True)]
-        self._format = blanked(first, second, (named[0], named[1]))
+        one, other = ((batch, *each) for batch, each in zip(BATCHES, values, strict=True))
+        self.format = blanked(first, second, (one, other))
         self._last = len(messages[0]) - 1
-
-    def fill(self, values: Values, batch: int = 0) -> bytes:
-        """The batch of a pod that has `values`."""
-        return self._format % {**values, BATCH: batch.to_bytes(3, "little")}
 
     def send(self, socket: Netlink, values: Values) -> list[NetlinkError]:
         """Send the batch of a pod that has `values`; the refusals, as `Netlink.batch` gives them."""
         batch = (socket.sequence // PLACES + 1) & 0xFFFFFF
         first = batch * PLACES
         last = socket.sequence = first + self._last
-        return socket.exchange(self._format % {**values, BATCH: batch.to_bytes(3, "little")}, first, last)
+        return socket.exchange(self.format.fill((batch.to_bytes(3, "little"), *values)), first, last)
 
 
 def _joined(messages: Sequence[bytes], batch: bytes) -> bytes:

@@ -78,8 +78,11 @@ def socket_in(netns: Path, family: socket.AddressFamily) -> socket.socket:
     there = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
     home = namespace.open_own()
     try:
-        with namespace.inside(there, home):
+        namespace.setns(there)
+        try:
             return socket.socket(family, socket.SOCK_STREAM)
+        finally:
+            namespace.come_home(home)
     finally:
         os.close(there)
         os.close(home)

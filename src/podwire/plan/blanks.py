@@ -7,38 +7,55 @@ places become blanks. Nothing is assumed about a text; a difference that no blan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from operator import itemgetter
 
-Values = Mapping[bytes, bytes]
+Values = Sequence[bytes]
+"""What pods differ in, in an order that whoever fills a format knows."""
 
 
 class UnexplainedError(Exception):
     """Two texts differ where no blank explains it, or where more than one would."""
 
 
-def blanked(first: bytes, second: bytes, values: tuple[Values, Values]) -> bytes:
-    """A format for `%`, with named fields where the `first` text has one pod's value and the `second` the other's.
+class Format:
+    """A text with blanks, each for one of `count` values."""
 
-    Both have the same names; values of one name have one length. Raises UnexplainedError.
+    def __init__(self, pieces: Sequence[bytes | int], count: int) -> None:
+        """A piece is either fixed, or the place of a value."""
+        fixed = tuple(one for one in pieces if isinstance(one, bytes))
+        place_of_fixed = iter(range(count, count + len(fixed)))
+        self._fixed = fixed
+        self._choose = itemgetter(*(one if isinstance(one, int) else next(place_of_fixed) for one in pieces))
+
+    def fill(self, values: Values) -> bytes:
+        """The text of a pod that has these values."""
+        return b"".join(self._choose((*values, *self._fixed)))
+
+
+def blanked(first: bytes, second: bytes, values: tuple[Values, Values]) -> Format:
+    """A format with blanks where the `first` text has one pod's value and the `second` the other's.
+
+    A value has one length in both. Raises UnexplainedError.
     """
     if len(first) != len(second):
         raise UnexplainedError(f"{len(first)} bytes and {len(second)} bytes")
-    pairs = [(name, value, values[1][name]) for name, value in values[0].items() if value]
+    pairs = [(place, *pair) for place, pair in enumerate(zip(*values, strict=True)) if pair[0]]
     if len({one for _, one, _ in pairs} | {other for _, _, other in pairs}) != 2 * len(pairs):
         raise UnexplainedError("values are not all different")
     pairs.sort(key=lambda pair: -len(pair[1]))  # one value may begin as another does
-    out = bytearray()
-    at = 0
+    pieces: list[bytes | int] = []
+    fixed, at = bytearray(), 0
     while at < len(first):
-        for name, one, other in pairs:
+        for place, one, other in pairs:
             if first.startswith(one, at) and second.startswith(other, at):
-                out += b"%(" + name + b")b"
+                pieces += [bytes(fixed), place]
+                fixed.clear()
                 at += len(one)
                 break
         else:
-            byte = first[at : at + 1]
-            if byte != second[at : at + 1]:
+            if first[at] != second[at]:
                 raise UnexplainedError(f"byte {at} differs")
-            out += b"%%" if byte == b"%" else byte
+            fixed.append(first[at])
             at += 1
-    return bytes(out)
+    return Format([*pieces, bytes(fixed)], len(values[0]))

@@ -98,19 +98,16 @@ class DeleteLink(Record):
 class SetAlias(Record):
     """Write who owns a device into it (`IFLA_IFALIAS`, 255 bytes).
 
-    With `quiet6` the device also gets no link-local address (`IFLA_INET6_ADDR_GEN_MODE` none); with `up` it is
-    raised (`IFF_UP`).
+    With `quiet6` the device also gets no link-local address (`IFLA_INET6_ADDR_GEN_MODE` none).
     """
 
     device: str
     alias: str
     quiet6: bool = False
-    up: bool = False
 
     def command(self) -> list[str]:
         quiet = ["addrgenmode", "none"] if self.quiet6 else []
-        up = ["up"] if self.up else []
-        return ["ip", "link", "set", self.device, "alias", self.alias, *quiet, *up]
+        return ["ip", "link", "set", self.device, "alias", self.alias, *quiet]
 
 
 class AddAltname(Record):

@@ -42,21 +42,31 @@ class Attachment(Record):
     host_mac: str = ""
 
     def __init__(self, network: str, container_id: str, ifname: str, pod: str = "") -> None:
-        digest = _digest(f"{network}\0{container_id}\0{ifname}")
-        device = network_prefix(network) + _letters(digest, ATTACHMENT_LETTERS)
-        host_mac = bytes([digest[0] & 0xFC | 0x02]) + digest[1:6]
+        device, host_mac = names(network, container_id, ifname)
         super().__init__(network, container_id, ifname, pod, device, host_mac.hex(":"))
 
     def alias(self, since: str) -> str:
-        """`podwire <network> <container ID> <ifname> <since> [<namespace>/<pod>]`, at most 255 bytes.
+        """What `alias_of` says for this attachment."""
+        return alias_of(self.network, self.container_id, self.ifname, since, self.pod)
 
-        `since` is the time of ADD, UTC in ISO 8601. A field that is too long is shortened to a hash behind `~`;
-        the pod's name is cut.
-        """
-        fields = [ALIAS_MARK, _short(self.network), _short(self.container_id), self.ifname, since]
-        if _is_pod(self.pod):
-            fields.append(self.pod)
-        return " ".join(fields)[:ALIAS_BYTES]
+
+def names(network: str, container_id: str, ifname: str) -> tuple[str, bytes]:
+    """The host's device and its MAC, of an attachment."""
+    digest = _digest(f"{network}\0{container_id}\0{ifname}")
+    device = network_prefix(network) + _letters(digest, ATTACHMENT_LETTERS)
+    return device, bytes([digest[0] & 0xFC | 0x02]) + digest[1:6]
+
+
+def alias_of(network: str, container_id: str, ifname: str, since: str, pod: str) -> str:
+    """`podwire <network> <container ID> <ifname> <since> [<namespace>/<pod>]`, at most 255 bytes.
+
+    `since` is the time of ADD, UTC in ISO 8601. A field that is too long is shortened to a hash behind `~`;
+    the pod's name is cut.
+    """
+    if len(network) > FIELD_BYTES or len(container_id) > FIELD_BYTES:
+        network, container_id = _short(network), _short(container_id)
+    alias = f"{ALIAS_MARK} {network} {container_id} {ifname} {since}"
+    return f"{alias} {pod}"[:ALIAS_BYTES] if _is_pod(pod) else alias
 
 
 @lru_cache(maxsize=64)
@@ -99,14 +109,16 @@ def alias_network(network: str) -> str:
 
 
 def pod_mac(address: Address | None, device: str) -> str:
-    """The MAC of the pod's end: `0a:58` and the IPv4 address, so an address that returns has its old MAC.
+    """The MAC of the pod's end: `mac_of_address`; a pod without addresses has one of its device's name."""
+    return mac_of_address(address.packed if address is not None else f"pod {device}".encode()).hex(":")
 
-    Neighbour caches that remember it stay right. Without IPv4 it is made from the IPv6 address or the device.
+
+def mac_of_address(packed: bytes) -> bytes:
+    """`0a:58` and the IPv4 address, so an address that returns has its old MAC: neighbour caches stay right.
+
+    It is made from an IPv6 address where there is no other.
     """
-    if address is not None and address.version == 4:
-        return (b"\x0a\x58" + address.packed).hex(":")
-    seed = address.packed if address is not None else f"pod {device}".encode()
-    return (b"\x0a\x58" + blake2b(seed, digest_size=4).digest()).hex(":")
+    return b"\x0a\x58" + (packed if len(packed) == 4 else blake2b(packed, digest_size=4).digest())
 
 
 def _digest(text: str) -> bytes:

@@ -14,6 +14,7 @@ from podwire.pod.identity import Attachment
 
 ANYWHERE: dict[int, Network] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 LOOPBACK = "lo"
+SMALLEST_IPV6_MTU = 1280
 POD_INDEX_OFFSET = 0x10000000
 
 
@@ -88,16 +89,12 @@ def veth_operations(wiring: Wiring) -> list[Operation]:
     return [veth]
 
 
-def birth_operations(wiring: Wiring) -> list[Operation]:
-    """Both in one batch, which takes an index that is known beforehand."""
-    return veth_operations(wiring) + lease_operations(wiring)
-
-
 def lease_operations(wiring: Wiring) -> list[Operation]:
-    """Whose device it is, and its addresses' leases. It is raised as well: nothing leads to it yet."""
+    """Whose device it is, and its addresses' leases; then it is raised, since of a device that is down the kernel tells
+    nobody that its alias is another one."""
     device = wiring.device
-    owner = op.SetAlias(device, wiring.alias, wiring.quiet6, up=True)
-    return [owner, *(op.AddAltname(device, str(one.ip)) for one in wiring.addresses)]
+    owner = op.SetAlias(device, wiring.alias, wiring.quiet6)
+    return [owner, *(op.AddAltname(device, str(one.ip)) for one in wiring.addresses), op.SetUp(device)]
 
 
 def host_operations(wiring: Wiring) -> list[Operation]:
@@ -116,6 +113,11 @@ def host_operations(wiring: Wiring) -> list[Operation]:
     if wiring.note:
         operations.append(op.SetAlias(wiring.config.gateway_device, wiring.note))
     return operations
+
+
+def all_host_operations(wiring: Wiring) -> list[Operation]:
+    """The three in one batch, which takes an index that is known beforehand."""
+    return veth_operations(wiring) + lease_operations(wiring) + host_operations(wiring)
 
 
 def pod_operations(wiring: Wiring) -> list[Operation]:
@@ -167,6 +169,11 @@ def gateways(addresses: Sequence[PodAddress]) -> dict[int, Address]:
         if one.gateway is not None:
             found.setdefault(one.ip.version, one.gateway)
     return found
+
+
+def is_quiet6(config: Configuration, *, ipv6: bool) -> bool:
+    """Does the host's end need to be kept from an IPv6 address of its own? `ipv6`: the kernel has IPv6."""
+    return ipv6 and config.pod_mtu >= SMALLEST_IPV6_MTU
 
 
 def chosen_routes(config: Configuration, addresses: Sequence[PodAddress]) -> list[ResultRoute]:

@@ -6,26 +6,23 @@ Everything hangs on the veth: whatever fails, deleting it undoes all.
 from __future__ import annotations
 
 import errno
-import time
 
+from podwire.cni import document
 from podwire.cni import values as take
 from podwire.cni.errors import EXISTS, FIREWALL, IO_FAILURE, KERNEL_REFUSED, CniError
-from podwire.cni.result import Result, ResultAddress, ResultRoute
+from podwire.cni.result import Result, ResultAddress, ResultRoute, encode_result
 from podwire.kernel import namespace, read
-from podwire.kernel.apply import KernelRefusedError, apply
+from podwire.kernel.apply import Indexes, KernelRefusedError, apply
 from podwire.kernel.host import Host
 from podwire.kernel.netlink import Netlink, NetlinkError
 from podwire.kernel.nftables import NftablesError
-from podwire.plan.operations import AddAddress, AddRoute, AddVeth, Operation
+from podwire.plan.operations import AddAddress, AddRoute, Operation
 from podwire.pod import wiring as wire
 from podwire.pod.identity import pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
 from podwire.verbs import capabilities, leasing
-from podwire.verbs.call import Call, check_namespace
+from podwire.verbs.call import Call, check_namespace, now
 from podwire.verbs.network import network_of
-from podwire.verbs.sending import Sending
-
-SMALLEST_IPV6_MTU = 1280
 
 
 def add(call: Call, host: Host) -> bytes:
@@ -69,68 +66,51 @@ def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | N
 
 
 def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str) -> bytes:
-    shapes = call.networks.stencils(call.network)
-    index = 0 if shapes is None else host.shared.next_index(host.socket)
-    gateway, claims, wiring = _decide(call, host, requested, given, asked, index)
+    gateway, claims, wiring = _decide(call, host, requested, given, asked)
     host.lap("host")
-    sending = Sending(call, host, gateway, wiring, shapes)
-    taken = _give_birth(call, host, sending)
+    index_of = Indexes(host.socket, {gateway.name: gateway.index})
+    _give_birth(call, host, wiring, index_of)
     try:
+        taken = apply(host.socket, wire.lease_operations(wiring), index_of)
         if taken and not given:  # the altnames of another plug-in's addresses are for people, not for leases
-            held = leasing.hold(host, sending.index_of, wiring.device, claims, requested, taken)
-            sending.become(_leased(call, host, gateway, held, asked, index, born_mac=wiring.pod_mac))
+            held = leasing.hold(host, index_of, wiring.device, claims, requested, taken)
+            wiring = _leased(call, host, gateway, held, asked, born_mac=wiring.pod_mac)
         host.lap("lease")
-        capabilities.claim(call, host, sending.index_of, [one.ip for one in sending.wiring.addresses])
-        capabilities.shape(call, host, sending.index_of, wiring.alias)
-        sending.to_host(wire.host_operations)
+        capabilities.claim(call, host, index_of, [one.ip for one in wiring.addresses])
+        capabilities.shape(call, host, index_of, wiring.alias)
+        apply(host.socket, wire.host_operations(wiring), index_of)
         host.lap("wire")
         with host.open_pod(call.netns) as pod:
-            _wire_pod(call, host, pod, sending)
+            _wire_pod(call, host, pod, wiring)
             host.pod_seconds += pod.busy_seconds
         host.lap("pod")
         capabilities.publish(call, host)
-        return sending.answer()
+        return answer(wiring, gateway.mac)
     except BaseException:
-        _take_back(call, host)
+        host.delete(wiring.device)  # which undoes all but what capabilities brought
+        capabilities.undo(call, host)
         raise
 
 
-def _give_birth(call: Call, host: Host, sending: Sending) -> list[Operation]:
-    """The veth with its alias and leases; the leases that were taken already."""
+def _give_birth(call: Call, host: Host, wiring: Wiring, index_of: Indexes) -> None:
     try:
-        if sending.wiring.index:
-            return sending.to_host(wire.birth_operations)
-        sending.to_host(wire.veth_operations)
+        apply(host.socket, wire.veth_operations(wiring), index_of, pod_netns=call.netns)
     except KernelRefusedError as refused:
-        if not isinstance(refused.operation, AddVeth):
-            _take_back(call, host)
-            raise
         raise _why_no_veth(call, host, refused) from None
-    try:
-        return sending.to_host(wire.lease_operations)
-    except BaseException:
-        _take_back(call, host)
-        raise
-
-
-def _take_back(call: Call, host: Host) -> None:
-    """Deleting the device undoes it all, but for what capabilities brought."""
-    host.delete(call.attachment.device)
-    capabilities.undo(call, host)
 
 
 def _decide(
-    call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str, index: int
+    call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str
 ) -> tuple[read.Link, leasing.Claims, Wiring]:
     """The gateway device, the addresses to try and the wiring with them."""
     if given:
         addresses = [_pod_address(one) for one in given.addresses]
         gateway = call.networks.gateway_device(host, network_of(call.config, addresses))
         routes = wire.given_routes(call.config, given.routes, addresses)
-        return gateway, {}, _wiring(call, host, addresses, routes, asked, index)
+        return gateway, {}, _wiring(call, host, addresses, routes, asked)
     gateway = call.networks.gateway_device(host, call.network)
     claims = leasing.claim(host, call.config, requested, gateway.alias)
-    return gateway, claims, _leased(call, host, gateway, claims, asked, index)
+    return gateway, claims, _leased(call, host, gateway, claims, asked)
 
 
 def _pod_address(given: ResultAddress) -> PodAddress:
@@ -141,11 +121,11 @@ def _pod_address(given: ResultAddress) -> PodAddress:
 
 
 def _leased(
-    call: Call, host: Host, gateway: read.Link, claims: leasing.Claims, asked: str, index: int, born_mac: str = ""
+    call: Call, host: Host, gateway: read.Link, claims: leasing.Claims, asked: str, born_mac: str = ""
 ) -> Wiring:
     """The wiring with these addresses; which they are is noted in the gateway device's alias."""
-    note = host.shared.note_leases(gateway.name, gateway.alias, claims) if claims else None
-    return _wiring(call, host, leasing.as_pod_addresses(claims), None, asked, index, note or "", born_mac)
+    note = claims and host.shared.note_leases(gateway.name, gateway.alias, tuple(claims), claims.values())
+    return _wiring(call, host, leasing.as_pod_addresses(claims), None, asked, note or "", born_mac)
 
 
 def _wiring(
@@ -154,7 +134,6 @@ def _wiring(
     addresses: list[PodAddress],
     given_routes: list[ResultRoute] | None,
     asked: str,
-    index: int,
     note: str = "",
     born_mac: str = "",
 ) -> Wiring:
@@ -169,26 +148,19 @@ def _wiring(
         call.request.netns,
         addresses,
         given_routes,
-        index,
-        attachment.alias(_now()),
-        host.shared.ipv6 and config.pod_mtu >= SMALLEST_IPV6_MTU,
-        note,
-        born_mac,
+        alias=attachment.alias(now()),
+        quiet6=wire.is_quiet6(config, ipv6=host.shared.ipv6),
+        note=note,
+        born_mac=born_mac,
     )
 
 
-_clock = (0, "")
-
-
-def _now() -> str:
-    """The time in ISO 8601; its text is made once a second."""
-    global _clock  # noqa: PLW0603  threads put the same text there
-    second, text = _clock
-    now = int(time.time())
-    if now != second:
-        text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-        _clock = now, text
-    return text
+def answer(wiring: Wiring, bridge_mac: str) -> bytes:
+    """What ADD prints: the attachment behind what plug-ins before it did."""
+    own = wire.result(wiring, bridge_mac, wiring.config.pod_mtu)
+    previous = wiring.config.prev_result
+    whole = previous.joined(own) if previous else own
+    return document.dump(encode_result(whole, wiring.config.version))
 
 
 def _version(address: PodAddress) -> int:
@@ -203,7 +175,7 @@ def _asked_mac(call: Call) -> str:
     return call.config.requested_mac or asked or call.config.mac
 
 
-def _wire_pod(call: Call, host: Host, pod: Netlink, sending: Sending) -> None:
+def _wire_pod(call: Call, host: Host, pod: Netlink, wiring: Wiring) -> None:
     """The pod's end. Where its namespace was born with IPv6 switched off, it is switched on for the interface."""
     ipv6_off = False
 
@@ -213,11 +185,11 @@ def _wire_pod(call: Call, host: Host, pod: Netlink, sending: Sending) -> None:
             ipv6_off = True
         return (ipv6_off and wire.needs_ipv6(operation)) or _has_route(pod, operation)
 
-    sending.to_pod(wire.pod_operations, pod, excused)
+    apply(pod, wire.pod_operations(wiring), pod=True, excused=excused)
     if ipv6_off:
         setting = f"net/ipv6/conf/{call.request.ifname}/disable_ipv6"
         namespace.write_sysctl_inside(call.netns, host.home, setting, "0")
-        again = wire.ipv6_operations(wire.pod_operations(sending.wiring))
+        again = wire.ipv6_operations(wire.pod_operations(wiring))
         apply(pod, again, pod=True, excused=lambda operation, _: _has_route(pod, operation))
 
 

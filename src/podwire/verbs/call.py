@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from podwire.cni.config import Configuration
 from podwire.cni.errors import INVALID_ENVIRONMENT, INVALID_NAMESPACE, UNKNOWN_CONTAINER, CniError, shown
 from podwire.cni.request import Request
@@ -38,3 +40,17 @@ def check_namespace(call: Call, host: Host) -> None:
     else:
         return
     raise CniError(code, f"CNI_NETNS={shown(call.request.netns)} {what}")
+
+
+_clock = (0, "")
+
+
+def now() -> str:
+    """The time in ISO 8601; its text is made once a second."""
+    global _clock  # noqa: PLW0603  threads put the same text there
+    second, text = _clock
+    now = int(time.time())
+    if now != second:
+        text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+        _clock = now, text
+    return text

@@ -40,6 +40,8 @@ def serve(environment: Mapping[str, str], stdin: bytes, netns: int, host: Host, 
     if not environment.get("CNI_COMMAND"):
         return Answer(0, ABOUT.encode(), to_stderr=True)
     try:
+        if networks.paths and (answer := _short_way(environment, stdin, netns, host, networks)) is not None:
+            return Answer(0, answer)
         request = parse_request(environment)
         if request.verb == "VERSION":
             return Answer(0, document.dump(versions(stdin)))
@@ -49,6 +51,14 @@ def serve(environment: Mapping[str, str], stdin: bytes, netns: int, host: Host, 
     except Exception as unforeseen:  # noqa: BLE001  a traceback must never reach a runtime
         words = f"podwire failed in a way nobody foresaw ({type(unforeseen).__name__}: {unforeseen}): please report it"
         return refusal(CniError(KERNEL_REFUSED, words), stdin)
+
+
+def _short_way(
+    environment: Mapping[str, str], stdin: bytes, netns: int, host: Host, networks: Networks
+) -> bytes | None:
+    """The answer of an ADD whose pod is like the others of its network; None where the ordinary way has to be gone."""
+    path = networks.paths.get((stdin, environment.get("CNI_IFNAME", "")))
+    return path.add(environment, netns, host) if path is not None and environment["CNI_COMMAND"] == "ADD" else None
 
 
 def versions(stdin: bytes) -> JsonObject:
@@ -115,7 +125,12 @@ def _add(call: Call, host: Host) -> bytes:
         return document.dump(encode_result(loopback.add(call, host), call.config.version))
     from podwire.verbs.add import add  # noqa: PLC0415
 
-    return add(call, host)
+    answer = add(call, host)
+    if call.networks.kept and len(call.stdin) <= CACHED_BYTES:
+        from podwire.verbs.fastpath import learn  # noqa: PLC0415  a process for one call ends here
+
+        learn(call, host)
+    return answer
 
 
 def _check(call: Call, host: Host) -> None:

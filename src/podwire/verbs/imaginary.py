@@ -1,20 +1,22 @@
-"""The two imaginary pods of a network from which its stencils are made, and the values that a real one fills in."""
+"""The two imaginary pods of a network from which its formats are made, and the values that a real one fills in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from podwire.cni import document
-from podwire.cni.result import encode_result
+from podwire.cni.config import Configuration
 from podwire.kernel.encode import ALIAS_LENGTHS, IPV4_LETTERS, IPV6_LETTERS, encode, mac_bytes
 from podwire.kernel.netlink import filled
 from podwire.kernel.read import Link
 from podwire.kernel.stencil import Stencil
-from podwire.plan.blanks import UnexplainedError, Values, blanked
+from podwire.plan.blanks import Format, Values, blanked
 from podwire.plan.operations import Address, Operation
+from podwire.plan.record import Record
 from podwire.pod import wiring as wire
 from podwire.pod.identity import Attachment, pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
+from podwire.verbs.add import answer
 
 Plan = Callable[[Wiring], list[Operation]]
 INDEXES = (0x2A31C5E1, 0x2B42D6F2)
@@ -26,70 +28,95 @@ GATEWAYS = tuple(
 CANDIDATES = 8
 
 
-def values(wiring: Wiring, gateway: Link, netns: int) -> dict[bytes, bytes]:
-    """What stands in the blanks of messages, and of the answer (names with `text`)."""
-    attachment = wiring.attachment
-    found = {
-        b"device": attachment.device.encode(),
-        b"host_mac": mac_bytes(attachment.host_mac),
-        b"pod_mac": mac_bytes(wiring.pod_mac),
-        b"index": wiring.index.to_bytes(4, "little"),
-        b"pod_index": wiring.pod_index.to_bytes(4, "little"),
-        b"netns": netns.to_bytes(4, "little"),
-        b"gateway": gateway.index.to_bytes(4, "little"),
-        b"alias": filled(wiring.alias, *ALIAS_LENGTHS),
-        b"note": filled(wiring.note, *ALIAS_LENGTHS) if wiring.note else b"",
-        b"text_host_mac": attachment.host_mac.encode(),
-        b"text_pod_mac": wiring.pod_mac.encode(),
-        b"text_bridge_mac": gateway.mac.encode(),
-        b"text_sandbox": document.quoted(wiring.sandbox),
-    }
-    for place, one in enumerate(wiring.addresses):
-        text, packed = str(one.ip), one.ip.packed
-        found[b"ip%d" % place] = packed
-        found[b"text_ip%d" % place] = text.encode()
-        found[b"altname%d" % place] = filled(text, IPV4_LETTERS if len(packed) == 4 else IPV6_LETTERS)
+class Shape(Record):
+    """What pods of one network must share to share their formats.
+
+    `ranges` are (network, gateway) of each address, `alias_bytes` and `note_bytes` the lengths of what is filled in.
+    """
+
+    config: Configuration
+    ifname: str
+    ranges: tuple[PodAddress, ...]
+    alias_bytes: int
+    note_bytes: int
+    quiet6: bool
+
+
+class Formats(Record):
+    """What a pod's values make into the messages for the host's end, those for the pod's end, and the answer."""
+
+    host: Stencil
+    pod: Stencil
+    answer: Format
+
+
+def values(
+    device: str,
+    host_mac: bytes,
+    pod_mac: bytes,
+    index: int,
+    netns: int,
+    gateway: Link,
+    alias: bytes,
+    note: bytes,
+    sandbox: str,
+    addresses: Sequence[tuple[str, bytes]],
+) -> list[bytes]:
+    """What stands in the blanks of messages and of the answer.
+
+    `addresses` are (text, packed); `alias` and `note` are filled up to their lengths.
+    """
+    found = [
+        device.encode(),
+        host_mac,
+        pod_mac,
+        index.to_bytes(4, "little"),
+        (index + wire.POD_INDEX_OFFSET).to_bytes(4, "little"),
+        netns.to_bytes(4, "little"),
+        gateway.index.to_bytes(4, "little"),
+        alias,
+        note,
+        host_mac.hex(":").encode(),
+        pod_mac.hex(":").encode(),
+        gateway.mac.encode(),
+        document.quoted(sandbox),
+    ]
+    for text, packed in addresses:
+        raw = text.encode()
+        found += packed, raw, raw.ljust(IPV4_LETTERS if len(packed) == 4 else IPV6_LETTERS, b"\0")
     return found
 
 
-def shape(wiring: Wiring, found: dict[bytes, bytes]) -> object:
-    """What wirings of one network must share to share their stencils."""
-    ranges = [(one.prefix, one.gateway) for one in wiring.addresses]
-    return (wiring.attachment.ifname, len(found[b"alias"]), len(found[b"note"]), *ranges)
+def values_of(wiring: Wiring, gateway: Link, netns: int) -> list[bytes]:
+    """The values of a pod that has this wiring."""
+    return values(
+        wiring.device,
+        mac_bytes(wiring.attachment.host_mac),
+        mac_bytes(wiring.pod_mac),
+        wiring.index,
+        netns,
+        gateway,
+        filled(wiring.alias, *ALIAS_LENGTHS),
+        filled(wiring.note, *ALIAS_LENGTHS) if wiring.note else b"",
+        wiring.sandbox,
+        [(str(one.ip), one.ip.packed) for one in wiring.addresses],
+    )
 
 
-def answer(wiring: Wiring, bridge_mac: str) -> bytes:
-    """What ADD prints: the attachment behind what plug-ins before it did."""
-    own = wire.result(wiring, bridge_mac, wiring.config.pod_mtu)
-    previous = wiring.config.prev_result
-    whole = previous.joined(own) if previous else own
-    return document.dump(encode_result(whole, wiring.config.version))
+def formats(shape: Shape) -> Formats:
+    """The formats of all pods of a shape. Raises UnexplainedError."""
+    one, other = pods = _imagined(shape)
+    known = values_of(one, GATEWAYS[0], DESCRIPTORS[0]), values_of(other, GATEWAYS[1], DESCRIPTORS[1])
+    said = blanked(answer(one, GATEWAYS[0].mac), answer(other, GATEWAYS[1].mac), known)
+    return Formats(_stencil(wire.all_host_operations, pods, known), _stencil(wire.pod_operations, pods, known), said)
 
 
-def stencil(plan: Plan, wiring: Wiring) -> Stencil | None:
-    """The stencil of a plan for all wirings of this one's shape; None where there can be none, or nothing to do."""
-    one, other = _imagined(wiring)
+def _stencil(plan: Plan, pods: tuple[Wiring, Wiring], known: tuple[Values, Values]) -> Stencil:
     first, second = (
         [encode(operation, _index_of(pod, gateway), netns) for operation in plan(pod)]
-        for pod, gateway, netns in zip((one, other), GATEWAYS, DESCRIPTORS, strict=True)
+        for pod, gateway, netns in zip(pods, GATEWAYS, DESCRIPTORS, strict=True)
     )
-    try:
-        return Stencil((first, second), _known(one, other)) if first else None
-    except UnexplainedError:
-        return None
-
-
-def answer_format(wiring: Wiring) -> bytes | None:
-    """The answer with blanks, for all wirings of this one's shape; None where there can be none."""
-    one, other = _imagined(wiring)
-    try:
-        return blanked(answer(one, GATEWAYS[0].mac), answer(other, GATEWAYS[1].mac), _known(one, other))
-    except UnexplainedError:
-        return None
-
-
-def _known(one: Wiring, other: Wiring) -> tuple[Values, Values]:
-    return values(one, GATEWAYS[0], DESCRIPTORS[0]), values(other, GATEWAYS[1], DESCRIPTORS[1])
+    return Stencil((first, second), known)
 
 
 def _index_of(pod: Wiring, gateway: Link) -> Callable[[str], int]:
@@ -98,29 +125,27 @@ def _index_of(pod: Wiring, gateway: Link) -> Callable[[str], int]:
     return lambda name: here.get(name, gateway.index)
 
 
-def _imagined(wiring: Wiring) -> tuple[Wiring, Wiring]:
-    """Two pods that differ in everything in which pods of this wiring's shape can differ."""
-    alias_bytes = len(filled(wiring.alias, *ALIAS_LENGTHS))
-    note_bytes = len(filled(wiring.note, *ALIAS_LENGTHS)) if wiring.note else 1
-    pairs = [stand_ins(one) for one in wiring.addresses]
+def _imagined(shape: Shape) -> tuple[Wiring, Wiring]:
+    """Two pods that differ in everything in which pods of this shape can differ."""
+    pairs = [stand_ins(one) for one in shape.ranges]
     pods = []
     for which, letter in enumerate("ab"):
-        attachment = Attachment("imaginary", letter, wiring.ifname)
+        attachment = Attachment("imaginary", letter, shape.ifname)
         addresses = [
-            PodAddress(pair[which], one.prefix, one.gateway) for pair, one in zip(pairs, wiring.addresses, strict=True)
+            PodAddress(pair[which], one.prefix, one.gateway) for pair, one in zip(pairs, shape.ranges, strict=True)
         ]
         pods.append(
             Wiring(
                 attachment,
-                wiring.config,
+                shape.config,
                 pod_mac(None, attachment.device),
                 f"imaginary-{letter}",
                 addresses,
-                wiring.given_routes,
+                None,
                 INDEXES[which],
-                letter * (alias_bytes - 1),
-                wiring.quiet6,
-                letter.upper() * (note_bytes - 1),
+                letter * (shape.alias_bytes - 1),
+                shape.quiet6,
+                letter.upper() * (shape.note_bytes - 1),
             )
         )
     return pods[0], pods[1]

@@ -15,11 +15,9 @@ from podwire.plan.operations import Network as AddressRange
 from podwire.plan.record import Record
 from podwire.pod.wiring import PodAddress
 
-Stencils = dict[object, object]
-"""For all pods whose wirings have one shape: a plan's stencil, and the answer's format (`verbs/imaginary.py`)."""
-
-Shapes = dict[object, Stencils]
-MOST_STENCILS = 32
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from podwire.verbs.fastpath import FastPath
 
 
 class Network(Record):
@@ -49,14 +47,15 @@ def network_of(config: Configuration, addresses: Sequence[PodAddress] = ()) -> N
 class Networks:
     """The networks that this process knows, and the gateway devices of those that somebody keeps in order.
 
-    Where nobody does (`kept` is False: a process for one call), every call looks for itself.
+    Where nobody does (`kept` is False: a process for one call), every call looks for itself. `paths` are short ways,
+    by configuration and interface name.
     """
 
     def __init__(self, *, kept: bool = False) -> None:
         self.kept = kept
         self._known: dict[object, Network] = {}
         self._ready: dict[object, tuple[Network, Link]] = {}
-        self._stencils: dict[int, tuple[Network, Shapes]] = {}
+        self.paths: dict[tuple[bytes, str], FastPath] = {}
         self._past: set[tuple[str, tuple[RangeSet, ...]]] = set()
 
     def remember(self, network: Network, instead_of: Network | None = None) -> None:
@@ -64,6 +63,7 @@ class Networks:
         if instead_of is not None:
             self._known.pop(_key(instead_of), None)
             self._past.add((instead_of.config.name, instead_of.config.range_sets))
+        self.paths.clear()
         self._known[_key(network)] = network
         self._past.discard((network.config.name, network.config.range_sets))
 
@@ -89,24 +89,10 @@ class Networks:
             self._ready[key] = network, device
         return device
 
-    def stencils(self, network: Network) -> Shapes | None:
-        """The stencils of a configuration by their wirings' shape; None the first time that it is seen.
-
-        One that comes with a single pod, such as one with host ports, is not worth any.
-        """
-        if network.config.ipam_type:
-            return None
-        known = self._stencils.get(id(network))
-        if known is None:
-            if len(self._stencils) >= MOST_STENCILS:
-                self._stencils.clear()
-            self._stencils[id(network)] = network, {}  # as long as it stands here, no other one has its id
-            return None
-        return known[1]
-
     def forget_ready(self) -> None:
         """Something failed that should not: the next call looks for itself."""
         self._ready.clear()
+        self.paths.clear()
 
 
 def _on_host(network: Network) -> object:

@@ -1,25 +1,29 @@
-"""A filled stencil is, to the byte, what the plan's own encoding is."""
+"""A filled format is, to the byte, what the plan's own encoding is."""
 
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from _socket import inet_ntop
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podwire.cni.config import parse_configuration
-from podwire.kernel.encode import encode
-from podwire.kernel.netlink import PADDING
+from podwire.kernel.encode import ALIAS_LENGTHS, encode
+from podwire.kernel.netlink import PADDING, filled
 from podwire.kernel.read import Link
 from podwire.plan.blanks import UnexplainedError, blanked
 from podwire.pod import wiring as wire
 from podwire.pod.identity import Attachment, pod_mac
 from podwire.pod.wiring import PodAddress, Wiring
 from podwire.verbs import imaginary
+from podwire.verbs.add import answer
+from podwire.verbs.fastpath import EMBEDDED_IPV4_END, FAMILIES, is_common
+from podwire.verbs.imaginary import Shape
 
-PLANS = (wire.birth_operations, wire.host_operations, wire.pod_operations)
 INDEX, NETNS = 77, 11
 GATEWAY = Link(5, "cni0", 0, 0, "02:00:00:00:00:07", 0, "", "", ())
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -83,41 +87,62 @@ def unnumbered(batch: bytes) -> bytes:
     return bytes(out)
 
 
+def shape_of(pod: Wiring) -> Shape:
+    alias, note = (len(filled(one, *ALIAS_LENGTHS)) if one else 0 for one in (pod.alias, pod.note))
+    return Shape(pod.config, pod.ifname, tuple(pod.addresses), alias, note, pod.quiet6)
+
+
 @settings(max_examples=60, deadline=None)
 @given(wirings())
-def test_a_filled_stencil_is_the_plans_own_encoding(pods: list[Wiring]) -> None:
+def test_filled_formats_are_the_plans_own_encoding_and_the_answer(pods: list[Wiring]) -> None:
     one, other = pods
-    values = imaginary.values(other, GATEWAY, NETNS)
-    if imaginary.shape(one, imaginary.values(one, GATEWAY, NETNS)) != imaginary.shape(other, values):
+    if shape_of(one).alias_bytes != shape_of(other).alias_bytes:
         return
-    for plan in PLANS:
-        stencil = imaginary.stencil(plan, one)
-        if not plan(one):
-            assert stencil is None
-            continue
-        assert stencil is not None
-        filled = stencil.fill(values, 7)
-        assert unnumbered(filled) == encoded(plan, other)
-        assert filled[8:12] == bytes([0, 7, 0, 0])
+    formats, values = imaginary.formats(shape_of(one)), imaginary.values_of(other, GATEWAY, NETNS)
+    for plan, stencil in ((wire.all_host_operations, formats.host), (wire.pod_operations, formats.pod)):
+        filled_in = stencil.format.fill((bytes([7, 0, 0]), *values))
+        assert unnumbered(filled_in) == encoded(plan, other)
+        assert filled_in[8:12] == bytes([0, 7, 0, 0])
+    assert formats.answer.fill(values) == answer(other, GATEWAY.mac)
 
 
-@settings(max_examples=60, deadline=None)
-@given(wirings())
-def test_a_filled_answer_is_the_answer(pods: list[Wiring]) -> None:
-    one, other = pods
-    found = imaginary.answer_format(one)
-    assert found is not None
-    assert found % imaginary.values(other, GATEWAY, NETNS) == imaginary.answer(other, GATEWAY.mac)
+@given(st.ip_addresses(v=4) | st.ip_addresses(v=6).filter(lambda one: int(one) >= EMBEDDED_IPV4_END))
+def test_the_c_library_spells_addresses_as_python_does(address: IPv4Address | IPv6Address) -> None:
+    family, size = FAMILIES[address.version]
+    assert inet_ntop(family, int(address).to_bytes(size, "big")) == str(address)
+
+
+@pytest.mark.parametrize(
+    ("more", "common"),
+    [
+        ({}, True),
+        ({"subnet": "10.0.0.0/24,fd00::/64"}, True),
+        ({"subnet": "::/112"}, False),
+        ({"ranges": [[{"subnet": "10.0.0.0/24"}, {"subnet": "10.0.1.0/24"}]]}, False),
+        ({"mac": "02:00:00:00:00:01"}, False),
+        ({"runtimeConfig": {"ips": ["10.0.0.9/24"]}}, False),
+        ({"runtimeConfig": {"mac": "02:00:00:00:00:01"}}, False),
+        ({"runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 80}]}}, False),
+        ({"runtimeConfig": {"bandwidth": {"ingressRate": 10**6, "ingressBurst": 10**6}}}, False),
+        ({"prevResult": {"cniVersion": "1.0.0", "interfaces": [{"name": "x"}]}}, False),
+        ({"ipam": {"type": "host-local"}}, False),
+    ],
+)
+def test_the_short_way_is_for_pods_that_ask_for_nothing_of_their_own(more: dict[str, Any], common: bool) -> None:
+    text = {"cniVersion": "1.0.0", "name": "net", "mode": "routed", "subnet": "10.0.0.0/24", **more}
+    if "ranges" in more or "ipam" in more:
+        del text["subnet"]
+    assert is_common(parse_configuration(json.dumps(text).encode())) is common
 
 
 def test_a_difference_that_nothing_explains_is_an_error() -> None:
-    values = ({b"name": b"ab"}, {b"name": b"cd"})
-    assert blanked(b"1ab%2", b"1cd%2", values) == b"1%(name)b%%2"
+    found = blanked(b"1ab%2", b"1cd%2", ([b"", b"ab"], [b"", b"cd"]))
+    assert found.fill([b"not asked for", b"%(x)b"]) == b"1%(x)b%2"
     for first, second in ((b"1ab2", b"1cd3"), (b"ab", b"cdx"), (b"ab", b"ce")):
         with pytest.raises(UnexplainedError):
-            blanked(first, second, values)
+            blanked(first, second, ([b"ab"], [b"cd"]))
     with pytest.raises(UnexplainedError):
-        blanked(b"ab", b"cd", ({b"name": b"ab", b"alias": b"ab"}, {b"name": b"cd", b"alias": b"ce"}))
+        blanked(b"ab", b"cd", ([b"ab", b"ab"], [b"cd", b"ce"]))
 
 
 def test_stand_ins_are_two_addresses_of_the_range_beside_the_gateway() -> None:
