@@ -95,6 +95,7 @@ class FastPath:
         pod = f"{args.get('K8S_POD_NAMESPACE', '')}/{args.get('K8S_POD_NAME', '')}"
         answer = self._wire(container_id, pod, sandbox, netns, host)
         if answer is None:  # pods may all be of a kind that nothing here knows: then it is tried ever more seldom
+            host.join_laps("fastpath")
             self._skip = (1 << min(self._failures, MOST_SKIPPED_BITS)) - 1
             self._failures += 1
         else:
@@ -132,13 +133,14 @@ class FastPath:
             host.delete_index(index)
             raise
         host.delete_index(index)
+        self._give_back(leases, host)
         return None
 
     def _lease(self, host: Host) -> list[tuple[str, bytes]] | None:
         """The next addresses as (text, packed); None where a range has come to its end."""
         if not self._looked:
             self._look(host)
-        found = []
+        found, moves = [], []
         with host.shared.lock:
             for cursor, end, family, size in self._ranges:
                 if cursor.last is None:
@@ -148,10 +150,20 @@ class FastPath:
                     value += 1
                 if value > end:
                     return None
-                cursor.last = value
                 packed = value.to_bytes(size, "big")
                 found.append((inet_ntop(family, packed), packed))
+                moves.append((cursor, value))
+            for cursor, value in moves:
+                cursor.last = value
         return found
+
+    def _give_back(self, leases: list[tuple[str, bytes]], host: Host) -> None:
+        """The ordinary way tries them again, unless others have gone on already: none is left out of a round."""
+        with host.shared.lock:
+            for (cursor, *_), (_, packed) in zip(self._ranges, leases, strict=True):
+                value = int.from_bytes(packed, "big")
+                if cursor.last == value:
+                    cursor.last = value - 1
 
     def _look(self, host: Host) -> None:
         """See which addresses are held: to try each of them in turn would cost a device each time."""
