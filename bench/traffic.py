@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import time
@@ -21,9 +22,9 @@ from bench.ways import Way
 
 SOURCE = Path(__file__).parent / "traffic.c"
 LEG_SECONDS = 0.5
-PLACES = {"stream": "free", "exchange": "0,0"}
-"""The scheduler may put both ends of a stream where it likes. Those of exchanges are on one processor: what a wake-up
-on another one costs, is the machine's own affair and hides what the path costs."""
+FREE, APART, TOGETHER = "free", "0,1", "0,0"
+"""Where the two ends run. Of a stream, where the scheduler likes. Of exchanges, on a processor each, as two pods usually
+are; and once more on one processor, where no wake-up of another one hides what the path costs."""
 
 PAUSE_SECONDS = 0.05
 VETH_SHARE = 0.85
@@ -31,10 +32,12 @@ VETH_SHARE = 0.85
 
 @dataclass
 class Carried:
-    """Every leg of one way: Gbit/s of a stream; exchanges a second, and the percentiles of one (microseconds)."""
+    """Every leg of one way: Gbit/s of a stream; exchanges a second, and the percentiles of one (microseconds);
+    exchanges a second where both ends are on one processor."""
 
     gigabits: list[float] = field(default_factory=list)
     exchanges: list[float] = field(default_factory=list)
+    exchanges_together: list[float] = field(default_factory=list)
     p50_us: list[float] = field(default_factory=list)
     p99_us: list[float] = field(default_factory=list)
 
@@ -61,16 +64,18 @@ class TrafficResults:
         ):
             for word, series in (("stream", "gigabits"), ("exchanges", "exchanges")):
                 found.append(Target(f"{where}, {word}: routed / bridge", self._ratio(routed, bridge, series), 1.0))
-        found.append(
-            Target("exchanges: routed / veth pair", self._ratio(ways.ROUTED, ways.VETH, "exchanges"), VETH_SHARE)
-        )
+        for word, series, bound in (
+            ("exchanges", "exchanges", VETH_SHARE),
+            ("exchanges on one processor", "exchanges_together", None),
+        ):
+            found.append(Target(f"{word}: routed / veth pair", self._ratio(ways.ROUTED, ways.VETH, series), bound))
         return found
 
     def tables(self) -> list[Table]:
         """For people."""
         table = Table(title="TCP between two pods: medians; a stream, and one byte there and back")
         table.add_column("way")
-        for title in ("Gbit/s", "of veth", "exchanges/s", "of veth", "p50 µs", "p99 µs"):
+        for title in ("Gbit/s", "of veth", "exchanges/s", "of veth", "p50 µs", "p99 µs", "on one CPU", "of veth"):
             table.add_column(title, justify="right")
         for name, carried in self.carried.items():
             table.add_row(
@@ -81,6 +86,8 @@ class TrafficResults:
                 f"{self._ratio(name, ways.VETH, 'exchanges'):.0%}",
                 f"{statistics.median(carried.p50_us):.1f}",
                 f"{statistics.median(carried.p99_us):.1f}",
+                f"{statistics.median(carried.exchanges_together):,.0f}",
+                f"{self._ratio(name, ways.VETH, 'exchanges_together'):.0%}",
             )
         return [table]
 
@@ -89,9 +96,9 @@ class TrafficResults:
         return {name: asdict(carried) for name, carried in self.carried.items()}
 
 
-def _leg(program: Path, kind: str, way: Way) -> dict[str, float]:
+def _leg(program: Path, kind: str, way: Way, place: str) -> dict[str, float]:
     """One run of the generator; raises CalledProcessError."""
-    argv = [str(program), kind, way.client, way.server, way.address, str(LEG_SECONDS), PLACES[kind]]
+    argv = [str(program), kind, way.client, way.server, way.address, str(LEG_SECONDS), place]
     done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, timeout=60)
     found: dict[str, float] = json.loads(done.stdout)
     return found
@@ -99,14 +106,18 @@ def _leg(program: Path, kind: str, way: Way) -> dict[str, float]:
 
 def _round(program: Path, found: Sequence[Way], results: Mapping[str, Carried]) -> None:
     for way in found:
-        streamed = _leg(program, "stream", way)
+        streamed = _leg(program, "stream", way, FREE)
         results[way.name].gigabits.append(streamed["bytes"] * 8 / streamed["seconds"] / 1e9)
         time.sleep(PAUSE_SECONDS)
     for way in found:
-        exchanged = _leg(program, "exchange", way)
+        exchanged = _leg(program, "exchange", way, APART if len(os.sched_getaffinity(0)) > 1 else TOGETHER)
         results[way.name].exchanges.append(exchanged["count"] / exchanged["seconds"])
         results[way.name].p50_us.append(exchanged["p50_us"])
         results[way.name].p99_us.append(exchanged["p99_us"])
+        time.sleep(PAUSE_SECONDS)
+    for way in found:
+        exchanged = _leg(program, "exchange", way, TOGETHER)
+        results[way.name].exchanges_together.append(exchanged["count"] / exchanged["seconds"])
         time.sleep(PAUSE_SECONDS)
 
 
