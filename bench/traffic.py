@@ -23,7 +23,7 @@ from bench.ways import Way
 SOURCE = Path(__file__).parent / "traffic.c"
 LEG_SECONDS = 0.5
 FREE, APART, TOGETHER = "free", "0,1", "0,0"
-"""Where the two ends run. Of a stream, where the scheduler likes. Of exchanges, on a processor each, as two pods usually
+"""Where the two ends run. Of a stream, where the scheduler likes. Of exchanges, on a processor each, as pods usually
 are; and once more on one processor, where no wake-up of another one hides what the path costs."""
 
 PAUSE_SECONDS = 0.05

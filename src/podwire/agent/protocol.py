@@ -26,6 +26,10 @@ INLINE_BYTES = 64 * 1024
 STDIN_BYTES = 32 * 1024 * 1024
 HAS_NETNS, LARGE, TO_STDERR = 1, 2, 1
 STATUS, PING = "status", "ping"
+RECEIVE_TIMEOUT = struct.pack("ll", 5, 0)
+"""A `struct timeval`."""
+
+AT_ONCE = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
 DESCRIPTORS = 2
 DESCRIPTOR_SPACE = socket.CMSG_SPACE(DESCRIPTORS * array.array("i").itemsize)
 
@@ -44,8 +48,15 @@ class Received(Struct):
 
 
 def receive(connection: Connection) -> Received | None:
-    """Read the request; None if the other end closed without one. Raises ProtocolError, OSError."""
-    data, ancillary, _, _ = connection.recvmsg(INLINE_BYTES + 4096, DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
+    """Read the request, which usually is there; None if the other end closed without one.
+
+    Raises ProtocolError and, also when it did not come in time, OSError.
+    """
+    try:
+        data, ancillary, _, _ = connection.recvmsg(INLINE_BYTES + 4096, DESCRIPTOR_SPACE, AT_ONCE)
+    except BlockingIOError:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, RECEIVE_TIMEOUT)
+        data, ancillary, _, _ = connection.recvmsg(INLINE_BYTES + 4096, DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
     descriptors = _descriptors(ancillary)
     if not data and not descriptors:
         return None

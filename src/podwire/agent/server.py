@@ -33,13 +33,11 @@ USUAL_THREADS, MOST_THREADS = 2, 64
 HELD_UP_SECONDS = 0.02
 """All threads are busy, and for so long no call was done: another one is needed."""
 
-RECEIVE_SECONDS = 5
 STACK_BYTES = 512 * 1024
 GC_THRESHOLD = 20_000
 """Allocations between two garbage collections: a call makes few cycles, so rarely is right."""
 
 PEER_CREDENTIALS = struct.Struct("=iII")
-RECEIVE_TIMEOUT = struct.pack("ll", RECEIVE_SECONDS, 0)
 REFUSED_AGAIN_SECONDS = 0.1
 CLOSED = (errno.EBADF, errno.EINVAL)
 
@@ -186,7 +184,6 @@ class Server:
         try:
             if _uid_of_peer(connection) != os.geteuid():
                 return
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, RECEIVE_TIMEOUT)
             received = protocol.receive(connection)
         except (protocol.ProtocolError, OSError) as wrong:
             self._log.note(f"a connection was dropped: {wrong}", "warning")
