@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,14 @@ def compiler() -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-musl"]
 
 
-def compile_static(sources: list[Path], target: Path) -> None:
-    """Compile `sources` into `target`, beside it first, so that a running program is not disturbed."""
+def compile_static(sources: list[Path], target: Path, command: Sequence[str] = ()) -> None:
+    """Compile `sources` into `target`, beside it first, so that a running program is not disturbed.
+
+    `command` in the place of the compiler that is chosen, with its options.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_suffix(".new")
-    subprocess.run([*compiler(), *FLAGS, "-o", str(beside), *map(str, sources)], check=True)
+    subprocess.run([*(command or compiler()), *FLAGS, "-o", str(beside), *map(str, sources)], check=True)
     beside.replace(target)
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bench import measures, plugins, stage
 from bench.measures import FullNode, Samples, Shares, percentile
-from bench.plugins import FLOOR, FLOOR_DEFAULTS, Plugin
+from bench.plugins import FLOOR, FLOOR_LEAN, Plugin
 from bench.report import Target, milliseconds
 
 ONESHOT_ROUNDS = 20
@@ -129,10 +129,10 @@ def _targets(results: CniResults) -> list[Target]:
     full = results.full
     return [
         Target("ADD p50: podwire / floor", _ratio(results, POD, FLOOR, "add"), 1.5, at_most=True),
-        Target(f"ADD p50: podwire / {FLOOR_DEFAULTS}", _ratio(results, POD, FLOOR_DEFAULTS, "add"), None),
+        Target(f"ADD p50: podwire / {FLOOR_LEAN}", _ratio(results, POD, FLOOR_LEAN, "add"), None),
         Target("ADD p50: bridge / podwire", _ratio(results, BRIDGE, POD, "add"), 5.5),
         Target("100 ADDs: podwire / floor", _ratio(results, POD, FLOOR, "add_burst_wall"), 1.0, at_most=True),
-        Target(f"100 ADDs: podwire / {FLOOR_DEFAULTS}", _ratio(results, POD, FLOOR_DEFAULTS, "add_burst_wall"), None),
+        Target(f"100 ADDs: podwire / {FLOOR_LEAN}", _ratio(results, POD, FLOOR_LEAN, "add_burst_wall"), None),
         Target("100 ADDs: bridge / podwire", _ratio(results, BRIDGE, POD, "add_burst_wall"), 7.0),
         Target("DEL p50: bridge / podwire", _ratio(results, BRIDGE, POD, "delete"), 8.0),
         Target("100 DELs: bridge / podwire", _ratio(results, BRIDGE, POD, "del_burst_wall"), 5.0),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -21,8 +20,7 @@ from bench.stage import Pod, die_with_parent
 PODWIRE = Path(sys.executable).parent / "podwire"
 FLOOR_SOURCE = Path(__file__).parent / "floor.c"
 AGENT_START_SECONDS = 30.0
-FLOOR, FLOOR_DEFAULTS = "floor", "floor, kernel defaults"
-GLIBC = "cc -DKERNEL_DEFAULTS"
+FLOOR, FLOOR_LEAN = "floor", "floor, lean"
 
 
 @dataclass(frozen=True)
@@ -52,20 +50,12 @@ class Plugin:
 
 
 def floors(folder: Path) -> list[Plugin]:
-    """The strict floor, compiled as the shim is (musl where it is there) with one queue for the veth; and the same
-    with glibc's start-up and as many queues as the kernel makes by itself."""
+    """The floor as anybody would write and compile it: glibc, and what the kernel makes of a veth by itself; and the lean
+    one, with all that podwire spares itself: musl, one queue for each end, no IPv6 address on the host's."""
     made = []
-    for name, compiler in ((FLOOR, None), (FLOOR_DEFAULTS, GLIBC)):
-        previous = os.environ.get("CC")
-        if compiler:
-            os.environ["CC"] = compiler
-        program = folder / name.replace(", ", "-").replace(" ", "-")
-        try:
-            hatch_build.compile_static([FLOOR_SOURCE], program)
-        finally:
-            os.environ.pop("CC", None)
-            if previous is not None:
-                os.environ["CC"] = previous
+    for name, command in ((FLOOR, ["cc"]), (FLOOR_LEAN, [*hatch_build.compiler(), "-DLEAN"])):
+        program = folder / name.replace(", ", "-")
+        hatch_build.compile_static([FLOOR_SOURCE], program, command)
         made.append(Plugin(name, program, {"type": "floor"}, answers_del=False))
     return made
 
