@@ -50,8 +50,10 @@ class Plugin:
 
 
 def floors(folder: Path) -> list[Plugin]:
-    """The floor as anybody would write and compile it: glibc, and what the kernel makes of a veth by itself; and the lean
-    one, with all that podwire spares itself: musl, one queue for each end, no IPv6 address on the host's."""
+    """The floor as anybody would write and compile it: glibc, and what the kernel makes of a veth by itself.
+
+    And the lean one, with all that podwire spares itself: musl, one queue for each end, no IPv6 address on the host's.
+    """
     made = []
     for name, command in ((FLOOR, ["cc"]), (FLOOR_LEAN, [*hatch_build.compiler(), "-DLEAN"])):
         program = folder / name.replace(", ", "-")

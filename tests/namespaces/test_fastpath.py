@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from bench import stage
+from podwire.cni.config import parse_configuration
 from podwire.kernel.host import INDEX_BLOCK, INDEX_BLOCKS, Host, Shared
 from podwire.verbs.dispatch import Answer, serve
-from podwire.verbs.network import Networks
+from podwire.verbs.network import Networks, network_of
 from tests.namespaces.ground import FAMILIES, MODES, configuration
 
 LOWEST_CHOSEN = INDEX_BLOCKS[0] * INDEX_BLOCK
@@ -217,3 +218,20 @@ def test_a_gateway_that_is_gone_is_made_again() -> None:
             assert not went_short(node.add(pods[2]))
             assert went_short(node.add(pods[3]))
             assert ip("addr", "show", "dev", gateway)[0]["addr_info"][0]["local"] == "10.244.1.1"
+
+
+def test_ranges_of_before_are_refused_though_the_short_way_was_known() -> None:
+    """The node has other ranges by now; what was learned of the old ones is no excuse."""
+    old, new = (configuration("routed", (4,), subnet=subnet) for subnet in ("10.244.1.0/24", "10.244.9.0/24"))
+    with stage.host(), stage.pods(4) as pods, Node(old) as node:
+        for pod in pods[:2]:
+            node.add(pod)
+        known = dict(node.networks.paths)
+        before, now = (network_of(parse_configuration(json.dumps(one).encode())) for one in (old, new))
+        node.networks.remember(now, instead_of=before)
+        assert not node.networks.paths
+        node.networks.paths.update(known)  # as by an ADD that began before and ends after
+        refused = node.call(pods[2])
+        assert refused.status == 1 and json.loads(refused.body)["code"] == 11
+        node.stdin = json.dumps(new).encode()
+        assert address(node.add(pods[3])) == "10.244.9.2"

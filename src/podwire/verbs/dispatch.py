@@ -58,7 +58,10 @@ def _short_way(
 ) -> bytes | None:
     """The answer of an ADD whose pod is like the others of its network; None where the ordinary way has to be gone."""
     path = networks.paths.get((stdin, environment.get("CNI_IFNAME", "")))
-    return path.add(environment, netns, host) if path is not None and environment["CNI_COMMAND"] == "ADD" else None
+    if path is None or environment["CNI_COMMAND"] != "ADD":
+        return None
+    networks.check_current(path.config)
+    return path.add(environment, netns, host)
 
 
 def versions(stdin: bytes) -> JsonObject:

@@ -63,7 +63,7 @@ class FastPath:
     def __init__(self, call: Call, host: Host) -> None:
         """`call` was an ADD that went well. Raises UnexplainedError and ValueError where there can be no formats."""
         config, shared = call.config, host.shared
-        self._config = config
+        self.config = config
         self._ifname = call.request.ifname
         self._gateway = call.networks.gateway_device(host, call.network)
         self._ranges = [(shared.cursor(one), one.ranges[0].last, *FAMILIES[one.version]) for one in config.range_sets]
@@ -106,10 +106,10 @@ class FastPath:
         leases = self._lease(host)
         if leases is None:
             return None
-        network, gateway, shared = self._config.name, self._gateway, host.shared
+        network, gateway, shared = self.config.name, self._gateway, host.shared
         device, host_mac = names(network, container_id, self._ifname)
         index = shared.next_index(host.socket)
-        noted = shared.note_leases(gateway.name, gateway.alias, self._config.range_sets, [text for text, _ in leases])
+        noted = shared.note_leases(gateway.name, gateway.alias, self.config.range_sets, [text for text, _ in leases])
         note = filled(noted, *ALIAS_LENGTHS) if noted else b""
         alias = filled(alias_of(network, container_id, self._ifname, now(), pod), *ALIAS_LENGTHS)
         mac = mac_of_address(leases[self._mac_from][1])
@@ -170,19 +170,17 @@ class FastPath:
         names = {name for link in read.links(host.socket) for name in link.altnames}
         held = [ip_address(name) for name in names if is_address(name)]
         self._looked = True
-        for (cursor, *_), group in zip(self._ranges, self._config.range_sets, strict=True):
+        for (cursor, *_), group in zip(self._ranges, self.config.range_sets, strict=True):
             of_family = {int(one) for one in held if one.version == group.version}
             cursor.taken = frozenset(of_family | {int(group.ranges[0].gateway)})
 
     def _make_formats(self, alias_bytes: int, note_bytes: int) -> Formats:
         ranges = [
             PodAddress(group.address(one.first), one.subnet.prefixlen, one.gateway)
-            for group in self._config.range_sets
+            for group in self.config.range_sets
             for one in group.ranges
         ]
-        made = imaginary.formats(
-            Shape(self._config, self._ifname, tuple(ranges), alias_bytes, note_bytes, self._quiet6)
-        )
+        made = imaginary.formats(Shape(self.config, self._ifname, tuple(ranges), alias_bytes, note_bytes, self._quiet6))
         self._formats[alias_bytes, note_bytes] = made
         return made
 
