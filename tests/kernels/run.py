@@ -7,7 +7,7 @@ import sys
 from tests.kernels.debian import KERNELS
 from tests.kernels.guest import boot
 
-ROOMS = ("objects", "reach", "mending", "ends", "leases", "kills", "sctp")
+ROOMS = ("objects", "reach", "fastpath", "mending", "ends", "leases", "kills", "sctp")
 CHOSEN = (
     *(f"tests/namespaces/test_{room}.py" for room in ROOMS),
     "-k",

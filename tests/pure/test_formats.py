@@ -138,6 +138,7 @@ def test_the_short_way_is_for_pods_that_ask_for_nothing_of_their_own(more: dict[
 def test_a_difference_that_nothing_explains_is_an_error() -> None:
     found = blanked(b"1ab%2", b"1cd%2", ([b"", b"ab"], [b"", b"cd"]))
     assert found.fill([b"not asked for", b"%(x)b"]) == b"1%(x)b%2"
+    assert blanked(b"same", b"same", ([b"ab"], [b"cd"])).fill([b"x"]) == b"same"
     for first, second in ((b"1ab2", b"1cd3"), (b"ab", b"cdx"), (b"ab", b"ce")):
         with pytest.raises(UnexplainedError):
             blanked(first, second, ([b"ab"], [b"cd"]))

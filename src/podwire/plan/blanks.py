@@ -44,7 +44,7 @@ def blanked(first: bytes, second: bytes, values: tuple[Values, Values]) -> Forma
     if len({one for _, one, _ in pairs} | {other for _, _, other in pairs}) != 2 * len(pairs):
         raise UnexplainedError("values are not all different")
     pairs.sort(key=lambda pair: -len(pair[1]))  # one value may begin as another does
-    pieces: list[bytes | int] = []
+    pieces: list[bytes | int] = [b""]  # two at least: of one, `itemgetter` makes no tuple
     fixed, at = bytearray(), 0
     while at < len(first):
         for place, one, other in pairs:
