@@ -179,7 +179,7 @@ def _lay_out_checkout(tree: Path) -> None:
     """Lay out /podwire as a checkout in which `make build` has run, and /init."""
     home = tree / "podwire"
     ignored = shutil.ignore_patterns("__pycache__", ".*")
-    for part in ("src", "tests", "shim"):
+    for part in ("src", "tests", "shim", "bench"):
         shutil.copytree(CHECKOUT / part, home / part, ignore=ignored, symlinks=True)
     for file in ("pyproject.toml", "hatch_build.py", "README.md"):
         shutil.copy(CHECKOUT / file, home / file)
