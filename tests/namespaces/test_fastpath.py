@@ -49,6 +49,7 @@ def picture(pod: stage.Pod, answer: dict[str, Any]) -> str:
         rows += [routes, neighbours, ip(family, "route", "show", pod=pod)]
         rows += [ip(family, "neigh", "show", "nud", "permanent", pod=pod)]
     links = [row for row in ip("-d", "addr", "show", pod=pod) if row["ifname"] in ("lo", "eth0")]
+    links.sort(key=lambda link: str(link["ifname"]))  # older kernels list them in another order
     for link in links:
         link["addr_info"] = [one for one in link["addr_info"] if one["scope"] != "link"]
     text = json.dumps(without_indexes([*rows, links]), sort_keys=True)
