@@ -142,3 +142,14 @@ def is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def leased_addresses(names: Iterable[str]) -> list[Address]:
+    """The addresses among altnames: what these names lease."""
+    found: list[Address] = []
+    for name in names:
+        try:
+            found.append(ip_address(name))
+        except ValueError:
+            continue
+    return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
 
+from podwire.ipam.lease import leased_addresses
 from podwire.kernel import encode as rt
 from podwire.kernel import netlink as nl
 from podwire.kernel.netlink import Netlink
@@ -30,7 +30,7 @@ def read_leases(socket: Netlink, breathe: Callable[[], None]) -> tuple[int, list
         name = bytes(payload[NAME_START : NAME_START + DEVICE_LETTERS])
         if name.startswith(first) and b"\0" not in name:
             pods += 1
-            leased += _addresses(altnames(_names(payload)))
+            leased += leased_addresses(altnames(_names(payload)))
         if place % AT_ONCE == 0:
             breathe()
     return pods, leased
@@ -47,13 +47,3 @@ def _names(payload: memoryview) -> bytes | None:
             return None
         offset += (length + 3) & ~3
     return None
-
-
-def _addresses(names: tuple[str, ...]) -> list[Address]:
-    found: list[Address] = []
-    for name in names:
-        try:
-            found.append(ip_address(name))
-        except ValueError:
-            continue
-    return found

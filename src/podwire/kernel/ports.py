@@ -6,9 +6,8 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 
-from podwire.ipam.lease import is_address
+from podwire.ipam.lease import leased_addresses
 from podwire.kernel import read, sysctl
 from podwire.kernel.conntrack import forget_udp
 from podwire.kernel.host import Host
@@ -102,7 +101,7 @@ def _targets(host: Host, link: Link, links: Iterable[Link]) -> list[Target]:
     """Where a device's host ports lead: to its first address of the port's family."""
     found = []
     ports = claimed(link)
-    addresses = [ip_address(name) for name in link.altnames if is_address(name)] if ports else []
+    addresses = leased_addresses(link.altnames) if ports else []
     for version in {port.address.version for port in ports}:
         address = next((one for one in addresses if one.version == version), None)
         if address is None:
@@ -124,7 +123,7 @@ def _route_localhost(links: list[Link], targets: list[Target]) -> None:
     settings cannot be written, as in some containers, host ports work by all addresses but that one.
     """
     pods = {one.address for one in targets if one.address.version == 4}
-    serving = [link for link in links if pods & {ip_address(name) for name in link.altnames if is_address(name)}]
+    serving = [link for link in links if pods.intersection(leased_addresses(link.altnames))]
     bridges = {link.master for link in serving}
     for link in serving:
         if not link.master:

@@ -49,8 +49,8 @@ def now() -> str:
     """The time in ISO 8601; its text is made once a second."""
     global _clock  # noqa: PLW0603  threads put the same text there
     second, text = _clock
-    now = int(time.time())
-    if now != second:
-        text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-        _clock = now, text
+    current = int(time.time())
+    if current != second:
+        text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(current))
+        _clock = current, text
     return text

@@ -9,16 +9,15 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6, inet_ntop
 from collections.abc import Mapping
 from contextlib import suppress
-from ipaddress import ip_address
 
 from podwire.cni.config import Configuration
 from podwire.cni.errors import CniError
 from podwire.cni.request import is_identifier, parse_args
-from podwire.ipam.lease import RangeSet, is_address
+from podwire.ipam.lease import RangeSet, leased_addresses
 from podwire.kernel import read
 from podwire.kernel.encode import ALIAS_LENGTHS
 from podwire.kernel.host import Host
-from podwire.kernel.namespace import identity, netlink_inside
+from podwire.kernel.namespace import netlink_inside
 from podwire.kernel.netlink import filled
 from podwire.plan.blanks import UnexplainedError
 from podwire.pod.identity import FIELD_BYTES, alias_of, mac_of_address, names
@@ -90,7 +89,7 @@ class FastPath:
             args = parse_args(environment.get("CNI_ARGS", ""))
         except CniError:
             return None
-        if args.get("IP") or args.get("MAC") or identity(netns) == host.shared.identity:
+        if args.get("IP") or args.get("MAC") or host.is_own_namespace(netns):
             return None
         pod = f"{args.get('K8S_POD_NAMESPACE', '')}/{args.get('K8S_POD_NAME', '')}"
         answer = self._wire(container_id, pod, sandbox, netns, host)
@@ -167,8 +166,7 @@ class FastPath:
 
     def _look(self, host: Host) -> None:
         """See which addresses are held: to try each of them in turn would cost a device each time."""
-        names = {name for link in read.links(host.socket) for name in link.altnames}
-        held = [ip_address(name) for name in names if is_address(name)]
+        held = leased_addresses(name for link in read.links(host.socket) for name in link.altnames)
         self._looked = True
         for (cursor, *_), group in zip(self._ranges, self.config.range_sets, strict=True):
             of_family = {int(one) for one in held if one.version == group.version}
