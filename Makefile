@@ -11,7 +11,7 @@ SHIM := src/podwire/native/podwire
 APT_BUILD := python3-venv gcc libc6-dev musl-tools
 APT_RUN := iproute2 libnftables1 nftables iputils-ping
 APT_LAB := containerd runc busybox-static curl
-APT_TEST := $(APT_LAB) strace podman kmod iptables procps openssl
+APT_TEST := $(APT_LAB) strace podman kmod iptables procps openssl conntrack
 APT_IMAGE := podman mmdebstrap
 APT_KERNELS := mmdebstrap qemu-system-x86 cpio
 
