@@ -109,9 +109,12 @@ def read_last(alias: str, wanted: RangeSet) -> Address | None:
 
 
 def around_last(alias: str, wanted: Iterable[RangeSet]) -> tuple[str, str] | None:
-    """What stands before and behind the last leases from `wanted` in a device's alias; None if it is not ours."""
+    """What stands before and behind the last leases from `wanted` in a device's alias; None if it is not ours.
+
+    Ours is ASCII, so its letters are its bytes.
+    """
     words = alias.split() or [MARK]
-    if words[0] != MARK:
+    if words[0] != MARK or not alias.isascii():
         return None
     head = words[: words.index(LAST)] if LAST in words else words
     groups = list(wanted)

@@ -96,7 +96,7 @@ class DeleteLink(Record):
 
 
 class SetAlias(Record):
-    """Write who owns a device into it (`IFLA_IFALIAS`, 255 bytes).
+    """Write who owns a device into it (`IFLA_IFALIAS`, 254 bytes).
 
     With `quiet6` the device also gets no link-local address (`IFLA_INET6_ADDR_GEN_MODE` none).
     """

@@ -16,7 +16,9 @@ PREFIX = "pw"
 EGRESS_PREFIX = "pi"
 DEVICE_LETTERS = 15
 ALIAS_MARK = "podwire"
-ALIAS_BYTES = 255
+ALIAS_BYTES = 254
+"""The kernel takes 255 with the NUL that ends the string (IFALIASZ, dev_set_alias())."""
+
 FIELD_BYTES = 100
 NETWORK_LETTERS = 4
 ATTACHMENT_LETTERS = 9
@@ -58,7 +60,7 @@ def names(network: str, container_id: str, ifname: str) -> tuple[str, bytes]:
 
 
 def alias_of(network: str, container_id: str, ifname: str, since: str, pod: str) -> str:
-    """`podwire <network> <container ID> <ifname> <since> [<namespace>/<pod>]`, at most 255 bytes.
+    """`podwire <network> <container ID> <ifname> <since> [<namespace>/<pod>]`, at most 254 bytes.
 
     `since` is the time of ADD, UTC in ISO 8601. A field that is too long is shortened to a hash behind `~`;
     the pod's name is cut.
@@ -66,7 +68,7 @@ def alias_of(network: str, container_id: str, ifname: str, since: str, pod: str)
     if len(network) > FIELD_BYTES or len(container_id) > FIELD_BYTES:
         network, container_id = _short(network), _short(container_id)
     alias = f"{ALIAS_MARK} {network} {container_id} {ifname} {since}"
-    return f"{alias} {pod}"[:ALIAS_BYTES] if _is_pod(pod) else alias
+    return f"{alias} {pod}".encode()[:ALIAS_BYTES].decode() if _is_pod(pod) else alias
 
 
 @lru_cache(maxsize=64)
