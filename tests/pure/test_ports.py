@@ -7,6 +7,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from podwire.cni.capabilities import PortMapping, port_mappings
 from podwire.cni.config import parse_configuration
@@ -179,3 +181,29 @@ def test_no_network_can_have_that_table_for_its_own() -> None:
     ranges = [ip_network("10.244.1.0/24")]
     assert masquerade("net", ranges, ranges, own_ranges=True).table == "podwire-net"
     assert masquerade("ports", ranges, ranges, own_ranges=True).table != PORTS_TABLE
+
+
+SHAPES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from(["tcp", "dccp", "10.0.0.1", "80"]),
+    lambda part: (
+        st.lists(part, max_size=3)
+        | st.dictionaries(st.sampled_from(["prefix", "addr", "len", "range", "set"]), part, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(SHAPES, min_size=2, max_size=4), SHAPES)
+def test_elements_of_any_shape_are_read_and_what_is_unknown_is_replaced(parts: list[Any], value: Any) -> None:
+    """Of a map as nft lists it. A second protocol is no element of podwire's."""
+    wanted = elements()
+    there = filled(wanted)
+    (any4,) = (one["map"] for one in there if one.get("map", {}).get("name") == "any4")
+    any4["elem"] = [*any4.get("elem", []), [{"concat": ["dccp", *parts]}, value]]
+    assert table.is_whole(there)
+    assert table.change_text(wanted, there) == table.whole_text(wanted)
+    assert table.changed_ports(wanted, table.read_elements(there), "udp") == []

@@ -7,7 +7,7 @@ libnftables (`nftables.py`). Numbers are of linux/netfilter/nf_tables.h.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from podwire.cni.document import JsonObject
 from podwire.kernel import netlink as nl
@@ -26,6 +26,7 @@ FAMILIES = {1: "inet", 2: "ip", 7: "bridge", 10: "ip6"}
 NUMBERS = {name: number for number, name in FAMILIES.items()}
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 POLICIES = ("drop", "accept")
+ACCEPT = b"\1"
 
 Object = tuple[int, dict[int, bytes]]
 
@@ -39,20 +40,28 @@ def _dump(socket: Netlink, ask: int, answer: int, family: int, *attributes: byte
 
 
 def chains(socket: Netlink) -> list[JsonObject]:
-    """nft -j list chains: the base chains of the families that filter packets by hook. Raises NetlinkError."""
+    """nft -j list chains: the base chains of the families that filter packets by hook. Raises NetlinkError.
+
+    A hook or policy without a name here, such as `ingress`, is a number in words: it equals none that is looked for.
+    """
     found: list[JsonObject] = []
     for number, values in _dump(socket, NFT_MSG_GETCHAIN, NFT_MSG_NEWCHAIN, 0):
         hook = nl.attributes(values.get(NFTA_CHAIN_HOOK, b""))
         if number in FAMILIES and NFTA_HOOK_HOOKNUM in hook:
             chain = {
                 "family": FAMILIES[number],
-                "table": string(values[NFTA_CHAIN_TABLE]),
-                "name": string(values[NFTA_CHAIN_NAME]),
-                "hook": HOOKS[int.from_bytes(hook[NFTA_HOOK_HOOKNUM], "big")],
-                "policy": POLICIES[int.from_bytes(values.get(NFTA_CHAIN_POLICY, b"\1"), "big")],
+                "table": string(values.get(NFTA_CHAIN_TABLE)),
+                "name": string(values.get(NFTA_CHAIN_NAME)),
+                "hook": _name(HOOKS, hook[NFTA_HOOK_HOOKNUM]),
+                "policy": _name(POLICIES, values.get(NFTA_CHAIN_POLICY, ACCEPT)),
             }
             found.append({"chain": chain})
     return found
+
+
+def _name(names: Sequence[str], raw: bytes) -> str:
+    number = int.from_bytes(raw, "big")
+    return names[number] if number < len(names) else str(number)
 
 
 def rules(socket: Netlink, family: str, table: str) -> list[JsonObject]:
@@ -63,10 +72,10 @@ def rules(socket: Netlink, family: str, table: str) -> list[JsonObject]:
     found: list[JsonObject] = []
     wanted = nl.text(NFTA_RULE_TABLE, table)
     for _, values in _dump(socket, NFT_MSG_GETRULE, NFT_MSG_NEWRULE, NUMBERS[family], wanted):
-        if string(values[NFTA_RULE_TABLE]) == table:
+        if string(values.get(NFTA_RULE_TABLE)) == table:
             rule = {
-                "chain": string(values[NFTA_RULE_CHAIN]),
-                "handle": int.from_bytes(values[NFTA_RULE_HANDLE], "big"),
+                "chain": string(values.get(NFTA_RULE_CHAIN)),
+                "handle": int.from_bytes(values.get(NFTA_RULE_HANDLE, b""), "big"),
                 "comment": _comment(values.get(NFTA_RULE_USERDATA, b"")),
             }
             found.append({"rule": rule})

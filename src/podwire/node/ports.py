@@ -6,7 +6,7 @@ Pure: nft(8) texts are made here and listings compared; `kernel/ports.py` runs t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from podwire.node.firewall import PORTS_TABLE as TABLE
@@ -63,6 +63,9 @@ RULES = {
 Elements = dict[str, dict[str, str]]
 """For each map (or set) its elements: key to value (or to "")."""
 
+UNKNOWN = "?"
+"""A word of an element in a listing that podwire never writes: it differs from all that it does."""
+
 
 class Target(Record):
     """A host port and where it leads; `near` is who needs the answer masqueraded to reach the pod by it."""
@@ -111,16 +114,19 @@ def _words(value: Any) -> str:
     if not isinstance(value, dict):
         return _word(value)
     if "elem" in value:
-        return _words(value["elem"]["val"])
+        return _words(value["elem"].get("val"))
     return " . ".join(_word(part) for part in value.get("concat", [value]))
 
 
 def _word(part: Any) -> str:
-    if isinstance(part, dict) and "prefix" in part:
-        return f"{ip_address(part['prefix']['addr'])}/{part['prefix']['len']}"
-    if isinstance(part, str) and not part.isdigit():
+    if isinstance(part, int) or (isinstance(part, str) and part.isdecimal()):
+        return str(part)
+    try:
+        if isinstance(part, dict):
+            return str(ip_network(f"{part['prefix']['addr']}/{part['prefix']['len']}"))
         return str(NUMBERS.get(part) or ip_address(part))
-    return str(part)
+    except (ValueError, LookupError, TypeError):
+        return UNKNOWN
 
 
 def is_whole(listing: Sequence[dict[str, Any]]) -> bool:
@@ -145,10 +151,10 @@ def change_text(wanted: Elements, listing: Sequence[dict[str, Any]]) -> str:
     """One transaction that makes the table as wanted; "" if it is so. With no elements there is no table."""
     if not any(wanted.values()):
         return f"table inet {TABLE}\ndelete table inet {TABLE}\n" if listing else ""
-    if not is_whole(listing):
+    there = read_elements(listing)
+    if not is_whole(listing) or any(UNKNOWN in key for content in there.values() for key in content):
         return whole_text(wanted)
     lines = []
-    there = read_elements(listing)
     for name in LISTS:
         stale = [key for key, value in there[name].items() if wanted[name].get(key) != value]
         missing = {key: value for key, value in wanted[name].items() if there[name].get(key) != value}
@@ -187,7 +193,7 @@ def changed_ports(wanted: Elements, there: Elements, protocol: str) -> list[tupl
         keys = {*wanted[name], *there[name]}
         for key in sorted(keys):
             parts = key.split(" . ")
-            if parts[0] == number and wanted[name].get(key) != there[name].get(key):
+            if parts[0] == number and UNKNOWN not in parts and wanted[name].get(key) != there[name].get(key):
                 address = ip_address(parts[1]) if name.startswith("at") else None
                 found.append((address, int(name[-1]), int(parts[-1])))
     return found
