@@ -29,10 +29,10 @@ help: ## show the targets
 
 build: $(VENV)/.build-stamp $(SHIM) ## make .venv/bin/podwire and the native shim
 
-$(VENV)/.build-stamp: pyproject.toml hatch_build.py
+$(VENV)/.build-stamp: pyproject.toml lab/pyproject.toml hatch_build.py
 	$(call apt-install,$(APT_BUILD) $(APT_RUN))
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]' --editable ./lab
 	touch $@
 
 $(SHIM): $(wildcard shim/*.[ch]) hatch_build.py $(VENV)/.build-stamp

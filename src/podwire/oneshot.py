@@ -19,9 +19,9 @@ def main() -> int:
     gc.disable()  # the process ends before there is anything to collect
     sys.path += [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), *sys.argv[1:]]
     try:
-        from podwire.kernel.host import Host, Shared
-        from podwire.verbs.dispatch import serve
-        from podwire.verbs.network import Networks
+        from podwire.plugin.dispatch import serve
+        from podwire.plugin.host import Host, Shared
+        from podwire.plugin.network import Networks
     except ImportError as missing:
         write(2, f"podwire: {missing}\n".encode())
         write(1, BROKEN.encode())
@@ -31,7 +31,7 @@ def main() -> int:
     host, networks = Host(Shared(alone=True)), Networks()
     answer = serve(environment, stdin, open_netns(environment.get("CNI_NETNS", "")), host, networks)
     if not write(2 if answer.to_stderr else 1, answer.body):
-        from podwire.verbs.undo import undo
+        from podwire.plugin.undo import undo
 
         undo(environment, stdin, answer, host, networks)
         return 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from podwire.kernel.namespace import setns
+from podwire.netlink.namespaces import setns
 from tests.support.namespace import Namespace
 
 Done = TypeVar("Done")

@@ -48,8 +48,8 @@ def test_the_node_becomes_ready_for_pods_and_says_so(
     world.api.add_node(OWN, OWN_ADDRESSES, [])
     agent = world.start()
     assert world.says("has no podCIDR"), world.log()
-    assert wait_until(lambda: bool(world.api.events("PodRangeMissing")))
-    told = world.api.events("PodRangeMissing")[0]
+    assert wait_until(lambda: bool(world.api.events("PodCIDRNotAssigned")))
+    told = world.api.events("PodCIDRNotAssigned")[0]
     assert told["involvedObject"]["name"] == OWN and told["type"] == "Warning"
     assert not world.conflist.exists() and not world.api.condition(OWN, "NetworkUnavailable")
     world.api.patch_node(OWN, {"spec": {"podCIDR": OWN_RANGES[0], "podCIDRs": OWN_RANGES}})
@@ -57,7 +57,7 @@ def test_the_node_becomes_ready_for_pods_and_says_so(
     assert wait_until(lambda: world.api.condition(OWN, "NetworkUnavailable").get("status") == "False"), world.log()
     assert world.api.condition(OWN, "NetworkUnavailable")["reason"] == "PodwireIsUp"
     assert world.api.condition(OWN, "Ready")["status"] == "True", "other conditions stay as they are"
-    assert world.says("over: PodRangeMissing")
+    assert world.says("over: PodCIDRNotAssigned")
     world.add_pod(bin_dir, new_namespace(), "one")
     agent.stop()
     assert world.conflist.exists(), "it stays: runtimes need it to remove pods"
@@ -166,7 +166,7 @@ def test_bad_nodes_are_reported_and_the_others_are_not_affected(world: World) ->
     world.api.add_node("twin", ["192.168.30.32"], ["10.244.1.0/24"])
     world.api.add_node("silent", [], ["10.244.33.0/24"])
     world.start()
-    expected = {"PodRangeMissing": "bare", "PodRangeOutsideCluster": "lost", "AddressMissing": "silent"}
+    expected = {"PodCIDRNotAssigned": "bare", "PodRangeOutsideCluster": "lost", "AddressMissing": "silent"}
     for reason, name in expected.items():
         assert world.says(f"node {name}: {reason}"), world.log()
         assert wait_until(lambda: bool(world.api.events(reason))), (reason, world.log())  # noqa: B023

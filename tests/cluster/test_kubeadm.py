@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from podwire.lab.kubernetes import tunables
+from podwire_lab.kubernetes import tunables
 from tests.cluster.lab import MANIFEST, Cluster, pod
 from tests.runtimes import traces
 

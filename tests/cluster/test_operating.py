@@ -26,7 +26,7 @@ def test_bad_nodes_are_shown_with_what_is_wrong(world: World) -> None:
     world.api.add_node("silent", [], ["10.244.33.0/24"])
     world.start(*HTTP)
     assert wait_until(lambda: world.node("node-1").get("paths", [{}])[0].get("path") == "direct"), world.log()
-    expected = {"bare": "PodRangeMissing", "lost": "PodRangeOutsideCluster", "silent": "AddressMissing"}
+    expected = {"bare": "PodCIDRNotAssigned", "lost": "PodRangeOutsideCluster", "silent": "AddressMissing"}
     for name, reason in expected.items():
         row = world.node(name)
         assert row["problem"].startswith(reason)

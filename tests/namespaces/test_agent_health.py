@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from bench import stage
-from podwire.agent import mend
-from podwire.agent.log import CallLog
-from podwire.agent.mend import Mender
-from podwire.kernel.host import Shared
-from podwire.verbs.network import Networks
+from podwire.node import reconciler as mend
+from podwire.node.reconciler import Mender
+from podwire.observe.log import CallLog
+from podwire.plugin.host import Shared
+from podwire.plugin.network import Networks
 from tests.support.namespace import wait_until
 
 
@@ -21,15 +21,15 @@ def test_a_mender_that_is_stuck_or_dead_is_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(threading, "excepthook", lambda one: died.append(str(one.exc_value)))
     with stage.host():
         mender = Mender(Shared(), Networks(kept=True), CallLog(io.StringIO()))
-        assert mender.why_dead() == "", "what has not begun is not dead"
+        assert mender.liveness_error() == "", "what has not begun is not dead"
         mender.start()
-        assert mender.why_dead() == ""
+        assert mender.liveness_error() == ""
         monkeypatch.setattr(mend, "STUCK_SECONDS", -1.0)
-        assert mender.why_dead().startswith("the mender has been at one thing for ")
+        assert mender.liveness_error().startswith("the mender has been at one thing for ")
 
         def fails() -> None:
             raise RuntimeError("nobody foresaw this")
 
         monkeypatch.setattr(mender, "_once", fails)
-        assert wait_until(lambda: mender.why_dead() == "the mender's thread has died")
+        assert wait_until(lambda: mender.liveness_error() == "the mender's thread has died")
         assert died == ["nobody foresaw this"]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from podwire.kernel import encode
-from podwire.kernel import netlink as nl
-from podwire.kernel.host import INDEX_BLOCK, INDEX_BLOCKS
-from podwire.pod.identity import egress_device
+from podwire.attachments.identity import egress_device
+from podwire.netlink import rtnl as encode
+from podwire.netlink import socket as nl
+from podwire.plugin.host import INDEX_BLOCK, INDEX_BLOCKS
 from tests.cluster.access import in_namespace
 from tests.namespaces.ground import GATEWAY_DEVICE, configuration, host_device
 from tests.support.namespace import Host, Namespace

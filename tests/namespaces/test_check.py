@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from podwire.check.endpoints import Endpoint
-from podwire.check.report import Failure, Report
-from podwire.check.run import check
+from podwire.diagnose.endpoints import Endpoint
+from podwire.diagnose.report import Failure, Report
+from podwire.diagnose.run import check
 from tests.support.cluster import OUTSIDE, Cluster, MakeCluster, Node
 from tests.support.namespace import Namespace, wait_until
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from bench import stage
-from podwire.cni.config import parse_configuration
-from podwire.kernel.host import INDEX_BLOCK, INDEX_BLOCKS, Host, Shared
-from podwire.verbs.dispatch import Answer, serve
-from podwire.verbs.network import Networks, network_of
+from podwire.plugin.config import parse_configuration
+from podwire.plugin.dispatch import Answer, serve
+from podwire.plugin.host import INDEX_BLOCK, INDEX_BLOCKS, Host, Shared
+from podwire.plugin.network import Networks, network_of
 from tests.namespaces.ground import FAMILIES, MODES, configuration
 
 LOWEST_CHOSEN = INDEX_BLOCKS[0] * INDEX_BLOCK

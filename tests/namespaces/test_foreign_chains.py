@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from podwire.node.firewall import PORTS_TABLE
+from podwire.nft.names import PORTS_TABLE
 from tests.namespaces.ground import MODES, configuration
 from tests.namespaces.mapping import in_table, mapped, port
 from tests.support.agent import Agent

@@ -8,9 +8,9 @@ from time import perf_counter
 from typing import Any
 
 from bench import stage
-from podwire.kernel.host import Host, Shared
-from podwire.verbs.dispatch import Answer, serve
-from podwire.verbs.network import Networks
+from podwire.plugin.dispatch import Answer, serve
+from podwire.plugin.host import Host, Shared
+from podwire.plugin.network import Networks
 from tests.namespaces.ground import configuration
 
 ADD = ["parse", "host", "lease", "wire", "pod", "result"]
@@ -36,10 +36,10 @@ def test_every_call_tells_its_own_steps_and_their_sum_is_its_time() -> None:
         begun = perf_counter()
         assert _call("ADD", pod, host, configuration("routed", (4,), ipMasq=False)).status == 0
         whole = perf_counter() - begun
-        assert [step for step, _ in host.laps] == ADD
-        assert 0 < sum(seconds for _, seconds in host.laps) <= whole
+        assert [step for step, _ in host.phases] == ADD
+        assert 0 < sum(seconds for _, seconds in host.phases) <= whole
         assert _call("DEL", pod, host, configuration("routed", (4,), ipMasq=False)).status == 0
-        assert [step for step, _ in host.laps] == ["parse", "limits", "device"]
+        assert [step for step, _ in host.phases] == ["parse", "limits", "device"]
         host.close()
 
 
@@ -52,9 +52,9 @@ def test_host_ports_and_rates_are_steps_of_their_own() -> None:
         host = Host(Shared())
         config = configuration("routed", (4,), runtimeConfig=runtime)
         assert _call("ADD", pod, host, config).status == 0
-        assert [step for step, _ in host.laps] == [
+        assert [step for step, _ in host.phases] == [
             *("parse", "host", "lease", "ports", "limits", "wire", "pod", "firewall", "result"),
         ]
         assert _call("DEL", pod, host, config).status == 0
-        assert [step for step, _ in host.laps] == ["parse", "limits", "device", "ports"]
+        assert [step for step, _ in host.phases] == ["parse", "limits", "device", "ports"]
         host.close()

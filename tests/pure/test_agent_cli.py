@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.agent.source import KnownNode
-from podwire.agent.state import AgentState, ShownFailure
+from podwire.attachments.read import ShownAttachment
 from podwire.cli import status
 from podwire.cli.main import main
-from podwire.kernel.attachments import ShownAttachment
+from podwire.node.source import KnownNode
+from podwire.observe.status import AgentState, ShownFailure
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, c
 def _paths() -> Any:
     from ipaddress import ip_address, ip_network  # noqa: PLC0415
 
-    from podwire.node.paths import Paths  # noqa: PLC0415
-    from podwire.plan.operations import AddRoute  # noqa: PLC0415
+    from podwire.datapath.peer_routes import Paths  # noqa: PLC0415
+    from podwire.netlink.operations import AddRoute  # noqa: PLC0415
 
     near, orphan = ip_network("10.244.1.0/24"), ip_network("10.244.9.0/24")
     return Paths(

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from podwire.agent.lines import Form
-from podwire.agent.log import MOST_QUEUED, CallLog
 from podwire.cni.errors import CniError
-from podwire.verbs.dispatch import Answer, refusal
+from podwire.observe.lines import Form
+from podwire.observe.log import MOST_QUEUED, CallLog
+from podwire.plugin.dispatch import Answer, refusal
 
 ENVIRONMENT = {
     "CNI_COMMAND": "ADD",
@@ -111,7 +111,7 @@ def test_what_is_mended_is_counted_by_kind() -> None:
 
 WRITE = """
 import sys
-from podwire.agent.log import CallLog
+from podwire.observe.log import CallLog
 log = CallLog()
 log.start()
 for number in range(int(sys.argv[1])):

@@ -10,14 +10,14 @@ import pytest
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
-from podwire.cni.capabilities import Bandwidth, Rate
-from podwire.cni.config import parse_configuration
+from podwire.attachments.identity import Attachment, device_of_egress, egress_device
+from podwire.bandwidth.config import Bandwidth, Rate
+from podwire.bandwidth.operations import bucket, egress_operations
 from podwire.cni.errors import CniError
-from podwire.kernel.encode import encode
-from podwire.plan import operations as op
-from podwire.plan import shaping
-from podwire.pod.bandwidth import bucket, egress_operations
-from podwire.pod.identity import Attachment, device_of_egress, egress_device
+from podwire.netlink import operations as op
+from podwire.netlink import tc_operations as shaping
+from podwire.netlink.rtnl import encode
+from podwire.plugin.config import parse_configuration
 
 DEVICE = "pwabcdefghijklm"
 THROUGH = "piabcdefghijklm"
@@ -112,7 +112,7 @@ def test_the_other_messages() -> None:
 
 
 def test_each_says_the_command_that_it_equals() -> None:
-    whole = egress_operations(DEVICE, Rate(8_000_000, 800_000), 1500, "podwire n c eth0 now", quiet6=False)
+    whole = egress_operations(DEVICE, Rate(8_000_000, 800_000), 1500, "podwire n c eth0 now", addrgenmode_none=False)
     assert [op.describe(one) for one in whole] == [
         f"ip link set {THROUGH} alias 'podwire n c eth0 now'",
         f"tc qdisc replace dev {THROUGH} root handle 1: tbf rate 1000000bps burst 100000b limit 125000b",

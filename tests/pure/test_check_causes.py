@@ -8,16 +8,17 @@ from typing import Any, cast
 
 import msgspec
 
-from podwire.check import asking, prober
-from podwire.check.case import Case, hop_words
-from podwire.check.causes import explain
-from podwire.check.endpoints import Endpoint
-from podwire.check.facts import Device, Facts, Way
-from podwire.check.packets import Packet
-from podwire.check.places import Crew
-from podwire.check.probes import Outcome, Probe
-from podwire.check.rewriting import explain_source
-from podwire.check.sightings import Gap
+from podwire.diagnose import probe as prober
+from podwire.diagnose import probe_runner as asking
+from podwire.diagnose.captured import Gap
+from podwire.diagnose.case import Case, hop_words
+from podwire.diagnose.causes import explain
+from podwire.diagnose.causes_source import explain_source
+from podwire.diagnose.endpoints import Endpoint
+from podwire.diagnose.facts import Device, Facts, Way
+from podwire.diagnose.namespaces import Crew
+from podwire.diagnose.packets import Packet
+from podwire.diagnose.plan import Outcome, Probe
 
 POD, FAR = ip_address("10.1.0.5"), ip_address("10.2.0.5")
 PROBE = Probe("pod", "far", FAR, "ping")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from podwire.check.firewall import Question, obstacles, source_rewriters
+from podwire.diagnose.nft_walk import Question, obstacles, source_rewriters
 
 Row = dict[str, Any]
 PING = Question(ip_address("10.1.0.5"), ip_address("10.2.0.5"), 1, type=8, came_by="pw1", goes_by="eth0")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.check import packets
-from podwire.check.packets import Packet, parse_frame, token
-from podwire.check.probes import Method, Probe
-from podwire.check.sightings import Gap, Sighting, Trace, complaints, evidence, find_gap, way_of
+from podwire.diagnose import packets
+from podwire.diagnose.captured import Gap, Sighting, Trace, complaints, evidence, find_gap, way_of
+from podwire.diagnose.packets import Packet, parse_frame, token
+from podwire.diagnose.plan import Method, Probe
 
 MARK = token(b"12345678")
 MACS = bytes.fromhex("0a00000000020a0000000001")

@@ -6,9 +6,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from podwire.check.endpoints import Endpoint, EndpointError, check_endpoints, parse_target, parse_topology
-from podwire.check.probes import METHODS, Probe, plan, verdict
-from podwire.plan.operations import Address
+from podwire.diagnose.endpoints import Endpoint, EndpointError, check_endpoints, parse_target, parse_topology
+from podwire.diagnose.plan import METHODS, Probe, plan, verdict
+from podwire.ip import Address
 
 
 def addresses(*texts: str) -> tuple[Address, ...]:

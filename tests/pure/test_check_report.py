@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 import msgspec
 from rich.console import Console
 
-from podwire.check.case import Cause
-from podwire.check.endpoints import Endpoint
-from podwire.check.junit import junit
-from podwire.check.matrix import show
-from podwire.check.probes import METHODS, Outcome, Probe, Status
-from podwire.check.report import Failure, Report, group
+from podwire.diagnose.case import Cause
+from podwire.diagnose.endpoints import Endpoint
+from podwire.diagnose.junit import junit
+from podwire.diagnose.matrix import show
+from podwire.diagnose.plan import METHODS, Outcome, Probe, Status
+from podwire.diagnose.report import Failure, Report, group
 
 CAUSE = Cause("n", "n does not forward", ("sysctl", "net.ipv4.ip_forward"), "switch it on")
 

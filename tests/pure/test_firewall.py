@@ -5,7 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Any
 
-from podwire.node import firewall as want
+from podwire.nft import forward, names
+from podwire.nft import masquerade as want
 
 PODS, CLUSTER = (ip_network("10.244.1.0/24"),), (ip_network("10.244.0.0/16"),)
 
@@ -27,8 +28,8 @@ def test_dual_stack_has_a_rule_a_family() -> None:
 def test_networks_with_hostile_or_long_names_get_identifiers() -> None:
     for name in ("a" * 300, "x-y_z.9", "9lives"):
         table = want.masquerade(name, PODS, CLUSTER, own_ranges=True).table
-        assert want.is_identifier(table) and len(table) < 100
-    assert want.short_name("a" * 300) != want.short_name("a" * 301)
+        assert names.is_identifier(table) and len(table) < 100
+    assert names.short_name("a" * 300) != names.short_name("a" * 301)
 
 
 def test_ranges_of_another_ipam_plugin_do_not_replace_each_other() -> None:
@@ -71,18 +72,18 @@ def test_only_foreign_chains_that_drop_what_is_forwarded_are_opened() -> None:
         chain(table="podwire-n"),
         chain(name="strange name"),
     ]
-    assert [one.place for one in want.dropping_chains(chains)] == ["ip filter FORWARD", "ip6 filter FORWARD"]
+    assert [one.place for one in forward.dropping_chains(chains)] == ["ip filter FORWARD", "ip6 filter FORWARD"]
 
 
 def test_accept_rules_fit_the_chains_family_and_carry_their_tag() -> None:
     ranges = (*CLUSTER, ip_network("fd00:10:244::/48"))
-    four = want.accept_rules(want.Chain("ip", "filter", "FORWARD"), "n", ranges)
+    four = forward.accept_rules(forward.Chain("ip", "filter", "FORWARD"), "n", ranges)
     assert four == [
         'insert rule ip filter FORWARD ip saddr 10.244.0.0/16 counter accept comment "podwire n"',
         'insert rule ip filter FORWARD ip daddr 10.244.0.0/16 counter accept comment "podwire n"',
     ]
-    assert len(want.accept_rules(want.Chain("inet", "fw", "fwd"), "n", ranges)) == 4
+    assert len(forward.accept_rules(forward.Chain("inet", "fw", "fwd"), "n", ranges)) == 4
     found = [{"rule": {"chain": "FORWARD", "comment": f"podwire {name}", "handle": 7}} for name in ("n", "nn")]
     elsewhere = {"rule": {"chain": "OTHER", "comment": "podwire n", "handle": 8}}
-    chain_ = want.Chain("ip", "filter", "FORWARD")
-    assert want.accepted(chain_, "n", [*found, elsewhere]) == [found[0]["rule"]]
+    chain_ = forward.Chain("ip", "filter", "FORWARD")
+    assert forward.accepted(chain_, "n", [*found, elsewhere]) == [found[0]["rule"]]

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podwire.cni.config import parse_configuration
-from podwire.kernel.encode import ALIAS_LENGTHS, encode
-from podwire.kernel.netlink import PADDING, filled
-from podwire.kernel.read import Link
-from podwire.plan.blanks import UnexplainedError, blanked
-from podwire.pod import wiring as wire
-from podwire.pod.identity import Attachment, pod_mac
-from podwire.pod.wiring import PodAddress, Wiring
-from podwire.verbs import imaginary
-from podwire.verbs.add import answer
-from podwire.verbs.fastpath import EMBEDDED_IPV4_END, FAMILIES, is_common
-from podwire.verbs.imaginary import Shape
+from podwire.attachments.identity import Attachment, pod_mac
+from podwire.datapath import wiring as wire
+from podwire.datapath.wiring import PodAddress, Wiring
+from podwire.netlink.read import Link
+from podwire.netlink.rtnl import ALIAS_LENGTHS, encode
+from podwire.netlink.socket import PADDING, filled
+from podwire.plugin.add import answer
+from podwire.plugin.config import parse_configuration
+from podwire.plugin.template import samples as imaginary
+from podwire.plugin.template.add import EMBEDDED_IPV4_END, FAMILIES, is_common
+from podwire.plugin.template.derive import TemplateError, derive_template
+from podwire.plugin.template.samples import Shape
 
 INDEX, NETNS = 77, 11
 GATEWAY = Link(5, "cni0", 0, 0, "02:00:00:00:00:07", 0, "", "", ())
@@ -89,7 +89,7 @@ def unnumbered(batch: bytes) -> bytes:
 
 def shape_of(pod: Wiring) -> Shape:
     alias, note = (len(filled(one, *ALIAS_LENGTHS)) if one else 0 for one in (pod.alias, pod.note))
-    return Shape(pod.config, pod.ifname, tuple(pod.addresses), alias, note, pod.quiet6)
+    return Shape(pod.config, pod.ifname, tuple(pod.addresses), alias, note, pod.addrgenmode_none)
 
 
 @settings(max_examples=60, deadline=None)
@@ -136,14 +136,14 @@ def test_the_short_way_is_for_pods_that_ask_for_nothing_of_their_own(more: dict[
 
 
 def test_a_difference_that_nothing_explains_is_an_error() -> None:
-    found = blanked(b"1ab%2", b"1cd%2", ([b"", b"ab"], [b"", b"cd"]))
+    found = derive_template(b"1ab%2", b"1cd%2", ([b"", b"ab"], [b"", b"cd"]))
     assert found.fill([b"not asked for", b"%(x)b"]) == b"1%(x)b%2"
-    assert blanked(b"same", b"same", ([b"ab"], [b"cd"])).fill([b"x"]) == b"same"
+    assert derive_template(b"same", b"same", ([b"ab"], [b"cd"])).fill([b"x"]) == b"same"
     for first, second in ((b"1ab2", b"1cd3"), (b"ab", b"cdx"), (b"ab", b"ce")):
-        with pytest.raises(UnexplainedError):
-            blanked(first, second, ([b"ab"], [b"cd"]))
-    with pytest.raises(UnexplainedError):
-        blanked(b"ab", b"cd", ([b"ab", b"ab"], [b"cd", b"ce"]))
+        with pytest.raises(TemplateError):
+            derive_template(first, second, ([b"ab"], [b"cd"]))
+    with pytest.raises(TemplateError):
+        derive_template(b"ab", b"cd", ([b"ab", b"ab"], [b"cd", b"ce"]))
 
 
 def test_stand_ins_are_two_addresses_of_the_range_beside_the_gateway() -> None:

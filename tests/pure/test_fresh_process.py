@@ -21,12 +21,12 @@ def loaded(*modules: str) -> set[str]:
 
 
 def test_a_call_does_not_wait_for_what_it_does_not_need() -> None:
-    here = ("podwire.kernel.host", "podwire.verbs.dispatch", "podwire.verbs.network")
+    here = ("podwire.plugin.host", "podwire.plugin.dispatch", "podwire.plugin.network")
     for verb in ("add", "check", "delete"):
-        found = loaded(*here, f"podwire.verbs.{verb}")
-        assert f"podwire.verbs.{verb}" in found
+        found = loaded(*here, f"podwire.plugin.{verb}")
+        assert f"podwire.plugin.{verb}" in found
         assert not found & SLOW
 
 
 def test_a_module_that_is_slow_would_be_found() -> None:
-    assert {"threading", "ctypes"} <= loaded("podwire.kernel.departure")
+    assert {"threading", "ctypes"} <= loaded("podwire.netlink.link_deleter")

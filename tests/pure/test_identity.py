@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.pod.identity import Attachment, network_prefix, parse_alias, pod_mac
+from podwire.attachments.identity import Attachment, network_prefix, parse_alias, pod_mac
 
 identifiers = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,300}", fullmatch=True)
 ifnames = st.from_regex(r"[a-zä][a-z0-9.@_-]{0,13}", fullmatch=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from podwire.agent.settings_file import SettingsFileError
-from podwire.kube.follow import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, wait_seconds
-from podwire.kube.objects import Fact, Node, NodeList, fact, network_is_up
-from podwire.kube.report import event, event_name
+from podwire.kube.informer import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, wait_seconds
+from podwire.kube.nodes import Problem, Wanted, same_addresses, wanted
+from podwire.kube.objects import Node, NodeInfo, NodeList, network_is_up, node_info
+from podwire.kube.reporter import event, event_name
 from podwire.kube.settings import Common, load_common
-from podwire.kube.wanted import Problem, Wanted, same_addresses, wanted
+from podwire.node.settings_file import SettingsFileError
 
 NODE = b"""{"metadata": {"name": "worker-1", "uid": "u", "resourceVersion": "7",
  "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"a": "b"}, "managedFields": [{"x": 1}]},
@@ -24,18 +24,19 @@ NODE = b"""{"metadata": {"name": "worker-1", "uid": "u", "resourceVersion": "7",
  "images": [{"names": ["one"], "sizeBytes": 1}]}}"""
 
 
-def known(*several: tuple[str, str, str], born: str = "2026-01-01T00:00:00Z") -> dict[str, Fact]:
+def known(*several: tuple[str, str, str], born: str = "2026-01-01T00:00:00Z") -> dict[str, NodeInfo]:
     """Nodes by name: name, addresses, ranges."""
     return {
-        name: Fact(name, born, tuple(addresses.split()), tuple(ranges.split())) for name, addresses, ranges in several
+        name: NodeInfo(name, born, tuple(addresses.split()), tuple(ranges.split()))
+        for name, addresses, ranges in several
     }
 
 
 OWN = ("own", "192.168.33.10", "10.244.0.0/24")
 
 
-def found(facts: dict[str, Fact], before: Fact | None = None, **common: object) -> Wanted:
-    return wanted(facts, "own", Common(**common), None, before)  # type: ignore[arg-type]
+def found(infos: dict[str, NodeInfo], before: NodeInfo | None = None, **common: object) -> Wanted:
+    return wanted(infos, "own", Common(**common), None, before)  # type: ignore[arg-type]
 
 
 def reasons(what: Wanted) -> set[tuple[str, str]]:
@@ -44,7 +45,7 @@ def reasons(what: Wanted) -> set[tuple[str, str]]:
 
 def test_of_a_node_only_what_is_needed_is_decoded() -> None:
     node = msgspec.json.decode(NODE, type=Node)
-    assert fact(node) == Fact(
+    assert node_info(node) == NodeInfo(
         "worker-1",
         "2026-01-01T00:00:00Z",
         ("192.168.33.11", "fd00::11"),
@@ -57,11 +58,11 @@ def test_a_new_node_has_neither_spec_nor_status() -> None:
     page = msgspec.json.decode(
         b'{"metadata":{"resourceVersion":"5"},"items":[{"metadata":{"name":"a"}}]}', type=NodeList
     )
-    assert fact(page.items[0]) == Fact("a", "", (), ()) and not network_is_up(page.items[0], "PodwireIsUp")
+    assert node_info(page.items[0]) == NodeInfo("a", "", (), ()) and not network_is_up(page.items[0], "PodwireIsUp")
     nothing = (
         b'{"metadata":{"name":"a","creationTimestamp":"t"},"spec":{},"status":{"addresses":null,"conditions":null}}'
     )
-    assert fact(msgspec.json.decode(nothing, type=Node)) == Fact("a", "t", (), ())
+    assert node_info(msgspec.json.decode(nothing, type=Node)) == NodeInfo("a", "t", (), ())
 
 
 def test_nodes_become_peers() -> None:
@@ -71,9 +72,9 @@ def test_nodes_become_peers() -> None:
 
 
 def test_peers_that_did_not_change_are_not_parsed_again() -> None:
-    facts = known(OWN, ("b", "192.168.33.11", "10.244.1.0/24"))
-    first = found(facts)
-    second = wanted({**facts, **known(("c", "192.168.33.12", "10.244.2.0/24"))}, "own", Common(), first.known)
+    infos = known(OWN, ("b", "192.168.33.11", "10.244.1.0/24"))
+    first = found(infos)
+    second = wanted({**infos, **known(("c", "192.168.33.12", "10.244.2.0/24"))}, "own", Common(), first.known)
     assert first.settings and second.settings
     assert second.settings.peers["b"] is first.settings.peers["b"]
 
@@ -81,7 +82,7 @@ def test_peers_that_did_not_change_are_not_parsed_again() -> None:
 @pytest.mark.parametrize(
     ("addresses", "ranges", "reason", "hint"),
     [
-        ("192.168.33.11", "", "PodRangeMissing", "--pod-network-cidr"),
+        ("192.168.33.11", "", "PodCIDRNotAssigned", "--pod-network-cidr"),
         ("", "10.244.1.0/24", "AddressMissing", "InternalIP"),
         ("192.168.33.11", "10.99.1.0/24", "PodRangeOutsideCluster", "cluster_ranges"),
         ("192.168.33.11", "fd00::/64", "PodRangeOutsideCluster", "cluster_ranges"),
@@ -98,8 +99,8 @@ def test_a_bad_peer_is_a_problem_and_the_others_go_on(addresses: str, ranges: st
 def test_of_two_nodes_with_one_range_the_older_keeps_it() -> None:
     old = known(("z-old", "192.168.33.11", "10.244.1.0/24"), born="2025-01-01T00:00:00Z")
     new = known(("a-new", "192.168.33.12", "10.244.1.0/24"))
-    for facts in ({**known(OWN), **old, **new}, {**new, **old, **known(OWN)}):
-        what = found(facts)
+    for infos in ({**known(OWN), **old, **new}, {**new, **old, **known(OWN)}):
+        what = found(infos)
         assert what.settings is not None and set(what.settings.peers) == {"z-old"}
         assert reasons(what) == {("a-new", "PodRangeTaken")} and "z-old" in what.problems[0].words
 
@@ -120,7 +121,7 @@ def test_one_bad_family_leaves_the_other() -> None:
 
 def test_without_a_range_of_its_own_there_are_no_settings() -> None:
     what = found(known(("own", "192.168.33.10", ""), ("b", "192.168.33.11", "10.244.1.0/24")))
-    assert what.settings is None and reasons(what) == {("own", "PodRangeMissing")}
+    assert what.settings is None and reasons(what) == {("own", "PodCIDRNotAssigned")}
     nobody = found(known(("b", "192.168.33.11", "10.244.1.0/24")))
     assert nobody.settings is None and "--node-name" in nobody.problems[0].words
 
@@ -130,12 +131,12 @@ def test_a_node_that_was_good_once_keeps_its_part_and_follows_its_peers() -> Non
     assert first.own is not None
     what = found(known(("own", "192.168.33.10", ""), ("b", "192.168.33.11", "10.244.1.0/24")), first.own)
     assert what.settings is not None and str(what.settings.pod_ranges[0]) == "10.244.0.0/24"
-    assert set(what.settings.peers) == {"b"} and reasons(what) == {("own", "PodRangeMissing")}
+    assert set(what.settings.peers) == {"b"} and reasons(what) == {("own", "PodCIDRNotAssigned")}
 
 
 def test_an_address_spelled_otherwise_is_no_other_address() -> None:
-    one, two = Fact("a", "", ("fd00::1",), ()), Fact("a", "", ("fd00:0::1",), ())
-    assert same_addresses(one, two) and not same_addresses(one, Fact("a", "", ("fd00::2",), ()))
+    one, two = NodeInfo("a", "", ("fd00::1",), ()), NodeInfo("a", "", ("fd00:0::1",), ())
+    assert same_addresses(one, two) and not same_addresses(one, NodeInfo("a", "", ("fd00::2",), ()))
 
 
 def test_the_common_file_is_checked_at_the_start(tmp_path: Path) -> None:
@@ -155,9 +156,9 @@ def test_the_common_file_is_checked_at_the_start(tmp_path: Path) -> None:
 
 
 def test_all_agents_give_one_event_one_name() -> None:
-    problem = Problem("worker-1", "PodRangeMissing", "has no podCIDR")
-    assert event_name(problem) == event_name(Problem("worker-1", "PodRangeMissing", "has no podCIDR"))
-    assert event_name(problem) != event_name(Problem("worker-1", "PodRangeMissing", "other"))
+    problem = Problem("worker-1", "PodCIDRNotAssigned", "has no podCIDR")
+    assert event_name(problem) == event_name(Problem("worker-1", "PodCIDRNotAssigned", "has no podCIDR"))
+    assert event_name(problem) != event_name(Problem("worker-1", "PodCIDRNotAssigned", "other"))
     made = event(problem, event_name(problem), "worker-2", "2026-01-01T00:00:00Z")
     assert made["involvedObject"]["name"] == "worker-1" and made["source"]["host"] == "worker-2"
 

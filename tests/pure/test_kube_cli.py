@@ -12,8 +12,8 @@ import pytest
 import rtoml
 
 from podwire.cli.main import main
-from podwire.kube import wanted
-from podwire.kube.api import Api, KubernetesConfigError
+from podwire.kube import nodes as wanted
+from podwire.kube.client import Api, KubernetesConfigError
 from podwire.kube.settings import Common
 from podwire.kube.source import ADDRESS_CHANGED
 
@@ -85,7 +85,7 @@ def test_the_page_tells_of_every_reason() -> None:
 def test_what_no_request_needs_is_not_loaded_and_stays_there_for_others(tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text(GOOD)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom podwire.kube.api import Api\n"
+        "import sys\nfrom pathlib import Path\nfrom podwire.kube.client import Api\n"
         "Api(Path(sys.argv[1]))._connected()\n"
         "print(sorted({'h2', 'anyio', 'httpcore2'} & set(sys.modules)))\n"
         "import importlib.util\n[importlib.util.find_spec(one) for one in ('h2', 'anyio')]  # ValueError if hidden\n"

@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from podwire.agent.log import CallLog
-from podwire.kube import api as api_module
-from podwire.kube import follow
-from podwire.kube.api import Api, ApiError
-from podwire.kube.follow import Follower
+from podwire.kube import client as api_module
+from podwire.kube import informer as follow
+from podwire.kube.client import Api, ApiError
+from podwire.kube.informer import Informer
 from podwire.kube.objects import Node, WatchEvent
+from podwire.observe.log import CallLog
 from tests.support.namespace import wait_until
 
 
@@ -64,7 +64,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.script, self.log, self.changes = Script(), io.StringIO(), 0
-        self.follower = Follower(self.script, "own", CallLog(self.log), self._changed)  # type: ignore[arg-type]
+        self.follower = Informer(self.script, "own", CallLog(self.log), self._changed)  # type: ignore[arg-type]
         self.script.lists.put(("5", [node("own", 3), node("b", 4)]))
         self.follower.start()
         assert self.becomes(lambda: self.names() == {"own", "b"})
@@ -73,7 +73,7 @@ class Bench:
         self.changes += 1
 
     def names(self) -> set[str]:
-        return set(self.follower.picture.facts or {})
+        return set(self.follower.cache.infos or {})
 
     def becomes(self, true: Callable[[], bool]) -> bool:
         return wait_until(true, 20.0)
@@ -87,15 +87,15 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def test_what_changes_nothing_that_matters_is_no_change(bench: Bench) -> None:
-    before = bench.follower.picture.facts
+    before = bench.follower.cache.infos
     changes = bench.changes
     bench.script.events.put(event("MODIFIED", {**node("b", 6), "spec": {"unschedulable": True}}))
     bench.script.events.put(event("MODIFIED", node("b", 7)))
     bench.script.events.put(None)
     assert bench.becomes(lambda: "watch 7" in bench.script.asked)
-    assert bench.follower.picture.facts is before and bench.changes == changes
+    assert bench.follower.cache.infos is before and bench.changes == changes
     bench.script.events.put(event("MODIFIED", node("b", 8, "192.168.33.12")))
-    assert bench.becomes(lambda: (bench.follower.picture.facts or {})["b"].addresses == ("192.168.33.12",))
+    assert bench.becomes(lambda: (bench.follower.cache.infos or {})["b"].addresses == ("192.168.33.12",))
     bench.script.events.put(event("DELETED", node("b", 9)))
     assert bench.becomes(lambda: bench.names() == {"own"})
 
@@ -169,9 +169,9 @@ def test_whatever_a_server_sends_following_goes_on(bench: Bench) -> None:
 
 
 def test_another_version_of_an_agent_changes_no_path(bench: Bench) -> None:
-    before, changes = bench.follower.picture.facts, bench.changes
+    before, changes = bench.follower.cache.infos, bench.changes
     told = node("b", 6)
     told["metadata"]["annotations"] = {"podwire.dev/version": "9.9", "other": "x"}
     bench.script.events.put(event("MODIFIED", told))
-    assert bench.becomes(lambda: (bench.follower.picture.facts or {})["b"].version == "9.9")
-    assert bench.follower.picture.facts is before and bench.changes == changes
+    assert bench.becomes(lambda: (bench.follower.cache.infos or {})["b"].version == "9.9")
+    assert bench.follower.cache.infos is before and bench.changes == changes

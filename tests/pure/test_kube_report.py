@@ -9,22 +9,15 @@ from typing import Any
 import pytest
 
 from podwire import __version__
-from podwire.agent.log import CallLog
-from podwire.kube.api import ApiError
-from podwire.kube.follow import Picture
+from podwire.kube.client import ApiError
+from podwire.kube.informer import NodeCache
+from podwire.kube.nodes import Problem
 from podwire.kube.objects import Annotations, Condition, Node, NodeMeta, NodeStatus
-from podwire.kube.report import (
-    AGAIN_SECONDS,
-    MOST_EVENTS,
-    PATCH_AGAIN_SECONDS,
-    PATIENCE_SECONDS,
-    UP,
-    Reporter,
-)
-from podwire.kube.wanted import Problem
+from podwire.kube.reporter import AGAIN_SECONDS, MOST_EVENTS, PATCH_AGAIN_SECONDS, PATIENCE_SECONDS, UP, Reporter
+from podwire.observe.log import CallLog
 
-OWN = Problem("own", "PodRangeMissing", "has no podCIDR")
-PEER = Problem("peer", "PodRangeMissing", "has no podCIDR")
+OWN = Problem("own", "PodCIDRNotAssigned", "has no podCIDR")
+PEER = Problem("peer", "PodCIDRNotAssigned", "has no podCIDR")
 
 
 class Told:
@@ -56,9 +49,9 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.told, self.log, self.picture = Told(), io.StringIO(), Picture()
-        self.picture.facts = {}
-        self.reporter = Reporter(self.told, "own", self.picture, CallLog(self.log), lambda: self.now)  # type: ignore[arg-type]
+        self.told, self.log, self.cache = Told(), io.StringIO(), NodeCache()
+        self.cache.infos = {}
+        self.reporter = Reporter(self.told, "own", self.cache, CallLog(self.log), lambda: self.now)  # type: ignore[arg-type]
 
     def after(self, seconds: float) -> list[tuple[str, Any]]:
         """What is told when so much time has passed."""
@@ -74,75 +67,75 @@ def bench() -> Bench:
 
 
 def test_what_does_not_last_is_not_told(bench: Bench) -> None:
-    bench.reporter.problems_are([OWN])
+    bench.reporter.set_problems([OWN])
     assert bench.after(PATIENCE_SECONDS / 2) == []
-    bench.reporter.problems_are([])
+    bench.reporter.set_problems([])
     assert bench.after(PATIENCE_SECONDS) == [] and bench.log.getvalue() == ""
 
 
 def test_what_lasts_is_told_once_and_again_before_it_is_forgotten(bench: Bench) -> None:
-    bench.reporter.problems_are([OWN])
+    bench.reporter.set_problems([OWN])
     told = bench.after(PATIENCE_SECONDS)
-    assert [what for what, _ in told] == ["event"] and told[0][1]["reason"] == "PodRangeMissing"
+    assert [what for what, _ in told] == ["event"] and told[0][1]["reason"] == "PodCIDRNotAssigned"
     assert bench.after(60) == []
     assert [what for what, _ in bench.after(AGAIN_SECONDS)] == ["event"]
-    assert bench.log.getvalue().count("PodRangeMissing") == 1
-    bench.reporter.problems_are([])
-    assert "over: PodRangeMissing" in bench.log.getvalue()
+    assert bench.log.getvalue().count("PodCIDRNotAssigned") == 1
+    bench.reporter.set_problems([])
+    assert "over: PodCIDRNotAssigned" in bench.log.getvalue()
 
 
 def test_an_event_that_is_there_is_counted(bench: Bench) -> None:
     bench.told.refuse = 409
-    bench.reporter.problems_are([OWN, PEER])
+    bench.reporter.set_problems([OWN, PEER])
     assert [what.partition(" ")[0] for what, _ in bench.after(PATIENCE_SECONDS) + bench.after(1)] == ["again"]
 
 
 def test_what_cannot_be_told_now_is_told_later_and_logged_once(bench: Bench) -> None:
     bench.told.refuse = 503
-    bench.reporter.problems_are([OWN])
+    bench.reporter.set_problems([OWN])
     for _ in range(3):
         with pytest.raises(ApiError):
             bench.after(PATIENCE_SECONDS)
     bench.told.refuse = 0
-    assert len(bench.after(1)) == 1 and bench.log.getvalue().count("PodRangeMissing") == 1
+    assert len(bench.after(1)) == 1 and bench.log.getvalue().count("PodCIDRNotAssigned") == 1
 
 
 def test_what_is_never_taken_does_not_keep_the_rest(bench: Bench) -> None:
     bench.told.refuse = 422
-    bench.reporter.problems_are([OWN])
+    bench.reporter.set_problems([OWN])
     assert bench.after(PATIENCE_SECONDS) == []
     bench.told.refuse = 0
-    bench.reporter.happened(Problem("own", "AddressChanged", "moved"))
+    bench.reporter.record_event(Problem("own", "AddressChanged", "moved"))
     assert [body["reason"] for _, body in bench.after(1)] == ["AddressChanged"]
-    assert bench.after(AGAIN_SECONDS * 3)[0][1]["reason"] == "PodRangeMissing"
+    assert bench.after(AGAIN_SECONDS * 3)[0][1]["reason"] == "PodCIDRNotAssigned"
 
 
 def test_many_bad_peers_do_not_make_many_events(bench: Bench) -> None:
-    bench.reporter.problems_are([Problem(f"n{number}", "PodRangeMissing", "none") for number in range(100)])
+    bench.reporter.set_problems([Problem(f"n{number}", "PodCIDRNotAssigned", "none") for number in range(100)])
     bench.after(PATIENCE_SECONDS)
-    assert len(bench.after(60)) == MOST_EVENTS and bench.log.getvalue().count("PodRangeMissing") == 100
+    assert len(bench.after(60)) == MOST_EVENTS and bench.log.getvalue().count("PodCIDRNotAssigned") == 100
 
 
 def test_the_condition_is_set_when_the_network_is_up_and_set_again(bench: Bench) -> None:
     def own(*conditions: Condition) -> Node:
         return Node(NodeMeta("own"), status=NodeStatus(conditions=conditions))
 
-    bench.picture.own = own()
+    bench.cache.own = own()
     assert bench.after(1) == []
     bench.reporter.network_is_up()
     ((what, status),) = bench.after(1)
     assert what == "status own" and status["conditions"][0]["reason"] == UP
     assert bench.after(1) == [] and bench.reporter.sleep_seconds() <= PATCH_AGAIN_SECONDS
     assert bench.told.annotations == {"podwire.dev/version": __version__}
-    bench.picture.own = own(Condition("NetworkUnavailable", "False", UP))
+    bench.cache.own = own(Condition("NetworkUnavailable", "False", UP))
     assert bench.after(PATCH_AGAIN_SECONDS) == []
-    bench.picture.own = own(Condition("NetworkUnavailable", "True", "NoRouteCreated"))
+    bench.cache.own = own(Condition("NetworkUnavailable", "True", "NoRouteCreated"))
     assert [what for what, _ in bench.after(1)] == ["status own"]
 
 
 def test_a_new_version_is_told_once_and_the_condition_is_left_alone(bench: Bench) -> None:
     up = NodeStatus(conditions=(Condition("NetworkUnavailable", "False", UP),))
-    bench.picture.own = Node(NodeMeta("own", annotations=Annotations("0.0.1")), status=up)
+    bench.cache.own = Node(NodeMeta("own", annotations=Annotations("0.0.1")), status=up)
     bench.reporter.network_is_up()
     assert bench.after(1) == [("status own", {})]
     assert bench.told.annotations == {"podwire.dev/version": __version__}

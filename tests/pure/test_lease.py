@@ -8,8 +8,14 @@ from itertools import islice
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.cni.ranges import parse_ranges
-from podwire.ipam.lease import ALIAS_BYTES, Range, RangeSet, around_last, read_last, write_last
+from podwire.ipam.config import parse_ranges
+from podwire.ipam.ranges import Range, RangeSet
+from podwire.ipam.rotation import (
+    ALIAS_BYTES,
+    around_last,
+    read_last,
+    write_last,
+)
 
 
 def one_range(subnet: str, **keys: str) -> RangeSet:

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from podwire.agent import metrics
-from podwire.agent.log import CallLog
-from podwire.agent.metrics import Metrics
 from podwire.cni.errors import CniError
-from podwire.node.paths import Path as Way
-from podwire.node.paths import Paths
-from podwire.verbs.dispatch import Answer, refusal
-from podwire.verbs.network import Networks
+from podwire.datapath.peer_routes import Path as Way
+from podwire.datapath.peer_routes import Paths
+from podwire.observe import metrics
+from podwire.observe.log import CallLog
+from podwire.observe.metrics import Metrics
+from podwire.plugin.dispatch import Answer, refusal
+from podwire.plugin.network import Networks
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
@@ -38,7 +38,7 @@ class Heard:
 
 @pytest.fixture
 def collected(monkeypatch: pytest.MonkeyPatch) -> Metrics:
-    monkeypatch.setattr(metrics, "read_leases", lambda socket, breathe: (0, []))
+    monkeypatch.setattr(metrics, "read_leases", lambda socket, yield_now: (0, []))
     ways = [Way(name, None, "", device) for name, device in (("a", "eth0"), ("b", "eth0"), ("b", "podwire-vx6"))]  # type: ignore[arg-type]
     settings = SimpleNamespace(peers={"a": 0, "b": 0, "c": 0})
     mender: Any = SimpleNamespace(paths=SimpleNamespace(wanted=Paths(ways=ways), settings=settings))

@@ -11,9 +11,9 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from podwire.kernel import netlink as nl
-from podwire.kernel.encode import encode
-from podwire.plan import operations as op
+from podwire.netlink import operations as op
+from podwire.netlink import socket as nl
+from podwire.netlink.rtnl import encode
 
 
 def index_of(name: str) -> int:

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwire.cni.capabilities import PortMapping, port_mappings
-from podwire.cni.config import parse_configuration
 from podwire.cni.errors import CniError
-from podwire.node import ports as table
-from podwire.node.firewall import PORTS_TABLE, masquerade
-from podwire.node.ports import Target
-from podwire.pod.ports import HostPort, altnames, claims, parse_altnames
+from podwire.hostports.altnames import HostPort, altnames, claims, parse_altnames
+from podwire.hostports.config import PortMapping, port_mappings
+from podwire.nft import hostports as table
+from podwire.nft.hostports import Target
+from podwire.nft.masquerade import masquerade
+from podwire.nft.names import PORTS_TABLE
+from podwire.plugin.config import parse_configuration
 
 FOUR, SIX = ip_address("10.244.1.2"), ip_address("fd00:10:244:1::2")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podwire.agent.settings_file import SettingsFileError, load
+from podwire.node.settings_file import SettingsFileError, load
 
 GOOD = """\
 name = "worker-1"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podwire.kernel import sysctl
+from podwire import sysctl
 
 
 def test_a_setting_that_the_kernel_has_not_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

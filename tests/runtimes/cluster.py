@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from podwire.lab import runtime
-from podwire.lab.containerd import Containerd
-from podwire.lab.cri import Cri, Pod
+from podwire_lab import runtime
+from podwire_lab.containerd import Containerd
+from podwire_lab.cri import Cri, Pod
 from tests.runtimes.world import Wiring, World, world
 from tests.support.snapshot import Snapshot
 

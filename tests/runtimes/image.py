@@ -18,12 +18,12 @@ from typing import Any
 
 import yaml
 
-from podwire.lab import lock, node, podwire_image, runtime
-from podwire.lab.containerd import Containerd
-from podwire.lab.cri import Cri
-from podwire.lab.layout import CLUSTER
-from podwire.lab.node import Node
-from podwire.lab.underlay import Underlay
+from podwire_lab import lock, node, podwire_image, runtime
+from podwire_lab.containerd import Containerd
+from podwire_lab.cri import Cri
+from podwire_lab.layout import CLUSTER
+from podwire_lab.node import Node
+from podwire_lab.underlay import Underlay
 from tests.cluster.scripted import PORT, Scripted
 from tests.runtimes.kubelet import PodOnNode
 from tests.runtimes.world import LAB_PREFIX, ONE_NODE, Inside

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from podwire.lab.netns import socket_in
+from podwire_lab.netns import socket_in
 
 PORT = 7777
 POLL_SECONDS = 0.2

@@ -13,7 +13,7 @@ import yaml
 import podwire
 from podwire.cli.main import parser
 from podwire.kube.settings import Common, load_common
-from podwire.lab import podwire_image
+from podwire_lab import podwire_image
 from tests.runtimes.rbac import Rule, allowed_rules
 from tests.tools import manifests
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from podwire.lab.command import Done
+from podwire_lab.command import Done
 from tests.runtimes.mirror import Mirror, ask
 from tests.runtimes.world import CNI_BIN_DIR, CNI_CONF_DIR, DUAL, ONESHOT, WITH_AGENT, World, bare, world
 from tests.support.tools import tool

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from podwire.lab.cri import Pod
+from podwire_lab.cri import Pod
 from tests.runtimes.cluster import Cluster, cluster_on
 from tests.runtimes.mirror import PORT
 from tests.runtimes.world import CONTAINERDS, WIRINGS, Wiring, at_once

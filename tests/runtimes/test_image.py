@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from podwire.lab.command import CommandError
-from podwire.lab.cri import Pod
+from podwire_lab.command import CommandError
+from podwire_lab.cri import Pod
 from tests.runtimes.image import CONFLIST, PLAN, PodwireNode, manifest, of_kind, podwire_node
 from tests.runtimes.kubelet import PodOnNode
 from tests.runtimes.world import CONTAINERDS

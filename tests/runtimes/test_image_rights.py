@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from podwire.agent.installation import MARK, STAMP_BYTES
-from podwire.lab.command import CommandError
-from podwire.lab.podwire_image import CHECKOUT
+from podwire.install.files import MARK, STAMP_BYTES
+from podwire_lab.command import CommandError
+from podwire_lab.podwire_image import CHECKOUT
 from tests.runtimes.image import CONFLIST, PLAN, SECRET, SOCKET, PodwireNode, manifest, podwire_node
 from tests.runtimes.rbac import allowed_rules, asked
 from tests.runtimes.world import containerd_2

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from podwire.lab import network
-from podwire.lab.command import CommandError
-from podwire.lab.containerd import debian
-from podwire.lab.cri import Pod
+from podwire_lab import network
+from podwire_lab.command import CommandError
+from podwire_lab.containerd import debian
+from podwire_lab.cri import Pod
 from tests.runtimes.cluster import Cluster, cluster_on
 from tests.runtimes.world import WITH_AGENT, at_once
 

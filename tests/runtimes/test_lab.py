@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from podwire.lab import archive, images, node
-from podwire.lab.command import CommandError
+from podwire_lab import archive, images, node
+from podwire_lab.command import CommandError
 from tests.runtimes import traces
 from tests.runtimes.command import LAB, PODWIRE, in_lab, lab, refused, status
 from tests.runtimes.registry import registry
@@ -196,7 +196,7 @@ def test_what_was_not_finished_when_its_maker_was_killed_is_swept(
 ) -> None:
     monkeypatch.setenv("PODWIRE_CACHE", str(tmp_path))
     die = "with images.workshop(): os.kill(os.getpid(), signal.SIGKILL)"
-    script = f"import os, signal\nfrom podwire.lab import images\n{die}"
+    script = f"import os, signal\nfrom podwire_lab import images\n{die}"
     subprocess.run([sys.executable, "-c", script], check=False)
     with images.workshop() as mine:
         assert len(list(images.folder().iterdir())) == 2

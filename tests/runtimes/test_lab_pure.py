@@ -11,12 +11,12 @@ from typing import Literal
 
 import pytest
 
-from podwire.agent.settings_file import load
-from podwire.lab import archive, cgroup, containerd, network, root
-from podwire.lab.archive import Image, Member
-from podwire.lab.cgroup import Hierarchy
-from podwire.lab.containerd import Containerd
-from podwire.lab.layout import LayoutError, Wish, layout
+from podwire.node.settings_file import load
+from podwire_lab import archive, cgroup, containerd, network, root
+from podwire_lab.archive import Image, Member
+from podwire_lab.cgroup import Hierarchy
+from podwire_lab.containerd import Containerd
+from podwire_lab.layout import LayoutError, Wish, layout
 
 MIXED = """\
 24 1 254:0 / / rw,relatime - ext4 /dev/vda rw

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from podwire.lab import node
+from podwire_lab import node
 from tests.runtimes.command import LAB, PODWIRE, in_lab, lab, refused, status
 from tests.support.namespace import wait_until
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from podwire.lab import node
-from podwire.lab.node import Node, NodeError
-from podwire.lab.place import Place, read_netns
-from podwire.lab.service import Service
+from podwire_lab import node
+from podwire_lab.node import Node, NodeError
+from podwire_lab.place import Place, read_netns
+from podwire_lab.service import Service
 from tests.runtimes import traces
 from tests.runtimes.world import LAB_PREFIX
 from tests.support.namespace import wait_until
 
 LAB = f"{LAB_PREFIX}-{os.getpid()}-node"
-START_A_NODE = "import sys; from podwire.lab.node import Node, Place; Node(Place(sys.argv[1], 'node')).start()"
+START_A_NODE = "import sys; from podwire_lab.node import Node, Place; Node(Place(sys.argv[1], 'node')).start()"
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_what_a_node_writes_stays_in_it(here: Node) -> None:
     assert here.run("hostname").output.strip() == "node"
     assert socket.gethostname() == machine
     assert "127.0.0.1" in here.run("ip", "-brief", "address").output
-    assert "podwire.lab.init" in here.run("cat", "/proc/1/cmdline").output
+    assert "podwire_lab.init" in here.run("cat", "/proc/1/cmdline").output
 
 
 def test_the_death_of_the_first_process_ends_everything(here: Node) -> None:

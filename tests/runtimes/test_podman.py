@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from podwire.lab import images
-from podwire.lab.command import Done
+from podwire_lab import images
+from podwire_lab.command import Done
 from tests.runtimes.mirror import PORT
 from tests.runtimes.world import CNI_BIN_DIR, CNI_CONF_DIR, ONESHOT, WITH_AGENT, World, at_once, world
 

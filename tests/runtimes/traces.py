@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from podwire.lab import cgroup
-from podwire.lab.place import FOLDER, NETNS_FOLDER
+from podwire_lab import cgroup
+from podwire_lab.place import FOLDER, NETNS_FOLDER
 
 NETWORK = (
     ("ip", "-o", "link"),

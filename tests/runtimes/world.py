@@ -13,12 +13,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
-from podwire.lab import lock, network, node, runtime
-from podwire.lab.containerd import CNI_BIN_DIR, CNI_CONF_DIR, Containerd, debian
-from podwire.lab.layout import CLUSTER, INTERNET_ADDRESS, Wish, layout
-from podwire.lab.node import Node
-from podwire.lab.place import FOLDER, Place
-from podwire.lab.underlay import Underlay
+from podwire_lab import lock, network, node, runtime
+from podwire_lab.containerd import CNI_BIN_DIR, CNI_CONF_DIR, Containerd, debian
+from podwire_lab.layout import CLUSTER, INTERNET_ADDRESS, Wish, layout
+from podwire_lab.node import Node
+from podwire_lab.place import FOLDER, Place
+from podwire_lab.underlay import Underlay
 from tests.runtimes.mirror import Mirror
 from tests.support.namespace import Namespace, wait_until
 from tests.support.snapshot import Snapshot, difference, snapshot
@@ -163,7 +163,7 @@ _serial = iter(range(1_000_000))
 
 @contextmanager
 def world(wiring: Wiring, *chained: dict[str, Any]) -> Iterator[World]:
-    """A node with an outside and the plug-in installed; all of it goes at the end, whatever happened."""
+    """A node with an outside and the plug-in installed; all of it goes at the end, whatever record_event."""
     lab = f"{LAB_PREFIX}-{os.getpid()}-{next(_serial)}"
     underlay = Underlay(lab, ONE_NODE)
     here, beyond = Node(underlay.node(ONE_NODE.nodes[0])), Outside(underlay.internet)

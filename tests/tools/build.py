@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
-from podwire.lab import programs
-from podwire.lab.kubernetes import programs as kubernetes
+from podwire_lab import programs
+from podwire_lab.kubernetes import programs as kubernetes
 
 MODULES = Path(__file__).parent
 Version = tuple[int, ...]

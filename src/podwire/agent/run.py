@@ -11,18 +11,18 @@ from pathlib import Path
 
 import msgspec
 
-from podwire.agent import installation
-from podwire.agent.health import Health
-from podwire.agent.log import CallLog
-from podwire.agent.mend import Mender
 from podwire.agent.server import Record, Server, check_unused, listen
-from podwire.agent.source import Source
-from podwire.agent.state import Questions
-from podwire.cni.config import parse_configuration
 from podwire.cni.errors import CniError
-from podwire.kernel.host import Shared
+from podwire.install import files as installation
+from podwire.node.reconciler import Mender
 from podwire.node.settings import Settings
-from podwire.verbs.network import Network, Networks, network_of
+from podwire.node.source import Source
+from podwire.observe.health import Health
+from podwire.observe.log import CallLog
+from podwire.observe.status import StatusService
+from podwire.plugin.config import parse_configuration
+from podwire.plugin.host import Shared
+from podwire.plugin.network import Network, Networks, network_of
 
 M_ARENA_MAX = -8
 
@@ -63,7 +63,7 @@ def run(
         listener = listen(path)
         inode = path.stat().st_ino
         try:
-            Server(listener, shared, networks, log, Questions(health, log, mender, source).answer, record).start()
+            Server(listener, shared, networks, log, StatusService(health, log, mender, source).answer, record).start()
             log.note(f"serving {path}")
             health.serving = True
             runtime.ready()
@@ -94,8 +94,8 @@ def _serve_web(
     web: tuple[str, int], health: Health, log: CallLog, mender: Mender, source: Source | None, networks: Networks
 ) -> Record:
     """Serve metrics and health; what records a call. Imported only where it is wanted: it is 8 MiB. Raises WebError."""
-    from podwire.agent.metrics import Metrics  # noqa: PLC0415
-    from podwire.agent.web import serve  # noqa: PLC0415
+    from podwire.observe.http import serve  # noqa: PLC0415
+    from podwire.observe.metrics import Metrics  # noqa: PLC0415
 
     metrics = Metrics(log, mender, source, networks)
     try:

@@ -21,12 +21,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from podwire.agent import protocol
-from podwire.agent.log import CallLog
 from podwire.agent.protocol import Connection
-from podwire.kernel.host import Host, Shared
-from podwire.verbs.dispatch import Answer, serve
-from podwire.verbs.network import Networks
-from podwire.verbs.undo import undo
+from podwire.observe.log import CallLog
+from podwire.plugin.dispatch import Answer, serve
+from podwire.plugin.host import Host, Shared
+from podwire.plugin.network import Networks
+from podwire.plugin.undo import undo
 
 BACKLOG = 512
 USUAL_THREADS, MOST_THREADS = 2, 64
@@ -44,7 +44,7 @@ CLOSED = (errno.EBADF, errno.EINVAL)
 Record = Callable[[str, Answer, float, Sequence[tuple[str, float]]], None]
 """Called after each call's answer: its verb, the answer, how long it took, its steps (seconds)."""
 
-Questions = Callable[[str], bytes]
+StatusService = Callable[[str], bytes]
 """Answers a question that is no CNI call, in JSON."""
 
 
@@ -92,7 +92,7 @@ class Server:
         shared: Shared,
         networks: Networks,
         log: CallLog,
-        questions: Questions,
+        questions: StatusService,
         record: Record | None = None,
     ) -> None:
         self._listener = listener
@@ -203,9 +203,9 @@ class Server:
             if received.netns >= 0:
                 os.close(received.netns)
         took = time.perf_counter() - begun
-        self._log.call(received.environment, answer, took, host.kernel_seconds - kernel_before, host.laps)
+        self._log.call(received.environment, answer, took, host.kernel_seconds - kernel_before, host.phases)
         if self._record is not None:
-            self._record(received.environment.get("CNI_COMMAND", ""), answer, took, host.laps)
+            self._record(received.environment.get("CNI_COMMAND", ""), answer, took, host.phases)
 
     def _reply(self, connection: Connection, received: protocol.Received, answer: Answer, host: Host) -> None:
         """Answer; an ADD whose caller is gone is undone, since nobody would ever DEL it by its result."""

@@ -12,8 +12,8 @@ from podwire.cli.errors import UserError
 from podwire.cli.install import SOCKET
 
 if TYPE_CHECKING:
-    from podwire.agent.log import CallLog
-    from podwire.agent.source import Source
+    from podwire.node.source import Source
+    from podwire.observe.log import CallLog
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -56,12 +56,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve; the exit status."""
     from podwire.agent import run as agent
-    from podwire.agent.installation import InstallationError
-    from podwire.agent.log import CallLog
     from podwire.agent.server import SocketInUseError
-    from podwire.agent.settings_file import SettingsFileError
-    from podwire.kernel.apply import KernelRefusedError
-    from podwire.kernel.nftables import NftablesError
+    from podwire.install.files import InstallationError
+    from podwire.netlink.apply import KernelRefusedError
+    from podwire.nft.library import NftablesError
+    from podwire.node.settings_file import SettingsFileError
+    from podwire.observe.log import CallLog
 
     log = CallLog(form=options.log_format)
     try:
@@ -109,7 +109,7 @@ def _file(options: argparse.Namespace, log: CallLog) -> Source | None:
         raise UserError("--node-name and --kubeconfig go with --kubernetes: add it")
     if options.config is None:
         return None
-    from podwire.agent.source import FileSource
+    from podwire.node.source import FileSource
 
     return FileSource(options.config.absolute(), log)
 
@@ -117,7 +117,7 @@ def _file(options: argparse.Namespace, log: CallLog) -> Source | None:
 def _kubernetes(options: argparse.Namespace, log: CallLog) -> tuple[Source, Path]:
     """The settings of the API server, and where the runtime's configuration is."""
     try:
-        from podwire.kube.api import KubernetesConfigError
+        from podwire.kube.client import KubernetesConfigError
     except ImportError as missing:
         raise UserError(f"--kubernetes needs {missing.name}: pip install 'podwire[kubernetes]'") from None
     from podwire.kube.source import KubernetesSource

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from podwire.check.endpoints import Endpoint
-    from podwire.check.report import Report
+    from podwire.diagnose.endpoints import Endpoint
+    from podwire.diagnose.report import Report
 
 UNUSABLE = 2
 FAMILIES = {"v4": (4,), "v6": (6,), "dual": (4, 6)}
@@ -58,9 +58,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check; 0: all works, 1: something fails, 2: the arguments make no check."""
-    from podwire.agent.settings_file import SettingsFileError
-    from podwire.check.endpoints import EndpointError
-    from podwire.check.run import check
+    from podwire.diagnose.endpoints import EndpointError
+    from podwire.diagnose.run import check
+    from podwire.node.settings_file import SettingsFileError
 
     if not 0.1 <= options.timeout <= 60:
         return _unusable(f"--timeout: {options.timeout:g} is not between 0.1 and 60 seconds")
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             most_pods=options.pods,
         )
         if options.junit:
-            from podwire.check.junit import junit
+            from podwire.diagnose.junit import junit
 
             options.junit.write_bytes(junit(report))
     except (EndpointError, SettingsFileError) as wrong:
@@ -89,9 +89,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _endpoints(options: argparse.Namespace) -> list[Endpoint]:
     """Raises EndpointError, SettingsFileError."""
-    from podwire.agent.settings_file import load
-    from podwire.check.endpoints import EndpointError, parse_target, parse_topology
-    from podwire.check.local import read_endpoints
+    from podwire.diagnose.endpoints import EndpointError, parse_target, parse_topology
+    from podwire.diagnose.local import read_endpoints
+    from podwire.node.settings_file import load
 
     extra = [parse_target(text) for text in options.to]
     if options.topology:
@@ -120,6 +120,6 @@ def _print(report: Report, output: str) -> None:
         return
     from rich.console import Console
 
-    from podwire.check.matrix import show
+    from podwire.diagnose.matrix import show
 
     show(report, Console(width=None if sys.stdout.isatty() else 160))

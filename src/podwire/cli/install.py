@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Install; the exit status."""
-    from podwire.agent import installation
+    from podwire.install import files as installation
 
     given = [name for name, default in DEFAULTS.items() if getattr(options, name) != default]
     if options.kubernetes and given:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import sys
 
 from podwire import __version__
@@ -30,16 +31,23 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"podwire {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for name, words in VERBS.items():
+        if importlib.util.find_spec(_module(name).partition(".")[0]) is None:
+            continue
         verb = verbs.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
-        importlib.import_module(f"podwire.cli.{name}").add_options(verb)
+        importlib.import_module(_module(name)).add_options(verb)
     return top
+
+
+def _module(verb: str) -> str:
+    """The module of a verb. The lab is a package of its own, which need not be installed."""
+    return "podwire_lab.cli" if verb == "lab" else f"podwire.cli.{verb}"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `podwire`; the exit status. 1: refused, with one line on stderr; 2: unusable arguments."""
     words = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(words or ["status"])
-    module = importlib.import_module(f"podwire.cli.{options.verb or 'status'}")
+    module = importlib.import_module(_module(options.verb or "status"))
     try:
         status: int = module.run(options)
     except UserError as wrong:

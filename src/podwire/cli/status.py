@@ -16,9 +16,9 @@ from podwire.cli.install import SOCKET
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from podwire.agent.state import AgentState
-    from podwire.kernel.attachments import ShownAttachment
-    from podwire.node.paths import Paths
+    from podwire.attachments.read import ShownAttachment
+    from podwire.datapath.peer_routes import Paths
+    from podwire.observe.status import AgentState
 
 ANSWER_SECONDS = 5.0
 WIDTH_OF_FILES = 200
@@ -39,9 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print; the exit status."""
-    from podwire.kernel.attachments import read_attachments
-    from podwire.kernel.netlink import Netlink
-    from podwire.kernel.paths import read_paths
+    from podwire.attachments.read import read_attachments
+    from podwire.datapath.peer_routes_read import read_paths
+    from podwire.netlink.socket import Netlink
 
     agent, why_not = _ask(getattr(options, "socket", SOCKET))
     with Netlink() as socket:
@@ -59,7 +59,7 @@ def _ask(path: Path) -> tuple[AgentState | None, str]:
     import msgspec
 
     from podwire.agent import protocol
-    from podwire.agent.state import AgentState
+    from podwire.observe.status import AgentState
 
     try:
         return msgspec.json.decode(protocol.ask(path, protocol.STATUS, ANSWER_SECONDS), type=AgentState), ""
@@ -73,7 +73,7 @@ def _ask(path: Path) -> tuple[AgentState | None, str]:
 
 def _nodes(agent: AgentState | None, paths: Paths) -> list[dict[str, Any]]:
     """A row for every node that the agent knows, then one for each range that only the kernel has a route to."""
-    from podwire.node.paths import VXLAN_DEVICE
+    from podwire.datapath.peer_routes import VXLAN_DEVICE
 
     ways = {
         str(network): {

@@ -26,9 +26,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Uninstall; the exit status, 1 if something of podwire's is left."""
-    from podwire.agent import installation
     from podwire.agent.server import SocketInUseError, check_unused
-    from podwire.kernel import removal
+    from podwire.install import files as installation
+    from podwire.install import removal
 
     try:
         if not options.keep_kernel:

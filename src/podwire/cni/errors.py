@@ -6,28 +6,63 @@ the code, so `msg` carries everything. The same fault gives the same words at ev
 
 from __future__ import annotations
 
+from podwire.text import one_line
+
 INCOMPATIBLE_VERSION = 1
+
+
 UNSUPPORTED_FIELD = 2
+
+
 UNKNOWN_CONTAINER = 3
+
+
 INVALID_ENVIRONMENT = 4
+
+
 IO_FAILURE = 5
+
+
 UNDECODABLE = 6
+
+
 INVALID_CONFIGURATION = 7
+
+
 INVALID_NAMESPACE = 8
+
+
 TRY_AGAIN = 11
+
+
 UNAVAILABLE = 50
 
-KERNEL_REFUSED = 100
-EXISTS = 101
-RANGE_FULL = 102
-ADDRESS_TAKEN = 103
-DIFFERENT = 104
-DELEGATE_FAILED = 105
-FIREWALL = 106
-INCOMPLETE = 107
-HOST_PORT_TAKEN = 108
 
-MESSAGE_BYTES = 480
+KERNEL_REFUSED = 100
+
+
+EXISTS = 101
+
+
+RANGE_FULL = 102
+
+
+ADDRESS_TAKEN = 103
+
+
+DIFFERENT = 104
+
+
+DELEGATE_FAILED = 105
+
+
+FIREWALL = 106
+
+
+INCOMPLETE = 107
+
+
+HOST_PORT_TAKEN = 108
 
 
 class CniError(Exception):
@@ -38,21 +73,3 @@ class CniError(Exception):
         self.code = code
         self.message = one_line(message)
         self.details = one_line(details)
-
-
-def one_line(words: str, limit_bytes: int = MESSAGE_BYTES) -> str:
-    """One printable line of at most `limit_bytes` bytes of UTF-8, cut with `…`."""
-    if len(words) <= limit_bytes and words.isascii() and words.isprintable():
-        return words
-    line = " ".join("".join(char if char.isprintable() else " " for char in words).split())
-    raw = line.encode(errors="replace")
-    if len(raw) <= limit_bytes:
-        return raw.decode()
-    return raw[: limit_bytes - 3].decode(errors="ignore") + "…"
-
-
-def shown(value: object, limit: int = 80) -> str:
-    """A value from outside, fit to stand in a message."""
-    words = value if isinstance(value, str) else repr(value)
-    words = one_line(words, 4 * limit)
-    return words if len(words) <= limit else words[: limit - 1] + "…"

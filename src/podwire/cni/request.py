@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from podwire.cni.errors import INVALID_ENVIRONMENT, CniError, shown
+from podwire.cni.errors import INVALID_ENVIRONMENT, CniError
 from podwire.cni.versions import REQUIRED_VARIABLES, VERBS
-from podwire.plan.record import Record
+from podwire.record import Record
+from podwire.text import shown
 
 FIRST_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 LETTERS = FIRST_LETTERS + "_.-"

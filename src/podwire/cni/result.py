@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 
 from podwire.cni.document import Json, JsonObject, folded
-from podwire.cni.errors import INCOMPATIBLE_VERSION, INVALID_CONFIGURATION, UNDECODABLE, CniError, shown
+from podwire.cni.errors import (
+    INCOMPATIBLE_VERSION,
+    INVALID_CONFIGURATION,
+    UNDECODABLE,
+    CniError,
+)
 from podwire.cni.versions import SUPPORTED, at_least
-from podwire.plan.operations import Address, Interface, Network
-from podwire.plan.record import Record
+from podwire.ip import Address, Interface, Network
+from podwire.record import Record
+from podwire.text import shown
 
 NOTHING: Mapping[str, Json] = {}
 ROUTE_NUMBERS = ("mtu", "advmss", "priority", "table", "scope")

@@ -91,7 +91,7 @@ class Status(Struct):
     message: str = ""
 
 
-class Fact(Struct, frozen=True):
+class NodeInfo(Struct, frozen=True):
     """What is kept of a Node: as little as decides about its paths, and its agent's version."""
 
     name: str
@@ -106,8 +106,8 @@ def version_of(node: Node) -> str:
     return sys.intern(node.metadata.annotations.version) if node.metadata.annotations else ""
 
 
-def fact(node: Node) -> Fact:
-    """The fact in a Node: its InternalIPs (the first of each family counts for Kubernetes too) and its ranges."""
+def node_info(node: Node) -> NodeInfo:
+    """The node_info in a Node: its InternalIPs (the first of each family counts for Kubernetes too) and its ranges."""
     four, six = "", ""
     for one in node.status.addresses or ():
         if one.type == "InternalIP":
@@ -117,7 +117,7 @@ def fact(node: Node) -> Fact:
                 four = four or one.address
     ranges = node.spec.pod_ranges or ((node.spec.pod_range,) if node.spec.pod_range else ())
     addresses = tuple(one for one in (four, six) if one)
-    return Fact(node.metadata.name, node.metadata.creation_timestamp, addresses, tuple(ranges), version_of(node))
+    return NodeInfo(node.metadata.name, node.metadata.creation_timestamp, addresses, tuple(ranges), version_of(node))
 
 
 def network_is_up(node: Node, reason: str) -> bool:

@@ -10,24 +10,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from podwire import __version__
-from podwire.agent.lines import rfc3339
-from podwire.agent.log import CallLog
-from podwire.agent.settings_file import SettingsFileError
-from podwire.agent.source import KnownNode, WatchedFile
-from podwire.kube.api import Api
-from podwire.kube.follow import Follower
-from podwire.kube.objects import Fact
-from podwire.kube.report import Reporter
+from podwire.kube.client import Api
+from podwire.kube.informer import Informer
+from podwire.kube.nodes import Problem, same_addresses, wanted
+from podwire.kube.objects import NodeInfo
+from podwire.kube.reporter import Reporter
 from podwire.kube.settings import Common, load_common
-from podwire.kube.wanted import Problem, same_addresses, wanted
 from podwire.node.settings import Peer, RawPeer, Settings
+from podwire.node.settings_file import SettingsFileError
+from podwire.node.source import KnownNode, WatchedFile
+from podwire.observe.lines import rfc3339
+from podwire.observe.log import CallLog
 
 ADDRESS_CHANGED = "AddressChanged"
 FIRST_ANSWER_SECONDS = 5.0
 
 
 class KubernetesSource:
-    """Follows the Nodes, and tells the API server how this one is. See `podwire.agent.source.Source`.
+    """Follows the Nodes, and tells the API server how this one is. See `podwire.node.source.Source`.
 
     What all nodes have in common stands in a file, which is read again when it changes.
     """
@@ -40,11 +40,11 @@ class KubernetesSource:
         self._log = log
         api = Api(kubeconfig)
         self.name, self._apis = api.server, (api, Api(kubeconfig))
-        self._follower = Follower(api, own_name, log, self._wake)
-        self._reporter = Reporter(self._apis[1], own_name, self._follower.picture, log)
-        self._facts: Mapping[str, Fact] | None = None
+        self._follower = Informer(api, own_name, log, self._wake)
+        self._reporter = Reporter(self._apis[1], own_name, self._follower.cache, log)
+        self._infos: Mapping[str, NodeInfo] | None = None
         self._known: dict[RawPeer, Peer] = {}
-        self._own: Fact | None = None
+        self._own: NodeInfo | None = None
         self._settings: Settings | None = None
         self._problems: list[Problem] = []
         self._moves: dict[str, str] = {}
@@ -72,14 +72,14 @@ class KubernetesSource:
     def news(self) -> Settings | None:
         """What follows from the Nodes and the file now, if that is something else than before."""
         nodes, file = self._nodes_changed(), self._file_changed()
-        facts = self._follower.picture.facts
-        if facts is None or not (file or nodes):
+        infos = self._follower.cache.infos
+        if infos is None or not (file or nodes):
             return None
-        before, self._facts = self._facts or {}, facts
-        self._tell_moves(before, facts)
-        found = wanted(facts, self.own_name, self.common, self._known, self._own)
+        before, self._infos = self._infos or {}, infos
+        self._tell_moves(before, infos)
+        found = wanted(infos, self.own_name, self.common, self._known, self._own)
         self._known, self._own, self._problems = found.known, found.own, found.problems
-        self._reporter.problems_are(found.problems)
+        self._reporter.set_problems(found.problems)
         if found.settings is None or found.settings == self._settings:
             return None
         self._settings = found.settings
@@ -91,7 +91,7 @@ class KubernetesSource:
         except BlockingIOError:
             return False
         self._reporter.own_changed()
-        return self._follower.picture.facts is not self._facts
+        return self._follower.cache.infos is not self._infos
 
     def _file_changed(self) -> bool:
         """Was the file changed, and is it right?"""
@@ -105,18 +105,18 @@ class KubernetesSource:
         self._log.note(f"{self._file.path} was read again")
         return True
 
-    def _tell_moves(self, before: Mapping[str, Fact], after: Mapping[str, Fact]) -> None:
+    def _tell_moves(self, before: Mapping[str, NodeInfo], after: Mapping[str, NodeInfo]) -> None:
         for name, new in after.items():
             old = before.get(name)
             if old is None or old is new or not old.addresses or not new.addresses or same_addresses(old, new):
                 continue
             words = f"changed its address from {', '.join(old.addresses)} to {', '.join(new.addresses)}"
             self._moves[name] = f"{words} at {rfc3339(time.time())}"
-            self._reporter.happened(Problem(name, ADDRESS_CHANGED, f"{words}: its paths follow"))
+            self._reporter.record_event(Problem(name, ADDRESS_CHANGED, f"{words}: its paths follow"))
         for name in [one for one in self._moves if one not in after]:
             del self._moves[name]
 
-    def in_force(self, settings: Settings, changes: int, seconds: float, problems: Sequence[str]) -> None:
+    def applied(self, settings: Settings, changes: int, seconds: float, problems: Sequence[str]) -> None:
         """The host is as the Nodes want it."""
         ranges = ",".join(str(one) for one in settings.pod_ranges)
         counts = f"peers={len(settings.peers)} changes={changes} ms={seconds * 1000:.1f}"
@@ -126,21 +126,21 @@ class KubernetesSource:
 
     def nodes(self) -> list[KnownNode]:
         """All Nodes as last heard of, bad ones too, this one first."""
-        facts, moves = dict(self._follower.picture.facts or {}), dict(self._moves)
+        infos, moves = dict(self._follower.cache.infos or {}), dict(self._moves)
         problems: dict[str, list[str]] = {}
         for one in self._problems:
             problems.setdefault(one.node, []).append(f"{one.reason}: {one.words}")
-        own = facts.pop(self.own_name, None) or self._own or Fact(self.own_name, "", (), ())
+        own = infos.pop(self.own_name, None) or self._own or NodeInfo(self.own_name, "", (), ())
         found = []
-        for fact in (own, *facts.values()):
-            version = __version__ if fact is own else fact.version
-            problem, move = "; ".join(problems.get(fact.name, ())), moves.get(fact.name, "")
-            found.append(KnownNode(fact.name, fact.addresses, fact.pod_ranges, version, problem, move))
+        for node_info in (own, *infos.values()):
+            version = __version__ if node_info is own else node_info.version
+            problem, move = "; ".join(problems.get(node_info.name, ())), moves.get(node_info.name, "")
+            found.append(KnownNode(node_info.name, node_info.addresses, node_info.pod_ranges, version, problem, move))
         return found
 
     def silent_seconds(self) -> float:
         """Since the API server was last heard, or since the start if it never was."""
-        return time.monotonic() - (self._follower.picture.heard_at or self._begun)
+        return time.monotonic() - (self._follower.cache.heard_at or self._begun)
 
     def requests(self) -> Counter[tuple[str, str]]:
         """How many requests were made, by method and by what came of them (see `Api.requests`)."""
@@ -150,11 +150,11 @@ class KubernetesSource:
         """How many Nodes are bad."""
         return len({one.node for one in self._problems})
 
-    def why_unknown(self) -> str:
+    def unknown_reason(self) -> str:
         """What keeps this node without settings."""
         if self._settings is not None:
             return ""
-        if self._follower.picture.facts is None:
+        if self._follower.cache.infos is None:
             failed = self._log.failures.get("kubernetes")
             return f"no Nodes are known yet: {failed.words if failed else f'no answer of {self.name} so far'}"
         own = [f"node {one.node}: {one.reason}: {one.words}" for one in self._problems if one.node == self.own_name]

@@ -15,8 +15,8 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from podwire.cni.errors import shown
-from podwire.plan.operations import Address, Network
+from podwire.ip import Address, Network
+from podwire.text import shown
 
 Tunnel = Literal["auto", "always", "never"]
 Span = tuple[int, int, int]

@@ -1,0 +1,56 @@
+"""A lab in tables for people, and as JSON for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from podwire_lab.read import RunningLab, RunningNode
+
+
+def as_data(lab: RunningLab) -> dict[str, Any]:
+    """All that is known of it."""
+    data = asdict(lab)
+    for node in data["nodes"]:
+        settings = node.pop("settings")
+        wanted = ("addresses", "pod_ranges", "mode")
+        node.update({key: settings.get(key) for key in wanted}, tunnel=settings.get("tunnel", {}).get("when"))
+    return {"name": data["name"], "nodes": data["nodes"], "others": data["others"]}
+
+
+def tables(lab: RunningLab) -> Group:
+    """Its hosts, then its pods."""
+    hosts = Table("HOST", "ADDRESSES", "POD RANGES", "MODE", "RUNS", box=None, pad_edge=False)
+    for node in lab.nodes:
+        hosts.add_row(
+            f"[bold]{node.name}[/]",
+            " ".join(node.addresses) or "-",
+            " ".join(node.pod_ranges) or "-",
+            node.settings.get("mode", "-"),
+            _services(node),
+        )
+    for name, addresses in sorted(lab.others.items()):
+        hosts.add_row(f"[bold]{name}[/]", " ".join(addresses) or "-", "-", "-", "")
+    pods = Table("POD", "NODE", "ADDRESSES", "STATE", "IMAGE", box=None, pad_edge=False)
+    for pod in lab.pods:
+        state = f"[green]{pod.state}[/]" if pod.runs else f"[red]{escape(pod.state)}[/]"
+        row = (" ".join(pod.addresses) or "-", state, escape(pod.image))
+        pods.add_row(f"[bold]{escape(pod.name)}[/]", pod.node, *row)
+    return Group(f"[bold]lab {lab.name}[/]", hosts, "", pods if lab.pods else "no pods")
+
+
+def _services(node: RunningNode) -> str:
+    if not node.runs:
+        return "[red]does not run[/]"
+    words = [name if runs else f"[red]{name} does not run[/]" for name, runs in node.services.items()]
+    return ", ".join([*words, *_trouble(node)])
+
+
+def _trouble(node: RunningNode) -> Iterable[str]:
+    if node.trouble:
+        yield f"[red]{escape(node.trouble.splitlines()[0])}[/]"

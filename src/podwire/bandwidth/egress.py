@@ -1,0 +1,45 @@
+"""Egress devices of attachments (`pi…`, of kind ifb): they do not go with the veth, so they are looked after."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+
+from podwire.attachments.identity import DEVICE_LETTERS, EGRESS_PREFIX, device_of_egress, egress_device, parse_alias
+from podwire.netlink import read
+from podwire.netlink.read import Link
+from podwire.netlink.socket import Netlink, NetlinkError
+from podwire.plugin.host import Host
+
+KIND = "ifb"
+
+
+def is_egress(link: Link) -> bool:
+    """Is it an attachment's egress device? One that died before it got its alias is known by its name."""
+    ours = link.kind == KIND and link.name.startswith(EGRESS_PREFIX) and len(link.name) == DEVICE_LETTERS
+    return ours and (not link.alias or parse_alias(link.alias) is not None)
+
+
+def exists(socket: Netlink, name: str) -> bool:
+    """Is there a device of that name? Raises NetlinkError."""
+    try:
+        return bool(socket.index(name))
+    except NetlinkError as refused:
+        if refused.errno == errno.ENODEV:
+            return False
+        raise
+
+
+def delete_of(host: Host, device: str) -> bool:
+    """Delete the egress device of an attachment's device, if it has one. Raises NetlinkError."""
+    name = egress_device(device)
+    return exists(host.socket, name) and host.delete(name)
+
+
+def delete_orphans(host: Host, links: Iterable[Link] | None = None) -> list[str]:
+    """Delete the egress devices whose attachment is gone; their names. Raises NetlinkError."""
+    gone = []
+    for link in read.links(host.socket) if links is None else links:
+        if is_egress(link) and not exists(host.socket, device_of_egress(link.name)) and host.delete(link.name):
+            gone.append(link.name)
+    return gone

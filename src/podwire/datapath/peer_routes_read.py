@@ -1,0 +1,118 @@
+"""What the kernel has of the paths to other nodes, read into the shape in which they are wanted."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from podwire.attachments.identity import PREFIX
+from podwire.datapath.gateway import CREATED
+from podwire.datapath.peer_routes import VXLAN_DEVICE, Paths, Underlay
+from podwire.ip import Address, Network
+from podwire.netlink import operations as op
+from podwire.netlink import read
+from podwire.netlink import rtnl as rt
+from podwire.netlink import socket as nl
+from podwire.netlink.socket import Netlink
+
+OURS = (*VXLAN_DEVICE.values(), "podwire0")
+BIG_ENDIAN_PORT = struct.Struct(">H")
+
+
+def read_underlays(socket: Netlink) -> list[Underlay]:
+    """The host's addresses on devices that are up and not podwire's: what paths to peers can start from."""
+    found = []
+    links = {one.index: one for one in read.links(socket)}
+    for version in (4, 6):
+        for index, address in read.all_addresses(socket, version):
+            link = links.get(index)
+            if link is None or not link.up or link.name in OURS or link.name.startswith(PREFIX):
+                continue
+            if link.alias.startswith(CREATED) or address.ip.is_loopback or address.ip.is_link_local:
+                continue
+            found.append(Underlay(link.name, address, link.mtu))
+    return found
+
+
+def read_paths(socket: Netlink) -> Paths:
+    """Routes through other nodes, VXLAN devices, and what hangs on these."""
+    links = {one.index: one.name for one in read.links(socket)}
+    paths = Paths()
+    for name in VXLAN_DEVICE.values():
+        device = read_vxlan(socket, name, links)
+        if device is not None:
+            paths.devices[name] = device
+            _read_entries(socket, name, paths)
+    for version in (4, 6):
+        _read_routes(socket, version, links, paths)
+    return paths
+
+
+def _read_routes(socket: Netlink, version: int, links: Mapping[int, str], paths: Paths) -> None:
+    for payload in read.route_payloads(socket, version):
+        _, prefix, _, _, _, protocol, _, _, flags = rt.RTMSG.unpack_from(payload)
+        if protocol != op.PROTOCOL:
+            continue
+        values = nl.attributes(payload, 12)
+        gateway = values.get(rt.RTA_GATEWAY)
+        if not gateway:
+            continue  # a pod's own route
+        network = _network(values.get(rt.RTA_DST, bytes(len(gateway))), prefix)
+        source = values.get(rt.RTA_PREFSRC)
+        paths.routes[network] = op.AddRoute(
+            links.get(read.number(values.get(rt.RTA_OIF)), "?"),
+            network,
+            ip_address(gateway),
+            source=ip_address(source) if source else None,
+            onlink=bool(flags & rt.RTNH_F_ONLINK),
+            replace=True,
+        )
+
+
+def _network(raw: bytes, prefix: int) -> Network:
+    number = int.from_bytes(raw, "big")
+    return IPv4Network((number, prefix)) if len(raw) == 4 else IPv6Network((number, prefix))
+
+
+def read_vxlan(socket: Netlink, name: str, links: Mapping[int, str]) -> op.AddVxlan | None:
+    """A VXLAN device as it would have to be made to be what it is; None if there is none, or it is down."""
+    link = read.link(socket, name)
+    if link is None or not link.up or link.kind != "vxlan":
+        return None
+    values = nl.attributes(link.data)
+    local = values.get(rt.IFLA_VXLAN_LOCAL) or values.get(rt.IFLA_VXLAN_LOCAL6)
+    return op.AddVxlan(
+        name,
+        link.mac,
+        read.number(values.get(rt.IFLA_VXLAN_ID)),
+        BIG_ENDIAN_PORT.unpack(values.get(rt.IFLA_VXLAN_PORT, b"\0\0"))[0],
+        ip_address(local) if local else ip_address(0),
+        links.get(read.number(values.get(rt.IFLA_VXLAN_LINK)), "?"),
+        link.mtu,
+    )
+
+
+def _read_entries(socket: Netlink, name: str, paths: Paths) -> None:
+    """The permanent neighbours and forwarding entries of a VXLAN device."""
+    index = socket.index(name)
+    for family in (4, 6):
+        for address, mac in _permanent(socket, rt.family(family), index):
+            paths.neighbours[name, address] = op.AddNeighbour(name, address, mac)
+    for node, mac in _permanent(socket, rt.AF_BRIDGE, index):
+        paths.forwarding[name, mac] = op.AddForwarding(name, mac, node)
+
+
+def _permanent(socket: Netlink, family: int, index: int) -> list[tuple[Address, str]]:
+    body = rt.NDMSG.pack(family, index if family == rt.AF_BRIDGE else 0, 0, 0, 0)
+    only = b"" if family == rt.AF_BRIDGE else nl.u32(rt.NDA_IFINDEX, index)
+    found = []
+    for kind, payload in socket.get(nl.message(rt.RTM_GETNEIGH, nl.NLM_F_DUMP, body, only)):
+        if kind != rt.RTM_NEWNEIGH:
+            continue
+        _, device, state, _, _ = rt.NDMSG.unpack_from(payload)
+        values = nl.attributes(payload, 12)
+        address, mac = values.get(rt.NDA_DST), values.get(rt.NDA_LLADDR)
+        if device == index and state & rt.NUD_PERMANENT and address and mac:
+            found.append((ip_address(address), mac.hex(":")))
+    return found

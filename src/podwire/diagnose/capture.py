@@ -1,0 +1,82 @@
+"""Listens in on every device of the places on a probe's way (packet(7)) and keeps what belongs to probes."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+
+from podwire.diagnose.captured import Sighting
+from podwire.diagnose.namespaces import Crew, Places
+from podwire.diagnose.packets import MARK, parse_frame
+
+ETH_P_ALL = 3
+PACKET_OTHERHOST, PACKET_OUTGOING = 3, 4
+SO_RCVBUFFORCE = 33
+BUFFER_BYTES = 8 << 20
+HEAD_BYTES = 320
+LOOPBACK_KIND = 772
+ETHERNET_KINDS = (1, LOOPBACK_KIND)
+MOST_AT_ONCE = 10_000
+
+
+class Capture:
+    """Sees packets with a probe's mark, and TCP packets of the given ports, in the namespaces of the given places.
+
+    A namespace that two endpoints share is seen as both.
+    """
+
+    def __init__(self, places: Places, crew: Crew, names: Iterable[str], ports: Collection[int]) -> None:
+        self.sightings: list[Sighting] = []
+        self._ports = {port.to_bytes(2, "big") for port in ports}
+        distinct = places.distinct(names)
+        opened = crew.all([(name, _open) for name in distinct])
+        self._sockets = dict(zip(opened, distinct.values(), strict=True))
+        self._wake, self._waker = os.pipe()
+        self._thread = threading.Thread(target=self._listen, daemon=True, name="capture")
+        self._thread.start()
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._waker)
+        self._thread.join()
+        os.close(self._wake)
+        for one in self._sockets:
+            one.close()
+
+    def _listen(self) -> None:
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN | select.POLLHUP)
+        by_number = {one.fileno(): one for one in self._sockets}
+        for number in by_number:
+            poll.register(number, select.POLLIN)
+        while True:
+            ready = [number for number, _ in poll.poll()]
+            for number in ready:
+                with suppress(BlockingIOError, OSError):
+                    for _ in range(MOST_AT_ONCE if number in by_number else 0):
+                        self._take(by_number[number])
+            if self._wake in ready:
+                return
+
+    def _take(self, source: socket.socket) -> None:
+        data, (device, _, direction, kind, *_) = source.recvfrom(HEAD_BYTES)
+        if MARK not in data and not any(port in data for port in self._ports):
+            return
+        packet = parse_frame(data, ethernet=kind in ETHERNET_KINDS)
+        if packet is not None:
+            outgoing = direction == PACKET_OUTGOING
+            for name in self._sockets[source]:
+                self.sightings.append(Sighting(name, device, outgoing, packet, direction == PACKET_OTHERHOST))
+
+
+def _open() -> socket.socket:
+    one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(ETH_P_ALL))
+    with suppress(OSError):
+        one.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
+    return one

@@ -1,0 +1,152 @@
+"""Who takes part in a check: pods, hosts, the outside; and the file that lists them. Pure.
+
+The file (`--topology FILE`) is JSON:
+
+    {"endpoints": [
+      {"name": "node-1", "kind": "host", "node": "node-1", "addresses": ["192.168.33.11"], "netns": "/run/netns/n1"},
+      {"name": "web",    "kind": "pod",  "node": "node-1", "addresses": ["10.244.1.5"],    "pid": 4711},
+      {"name": "internet", "kind": "outside", "addresses": ["203.0.113.1"], "tcp_port": 443}
+    ]}
+
+name       unique; what the report calls it
+kind       pod | host | outside
+node       the name of its node; for a host its own name is the default, the outside has none
+addresses  IPv4 and IPv6; may be missing where there is a namespace: then they are read from it. A host's first address
+           of a family is what other nodes' pods call; its own pods call all of them (its gateway, too)
+netns      the file of its network namespace, or:
+pid        a process in that namespace
+tcp_port   for one without a namespace: a port that answers there. (In a namespace the check serves its own ports)
+
+A pod needs a namespace to be probed from; what has none is only called, and what it saw cannot be known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from podwire.ip import Address
+from podwire.text import shown
+
+Kind = Literal["pod", "host", "outside"]
+
+
+class EndpointError(Exception):
+    """What is wrong with the endpoints, and what to do: one line."""
+
+
+class Endpoint(Struct, frozen=True):
+    """One that takes part. `netns` is a path, empty where its namespace cannot be entered.
+
+    `own` are all addresses it may send from; `mtu` is that of the device with its first address, in bytes, 0 where
+    that is not known.
+    """
+
+    name: str
+    kind: Kind
+    node: str = ""
+    addresses: tuple[Address, ...] = ()
+    netns: str = ""
+    tcp_port: int = 0
+    own: tuple[Address, ...] = ()
+    mtu: int = 0
+
+    def of_family(self, family: int) -> tuple[Address, ...]:
+        """Its addresses of family 4 or 6."""
+        return tuple(one for one in self.addresses if one.version == family)
+
+    @property
+    def sends_from(self) -> frozenset[Address]:
+        """Every address that is its own."""
+        return frozenset(self.addresses) | frozenset(self.own)
+
+
+class RawEndpoint(Struct, frozen=True, forbid_unknown_fields=True):
+    """An endpoint as the file has it."""
+
+    name: str
+    kind: Kind
+    node: str = ""
+    addresses: tuple[str, ...] = ()
+    netns: str = ""
+    pid: int = 0
+    tcp_port: int = 0
+
+
+class RawTopology(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    endpoints: tuple[RawEndpoint, ...]
+
+
+def parse_topology(text: bytes) -> list[Endpoint]:
+    """The endpoints of a file. Raises EndpointError."""
+    try:
+        raw = msgspec.json.decode(text, type=RawTopology)
+    except msgspec.ValidationError as wrong:
+        raise EndpointError(f"{wrong}: see the keys in podwire.diagnose.endpoints") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        raise EndpointError(f"is not JSON: {wrong}") from None
+    found = [_settle(one, f"endpoints[{place}]") for place, one in enumerate(raw.endpoints)]
+    check_endpoints(found)
+    return found
+
+
+def _settle(raw: RawEndpoint, where: str) -> Endpoint:
+    if raw.netns and raw.pid:
+        raise EndpointError(f"{where}: has netns and pid: give one of them")
+    if raw.pid < 0 or not 0 <= raw.tcp_port <= 65535:
+        raise EndpointError(f"{where}: pid or tcp_port is out of range")
+    node = raw.node or (raw.name if raw.kind == "host" else "")
+    netns = f"/proc/{raw.pid}/ns/net" if raw.pid else raw.netns
+    addresses = tuple(parse_address(text, f"{where}.addresses") for text in raw.addresses)
+    return Endpoint(raw.name, raw.kind, node, addresses, netns, raw.tcp_port)
+
+
+def parse_address(text: str, where: str) -> Address:
+    """An address that can be called. Raises EndpointError."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise EndpointError(f"{where}: {shown(text)} is not an IP address: write it like 10.244.1.5") from None
+    if address.is_unspecified or address.is_multicast or address.is_link_local:
+        raise EndpointError(f"{where}: {address} cannot be called from another node: give a unicast address")
+    return address
+
+
+def parse_target(text: str) -> Endpoint:
+    """`--to`: ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT as an endpoint outside. Raises EndpointError."""
+    bare, port = text, ""
+    if text.startswith("["):
+        bare, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        bare, _, port = text.partition(":")
+    address = parse_address(bare, "--to")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise EndpointError(f"--to: {shown(port)} is not a port: write it like 203.0.113.1:443")
+    return Endpoint(text, "outside", addresses=(address,), tcp_port=int(port or 0))
+
+
+def check_endpoints(endpoints: Sequence[Endpoint]) -> None:
+    """Raises EndpointError for endpoints that cannot make a check: twice the same name, pods without a node."""
+    names: set[str] = set()
+    for one in endpoints:
+        if not one.name or one.name in names:
+            raise EndpointError(f"{shown(one.name)}: every endpoint needs a name of its own")
+        names.add(one.name)
+        if one.kind == "pod" and not one.node:
+            raise EndpointError(f"pod {one.name}: its node is missing: give the name of its host")
+        if not one.netns and not one.addresses:
+            raise EndpointError(f"{one.kind} {one.name}: has neither addresses nor a namespace: give one of them")
+    if not any(one.kind == "pod" and one.netns for one in endpoints):
+        raise EndpointError("there is no pod to check from: start one, or name it with its netns in --topology")
+
+
+def host_of(endpoints: Iterable[Endpoint], node: str) -> Endpoint | None:
+    """The host endpoint of a node."""
+    return next((one for one in endpoints if one.kind == "host" and one.node == node), None)

@@ -1,0 +1,121 @@
+"""This node's endpoints, read from its kernel: the host itself, and its pods with the files of their namespaces."""
+
+from __future__ import annotations
+
+import os
+import socket as sockets
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from podwire.attachments.read import ShownAttachment, read_attachments
+from podwire.datapath.peer_routes_read import read_underlays
+from podwire.diagnose.endpoints import Endpoint
+from podwire.ip import Address
+from podwire.netlink import namespaces as namespace
+from podwire.netlink import read
+from podwire.netlink import rtnl as rt
+from podwire.netlink import socket as nl
+from podwire.netlink.socket import Netlink, NetlinkError
+from podwire.node.settings import Settings
+
+FOLDERS = ("/run/netns", "/var/run/netns", "/run/docker/netns")
+IFLA_LINK_NETNSID = 37
+RTM_GETNSID = 90
+NETNSA_NSID, NETNSA_FD = 1, 3
+OWN_NETNS = "/proc/self/ns/net"
+GATEWAY_DEVICES = ("podwire0", "cni0")
+
+
+def read_endpoints(settings: Settings | None = None) -> list[Endpoint]:
+    """The host, its pods, and with `settings` the hosts of its peers (called only: their namespaces are elsewhere)."""
+    node = settings.name if settings else sockets.gethostname()
+    with Netlink() as socket:
+        found = read_attachments(socket)
+        host = _host_addresses(socket, settings)
+        netns_ids = _peer_netns_ids(socket)
+        wanted = {netns_ids[one.device] for one in found if one.device in netns_ids}
+        files = _files(socket, wanted)
+    endpoints = [Endpoint(f"host {node}", "host", node, tuple(host), OWN_NETNS)]
+    names: set[str] = set()
+    for one in found:
+        name = one.pod or one.container_id[:13]
+        if name in names:
+            name = f"{name} {one.ifname}"
+        names.add(name)
+        endpoints.append(_pod(name, one, node, files.get(netns_ids.get(one.device, -1), "")))
+    if settings:
+        for peer in settings.peers.values():
+            endpoints.append(Endpoint(f"host {peer.name}", "host", peer.name, peer.addresses))
+    return endpoints
+
+
+def _pod(name: str, one: ShownAttachment, node: str, netns: str) -> Endpoint:
+    addresses: tuple[Address, ...] = tuple(ip_address(address) for address in one.addresses)
+    return Endpoint(name, "pod", node, addresses, netns)
+
+
+def _host_addresses(socket: Netlink, settings: Settings | None) -> list[Address]:
+    """The node's own address of each family, then the gateways of its pods."""
+    found: list[Address] = list(settings.addresses) if settings else []
+    for one in read_underlays(socket):
+        if all(one.address.version != each.version for each in found):
+            found.append(one.address.ip)
+    indexes = {one.index for one in read.links(socket) if one.name in GATEWAY_DEVICES}
+    for version in (4, 6):
+        for index, address in read.all_addresses(socket, version):
+            if index in indexes and not address.ip.is_link_local and address.ip not in found:
+                found.append(address.ip)
+    return found
+
+
+def _peer_netns_ids(socket: Netlink) -> dict[str, int]:
+    """The number by which this namespace knows that of a device's other end, by the device's name."""
+    found = {}
+    ask = nl.message(rt.RTM_GETLINK, nl.NLM_F_DUMP, rt.link_body(), read.SKIP_STATS)
+    for kind, payload in socket.get(ask):
+        values = nl.attributes(payload, 16)
+        if kind == rt.RTM_NEWLINK and IFLA_LINK_NETNSID in values:
+            found[read.string(values.get(rt.IFLA_IFNAME))] = _signed(values[IFLA_LINK_NETNSID])
+    return found
+
+
+def _files(socket: Netlink, wanted: set[int]) -> dict[int, str]:
+    """The file of each of the wanted namespaces, by its number: a bound name if there is one, else a process'."""
+    found: dict[int, str] = {}
+    for path in _candidates():
+        if wanted <= found.keys():
+            break
+        number = _netns_id(socket, path)
+        if number in wanted:
+            found.setdefault(number, path)
+    return found
+
+
+def _candidates() -> Iterator[str]:
+    for folder in FOLDERS:
+        if os.path.isdir(folder):  # noqa: PTH112 -- plain strings, as the kernel's own names are
+            yield from (entry.path for entry in os.scandir(folder))
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            yield f"{entry.path}/ns/net"
+
+
+def _netns_id(socket: Netlink, path: str) -> int:
+    """The number of a namespace's file (RTM_GETNSID, `ip netns list-id`); -1 if it has none, or is no namespace."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return -1
+    try:
+        if not namespace.is_network_namespace(descriptor):
+            return -1
+        ask = nl.message(RTM_GETNSID, 0, b"\0\0\0\0", nl.u32(NETNSA_FD, descriptor))
+        return _signed(nl.attributes(socket.get(ask)[0][1], 4)[NETNSA_NSID])
+    except (NetlinkError, KeyError):
+        return -1
+    finally:
+        os.close(descriptor)
+
+
+def _signed(raw: bytes) -> int:
+    return int.from_bytes(raw[:4], "little", signed=True)

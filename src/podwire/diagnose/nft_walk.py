@@ -1,0 +1,250 @@
+"""Would a place's nftables ruleset drop a packet? `nft -j list ruleset`, read honestly where it cannot be known. Pure.
+
+Every match of a rule is yes, no, or unknown; a drop behind an unknown is reported as possible. What is compared:
+addresses, protocols, ports, devices, ICMP types, connection state. (libnftables-json(5))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+from msgspec import Struct
+
+from podwire.ip import Address
+
+MOST_JUMPS = 16
+Row = Mapping[str, Any]
+TRANSPORTS = {"icmp": (1,), "tcp": (6,), "udp": (17,), "icmpv6": (58,), "ipv6-icmp": (58,), "th": (6, 17)}
+FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "bridge": (4, 6), "netdev": (4, 6), "arp": ()}
+TYPES = {
+    "echo-request": (8, 128),
+    "echo-reply": (0, 129),
+    "destination-unreachable": (3, 1),
+    "packet-too-big": (-1, 2),
+}
+SILENT = {"counter", "comment", "log", "mangle", "notrack", "flow"}
+NAT = ("masquerade", "snat")
+
+
+class Question(Struct, frozen=True):
+    """The packet, as far as it is known: 0 and empty mean unknown."""
+
+    source: Address
+    destination: Address
+    protocol: int = 0
+    port: int = 0
+    source_port: int = 0
+    type: int = -1
+    came_by: str = ""
+    goes_by: str = ""
+    states: tuple[str, ...] = ("new",)
+
+
+class Obstacle(Struct, frozen=True):
+    """A chain or a rule that drops the packet; `certain` where no match was unknown."""
+
+    family: str
+    table: str
+    chain: str
+    handle: int = 0
+    verdict: str = "drop"
+    certain: bool = True
+
+    @property
+    def words(self) -> str:
+        place = f"{self.family} {self.table} {self.chain}"
+        what = f"rule {self.handle} of chain {place}: {self.verdict}" if self.handle else f"chain {place}: policy drop"
+        return what if self.certain else f"{what} (perhaps)"
+
+    @property
+    def command(self) -> list[str]:
+        return ["nft", "-a", "list", "chain", self.family, self.table, self.chain]
+
+
+def obstacles(ruleset: Sequence[Row], hooks: Collection[str], question: Question) -> list[Obstacle]:
+    """The chains and rules that drop the packet at these hooks, certain ones first."""
+    found = []
+    for row in ruleset:
+        chain = row.get("chain")
+        if not chain or chain.get("hook") not in hooks or chain.get("type") == "nat":
+            continue
+        if question.source.version in FAMILIES.get(chain["family"], ()):
+            found += _Walk(ruleset, question).base(chain)
+    return sorted(found, key=lambda one: not one.certain)
+
+
+class _Walk:
+    """One packet through one base chain and the chains that it jumps to."""
+
+    def __init__(self, ruleset: Sequence[Row], question: Question) -> None:
+        self.rules = [row["rule"] for row in ruleset if "rule" in row]
+        self.sets = {
+            (row["set"]["family"], row["set"]["table"], row["set"]["name"]): row["set"]
+            for row in ruleset
+            if "set" in row
+        }
+        self.question = question
+        self.certain = True
+        self.found: list[Obstacle] = []
+
+    def base(self, chain: Row) -> list[Obstacle]:
+        done = self.chain(chain["family"], chain["table"], chain["name"], 0)
+        if done is None and chain.get("policy") == "drop":
+            self.found.append(Obstacle(chain["family"], chain["table"], chain["name"], certain=self.certain))
+        return self.found
+
+    def chain(self, family: str, table: str, name: str, depth: int) -> str | None:
+        """The verdict that ends the walk, or None at the chain's end."""
+        if depth > MOST_JUMPS:
+            return None
+        for rule in self.rules:
+            if (rule["family"], rule["table"], rule["chain"]) != (family, table, name):
+                continue
+            matches, verdict, to = self.rule(rule)
+            if matches is False or verdict is None:
+                continue
+            if verdict in ("jump", "goto"):
+                before = self.certain
+                self.certain = self.certain and matches is True
+                ended = self.chain(family, table, to, depth + 1)
+                if ended is not None and matches is True:
+                    return ended
+                self.certain = before and ended is None
+                continue
+            if verdict in ("drop", "reject"):
+                certain = self.certain and matches is True
+                self.found.append(Obstacle(family, table, name, rule["handle"], verdict, certain))
+            if verdict == "return" and matches is True:
+                return None
+            if matches is True:
+                return verdict
+            self.certain = False
+        return None
+
+    def rule(self, rule: Row) -> tuple[bool | None, str | None, str]:
+        """(does it match, its verdict, where it jumps to)."""
+        matches: bool | None = True
+        for part in rule.get("expr", ()):
+            for verdict in ("accept", "drop", "reject", "return"):
+                if verdict in part:
+                    return matches, verdict, ""
+            for verdict in ("jump", "goto"):
+                if verdict in part:
+                    return matches, verdict, part[verdict]["target"]
+            if part.get("xt", {}).get("name") == "REJECT":
+                return matches, "reject", ""
+            if "match" in part:
+                here = self.match(rule, part["match"])
+                if here is False:
+                    return False, None, ""
+                matches = matches if here else None
+            elif not set(part) & SILENT and part.get("xt", {}).get("name") != "comment":
+                matches = None
+        return matches, None, ""
+
+    def match(self, rule: Row, match: Row) -> bool | None:
+        have = self.left(match["left"])
+        if have is None:
+            return None
+        if have == ():
+            return False  # the packet has no such header
+        wanted = self.right(rule, match["right"])
+        results = [_equal(value, one) for value in have for one in wanted]
+        positive: bool | None = True if True in results else (None if None in results else False)
+        if match["op"] in ("==", "in"):
+            return positive
+        return None if match["op"] != "!=" or positive is None else not positive
+
+    def left(self, left: Any) -> tuple[Any, ...] | None:
+        """What the packet has there; () for a header that it has not, None for what is not known."""
+        ask = self.question
+        if not isinstance(left, dict):
+            return None
+        if "payload" in left:
+            return self._payload(left["payload"])
+        if "meta" in left:
+            known: dict[str, Any] = {
+                "l4proto": ask.protocol,
+                "iifname": ask.came_by,
+                "iif": ask.came_by,
+                "oifname": ask.goes_by,
+                "oif": ask.goes_by,
+            }
+            value = known.get(left["meta"]["key"])
+            if left["meta"]["key"] in ("nfproto", "protocol"):
+                return {4: ("ipv4", "ip"), 6: ("ipv6", "ip6")}[ask.source.version]
+            return (value,) if value else None
+        if "ct" in left and left["ct"].get("key") == "state":
+            return ask.states
+        return None
+
+    def _payload(self, payload: Row) -> tuple[Any, ...] | None:
+        ask = self.question
+        protocol, field = str(payload.get("protocol")), str(payload.get("field"))
+        if protocol in ("ip", "ip6"):
+            if (protocol == "ip") != (ask.source.version == 4):
+                return ()
+            header = {"saddr": ask.source, "daddr": ask.destination, "protocol": ask.protocol, "nexthdr": ask.protocol}
+            return (header[field],) if header.get(field) else None
+        if not ask.protocol or protocol not in TRANSPORTS:
+            return None
+        if ask.protocol not in TRANSPORTS[protocol]:
+            return ()
+        rest = {
+            "dport": ask.port or None,
+            "sport": ask.source_port or None,
+            "type": ask.type if ask.type >= 0 else None,
+        }
+        return None if rest.get(field) is None else (rest[field],)
+
+    def right(self, rule: Row, right: Any) -> list[Any]:
+        """The values that are compared with, sets spread out."""
+        if isinstance(right, str) and right.startswith("@"):
+            named = self.sets.get((rule["family"], rule["table"], right[1:]))
+            return list(named.get("elem", ())) if named else [None]
+        if isinstance(right, dict) and "set" in right:
+            inner = right["set"]
+            return list(inner) if isinstance(inner, list) else self.right(rule, inner)
+        return list(right) if isinstance(right, list) else [right]
+
+
+def _equal(have: Any, want: Any) -> bool | None:
+    """Is a value of the packet the one of a rule, or within it? None: cannot be told."""
+    if isinstance(want, dict) and "elem" in want:
+        want = want["elem"].get("val")
+    if isinstance(want, dict):
+        return _within(have, want)
+    if isinstance(have, (IPv4Address, IPv6Address)):
+        return bool(str(have) == want)
+    if isinstance(have, int) and isinstance(want, str):
+        known = TYPES.get(want) or TRANSPORTS.get(want)
+        return bool(have in known) if known else None
+    if isinstance(want, str) and want.endswith("*"):
+        return str(have).startswith(want[:-1])
+    return None if want is None else bool(have == want)
+
+
+def _within(have: Any, want: Row) -> bool | None:
+    if "prefix" in want and isinstance(have, (IPv4Address, IPv6Address)):
+        return bool(have in ip_network(f"{want['prefix']['addr']}/{want['prefix']['len']}", strict=False))
+    if "range" not in want:
+        return None
+    low, high = want["range"]
+    if isinstance(have, (IPv4Address, IPv6Address)):
+        return int(ip_address(low)) <= int(have) <= int(ip_address(high))
+    return low <= have <= high if isinstance(low, int) and isinstance(have, int) else None
+
+
+def source_rewriters(ruleset: Sequence[Row]) -> list[Obstacle]:
+    """The rules that change source addresses (masquerade, snat)."""
+    found = []
+    for row in ruleset:
+        rule = row.get("rule", {})
+        for part in rule.get("expr", ()):
+            for word in NAT:
+                if word in part or (part.get("xt") or {}).get("name") == "MASQUERADE":
+                    found.append(Obstacle(rule["family"], rule["table"], rule["chain"], rule["handle"], word))
+                    break
+    return found

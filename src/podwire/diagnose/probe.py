@@ -1,0 +1,281 @@
+"""The probes themselves: ping, TCP, UDP and full-size packets, each run by a thread in its source's namespace."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import ip_address
+
+from msgspec import Struct
+
+from podwire.diagnose import packets
+from podwire.diagnose.plan import Outcome, Probe, Status, verdict
+from podwire.ip import Address
+
+AGAIN_SECONDS = 0.25
+SOL_RAW, ICMP_FILTER, ICMP6_FILTER = 255, 1, 1
+IP_RECVERR, IPV6_RECVERR, MSG_ERRQUEUE = 11, 25, 0x2000
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3
+ICMP_ORIGINS = (2, 3)
+EXTENDED_ERROR = struct.Struct("=IBBBBII")
+RECEIVE_BYTES = 65536
+SMALLEST_MTU = {4: 576, 6: 1280}
+STEP_BYTES = 10
+SO_RCVBUFFORCE, BURST_BYTES = 33, 4 << 20
+MOST_HOPS = 8
+ANSWER_ENOUGH_ERRORS = 2
+
+
+class Reply(Struct):
+    """What came back for one question: an answer after `rtt_seconds` with `body`, or errors.
+
+    `told_mtu` is what the kernel or a router said about a packet of `sent_bytes` that was too large, in bytes.
+    """
+
+    sent_bytes: int = 0
+    answered: bool = False
+    rtt_seconds: float = 0.0
+    body: bytes = b""
+    words: str = ""
+    refused: bool = False
+    told_mtu: int = 0
+
+
+def ping(probe: Probe, timeout_seconds: float, mark: bytes = b"", packet_bytes: int = 0) -> Outcome:
+    """ICMP echo, asked again until the time is over."""
+    reply = _echo(probe.address, packet_bytes, timeout_seconds, mark or _mark())
+    if reply.answered:
+        return Outcome(probe, "ok", reply.rtt_seconds)
+    return Outcome(probe, "lost", words=reply.words or "no answer")
+
+
+def tcp(probe: Probe, port: int, timeout_seconds: float) -> Outcome:
+    """A connection; the server, if it is ours, tells which source it saw."""
+    begun = time.monotonic()
+    family = socket.AF_INET if probe.family == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        client.settimeout(timeout_seconds)
+        try:
+            client.connect((str(probe.address), port))
+            took = time.monotonic() - begun
+            seen = _source(client.recv(100)) if probe.sources else None
+        except TimeoutError:
+            return Outcome(probe, "lost", words="no answer")
+        except OSError as refused:
+            return Outcome(probe, _status(refused), words=refused.strerror or "refused")
+    if probe.sources and seen is None:
+        return Outcome(probe, "lost", words="connected, but the server's word did not come")
+    return verdict(probe, took, seen)
+
+
+def udp(probe: Probe, port: int, timeout_seconds: float, mark: bytes = b"") -> Outcome:
+    """A datagram, sent again until the time is over; the server tells which source it saw."""
+    mark = mark or _mark()
+    family = socket.AF_INET if probe.family == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        _want_errors(client, probe.family)
+        reply = _ask(client, probe.address, port, mark, timeout_seconds, lambda data: data.startswith(mark))
+    if reply.answered:
+        return verdict(probe, reply.rtt_seconds, _source(reply.body[len(mark) :]))
+    return Outcome(probe, "refused" if reply.refused else "lost", words=reply.words or "no answer")
+
+
+def mtu(probe: Probe, device_mtu: int, timeout_seconds: float) -> Outcome:
+    """Packets as large as the device allows, not to be fragmented, then as large as the path says.
+
+    The path must either carry them or say how much it carries (RFC 1191, 8201); silence is a black hole.
+    """
+    size = device_mtu
+    words = ""
+    for _ in range(MOST_HOPS):
+        reply = _echo(probe.address, size, timeout_seconds, _mark())
+        if reply.answered:
+            return Outcome(probe, "ok", reply.rtt_seconds, mtu=size)
+        words = reply.words
+        if not SMALLEST_MTU[probe.family] <= reply.told_mtu < size:
+            break
+        size = reply.told_mtu
+    passing = _largest(probe.address, size, timeout_seconds)
+    found = f"{passing} bytes still pass" if passing else "nor do small ones pass"
+    return Outcome(
+        probe,
+        "black hole",
+        mtu=passing,
+        lost_bytes=size,
+        words=f"packets of {size} bytes vanish without ICMP; {found}" + (f" ({words})" if words else ""),
+    )
+
+
+def _largest(address: Address, size: int, timeout_seconds: float) -> int:
+    """The largest packet, to `STEP_BYTES` bytes, that is answered, all sizes asked at once; 0: none."""
+    best = 0
+    mark = _mark()
+    with _raw(address) as client:
+        client.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BURST_BYTES)
+        smallest = SMALLEST_MTU[address.version]
+        for length in range(smallest, size, STEP_BYTES):
+            with suppress(OSError):
+                client.send(packets.echo_request(address.version, mark, 1, length))
+        until = time.monotonic() + timeout_seconds
+        poll = select.poll()
+        poll.register(client, select.POLLIN | select.POLLERR)
+        while (left := until - time.monotonic()) > 0 and poll.poll(left * 1000):
+            with suppress(OSError):
+                data = client.recv(RECEIVE_BYTES)
+                if packets.is_echo_reply(address.version, data, mark):
+                    best = max(best, len(data) + (40 if address.version == 6 else 0))
+            _errors(client, address.version)
+    return best
+
+
+def _echo(address: Address, packet_bytes: int, timeout_seconds: float, mark: bytes) -> Reply:
+    try:
+        client = _raw(address)
+    except OSError as refused:
+        return Reply(words=refused.strerror or "refused")
+    with client:
+        message = packets.echo_request(address.version, mark, 1, packet_bytes)
+
+        def right(data: bytes) -> bool:
+            return packets.is_echo_reply(address.version, data, mark)
+
+        return _ask(client, address, 0, message, timeout_seconds, right, packet_bytes)
+
+
+def _raw(address: Address) -> socket.socket:
+    """A raw socket that hears echo replies alone, sets DF, and forgets what earlier packets learned of the path."""
+    if address.version == 4:
+        client = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        client.setsockopt(SOL_RAW, ICMP_FILTER, struct.pack("=I", ~(1 << packets.ECHO_REPLY[4]) & 0xFFFFFFFF))
+        client.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
+    else:
+        client = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        blocked = [0xFFFFFFFF] * 8
+        blocked[packets.ECHO_REPLY[6] >> 5] &= ~(1 << (packets.ECHO_REPLY[6] & 31)) & 0xFFFFFFFF
+        client.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, struct.pack("=8I", *blocked))
+        client.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
+    try:
+        # In this order: until it is connected, a raw socket hears of errors on the way to anybody.
+        client.connect((str(address), 0))
+        _want_errors(client, address.version)
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+def _want_errors(client: socket.socket, family: int) -> None:
+    """Have ICMP errors told on the socket, with who sent them (IP_RECVERR, ip(7))."""
+    if family == 4:
+        client.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    else:
+        client.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+
+
+def _ask(
+    client: socket.socket,
+    address: Address,
+    port: int,
+    message: bytes,
+    timeout_seconds: float,
+    right: Callable[[bytes], bool],
+    packet_bytes: int = 0,
+) -> Reply:
+    """Send, and send again, until the right answer comes, errors have come twice, or the time is over."""
+    reply, errors = Reply(packet_bytes), 0
+    begun = time.monotonic()
+    until = begun + timeout_seconds
+    try:
+        if port:
+            client.connect((str(address), port))
+        poll = select.poll()
+        poll.register(client, select.POLLIN | select.POLLERR)
+        while (now := time.monotonic()) < until:
+            try:
+                client.send(message)
+            except OSError as refused:
+                errors += _note(reply, refused)
+            pause = min(now + AGAIN_SECONDS, until)
+            while (left := pause - time.monotonic()) > 0 and poll.poll(left * 1000):
+                errors += _take(client, address.version, reply, right)
+                if reply.answered:
+                    reply.rtt_seconds = time.monotonic() - begun
+                    return reply
+                if reply.told_mtu or errors >= ANSWER_ENOUGH_ERRORS:
+                    return reply
+    except OSError as refused:
+        _note(reply, refused)
+    return reply
+
+
+def _take(client: socket.socket, family: int, reply: Reply, right: Callable[[bytes], bool]) -> int:
+    """Receive what is there, answers and errors; how many errors."""
+    found = 0
+    for words, told in _errors(client, family):
+        if told >= reply.sent_bytes > 0:
+            continue  # about an earlier, larger packet
+        reply.words, reply.told_mtu = words, told or reply.told_mtu
+        found += 1
+    try:
+        data = client.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return found
+    except OSError as refused:
+        return found + _note(reply, refused)
+    if right(data):
+        reply.answered, reply.body = True, data
+    return found
+
+
+def _note(reply: Reply, refused: OSError) -> int:
+    if refused.errno == errno.EMSGSIZE:
+        return 0  # the error queue says the same, with the size
+    reply.refused = reply.refused or refused.errno == errno.ECONNREFUSED
+    reply.words = reply.words or refused.strerror or "refused"
+    return 1
+
+
+def _errors(client: socket.socket, family: int) -> list[tuple[str, int]]:
+    """The socket's error queue: words such as "192.168.30.1: host unreachable", and the MTU if one was told."""
+    found: list[tuple[str, int]] = []
+    while True:
+        try:
+            _, ancillary, _, _ = client.recvmsg(0, 512, MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+        except OSError:
+            return found
+        for _, _, data in ancillary:
+            if len(data) < EXTENDED_ERROR.size:
+                continue
+            number, origin, kind, code, _, info, _ = EXTENDED_ERROR.unpack_from(data)
+            told = info if number == errno.EMSGSIZE else 0
+            if origin in ICMP_ORIGINS:
+                who = _offender(data[EXTENDED_ERROR.size :], family)
+                found.append((f"{who}: {packets.icmp_words(family, kind, code)}", told))
+            else:
+                found.append((os.strerror(number), told))
+
+
+def _offender(data: bytes, family: int) -> str:
+    raw = data[4:8] if family == 4 else data[8:24]
+    return str(ip_address(raw)) if len(raw) in (4, 16) else "somebody"
+
+
+def _status(refused: OSError) -> Status:
+    return "refused" if refused.errno in (errno.ECONNREFUSED, errno.ECONNRESET) else "lost"
+
+
+def _source(words: bytes) -> Address | None:
+    try:
+        return ip_address(words.decode().partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _mark() -> bytes:
+    return packets.token(os.urandom(8))

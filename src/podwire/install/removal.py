@@ -1,0 +1,106 @@
+"""Removes everything that podwire made in the kernel, found by its names, aliases and tags; and proves it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from podwire.attachments.identity import DEVICE_LETTERS, PREFIX, parse_alias
+from podwire.bandwidth.egress import is_egress
+from podwire.datapath.gateway import CREATED, is_made
+from podwire.datapath.peer_routes import VXLAN_DEVICE
+from podwire.datapath.peer_routes_read import read_paths
+from podwire.netlink import read
+from podwire.netlink.apply import KernelRefusedError, apply
+from podwire.netlink.link_deleter import delete_group
+from podwire.netlink.operations import DeleteRoute
+from podwire.netlink.socket import Netlink, NetlinkError
+from podwire.nft.library import Nftables, NftablesError
+from podwire.nft.names import ACCEPT_MARK, TABLE_PREFIX, is_identifier
+
+GROUP = 0x7077FFFF
+
+
+class RemovalError(Exception):
+    """The kernel or nftables refused; one line."""
+
+
+def devices(socket: Netlink) -> list[str]:
+    """Attachments, and the bridges and VXLAN devices that podwire made."""
+    found = []
+    for link in read.links(socket):
+        ours = link.kind == "veth" and link.name.startswith(PREFIX) and len(link.name) == DEVICE_LETTERS
+        attachment = ours and (not link.alias or parse_alias(link.alias) is not None)
+        if attachment or is_egress(link) or _is_made(link):
+            found.append(link.name)
+    return found
+
+
+def _is_made(link: read.Link) -> bool:
+    """A bridge or a tunnel that podwire made, also one that it had no time to mark."""
+    if link.kind == "vxlan":
+        return link.name in VXLAN_DEVICE.values()
+    return link.kind == "bridge" and (link.alias.startswith(CREATED) or is_made(link.name, link.mac))
+
+
+def routes(socket: Netlink) -> list[DeleteRoute]:
+    """The routes to other nodes' pods that no deleted device took along."""
+    return [DeleteRoute(one.device, network) for network, one in read_paths(socket).routes.items()]
+
+
+def rules(nftables: Nftables) -> list[dict[str, Any]]:
+    """The accept rules in other people's chains."""
+    chains = [one["chain"] for one in nftables.list("chains") if "chain" in one]
+    forward = [one for one in chains if one.get("hook") == "forward" and is_identifier(one["name"])]
+    found = []
+    for chain in forward:
+        listing = nftables.list(f"chain {chain['family']} {chain['table']} {chain['name']}")
+        found += [
+            one["rule"] for one in listing if "rule" in one and one["rule"].get("comment", "").startswith(ACCEPT_MARK)
+        ]
+    return found
+
+
+def tables(nftables: Nftables) -> list[str]:
+    """podwire's own tables."""
+    listing = [one["table"] for one in nftables.list("tables") if "table" in one]
+    return [one["name"] for one in listing if one["family"] == "inet" and one["name"].startswith(TABLE_PREFIX)]
+
+
+def remove() -> list[str]:
+    """Remove it all; a line for each. Raises RemovalError, PermissionError."""
+    done = []
+    try:
+        with Netlink() as socket:
+            names = devices(socket)
+            delete_group(socket, names, GROUP)
+            done += [f"device {name}: removed" for name in names]
+            for route in routes(socket):
+                apply(socket, [route])
+                done.append(f"route {route.destination}: removed")
+        nftables = Nftables()
+        for rule in rules(nftables):
+            place = f"{rule['family']} {rule['table']} {rule['chain']}"
+            nftables.run(f"delete rule {place} handle {rule['handle']}")
+            done.append(f"nft rule in {rule['family']} {rule['table']} {rule['chain']}: removed")
+        for table in tables(nftables):
+            nftables.run(f"delete table inet {table}")
+            done.append(f"nft table inet {table}: removed")
+    except NetlinkError as refused:
+        if refused.errno == 1:
+            raise PermissionError(1, "not permitted", "removing devices") from None
+        raise RemovalError(f"the kernel refused: {refused.strerror}") from None
+    except KernelRefusedError as refused:
+        raise RemovalError(str(refused)) from None
+    except NftablesError as refused:
+        raise RemovalError(f"nftables: {refused}") from None
+    return done
+
+
+def remains() -> list[str]:
+    """What is still there, read anew."""
+    with Netlink() as socket:
+        found = [f"device {name}" for name in devices(socket)]
+        found += [f"route {one.destination}" for one in routes(socket)]
+    nftables = Nftables()
+    found += [f"nft table inet {name}" for name in tables(nftables)]
+    return found + [f"nft rule in {one['family']} {one['table']} {one['chain']}" for one in rules(nftables)]

@@ -1,0 +1,100 @@
+"""Address ranges of a configuration: `subnet`, `ranges`, `ipam.*` and `runtimeConfig.ipRanges`, typed and checked.
+
+The keys are those of the reference plug-in host-local.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from podwire.cni import fields as take
+from podwire.cni.document import JsonObject
+from podwire.cni.errors import INVALID_CONFIGURATION, UNDECODABLE, CniError
+from podwire.cni.result import parse_address, parse_network
+from podwire.ip import Address, Network
+from podwire.ipam.ranges import Range, RangeSet
+from podwire.text import shown
+
+
+def parse_ranges(raw: JsonObject, ipam: JsonObject, runtime: JsonObject) -> tuple[RangeSet, ...]:
+    """The range sets, one address of each for every attachment. Raises CniError 6 or 7.
+
+    `subnet` may name several ranges (`10.244.1.0/24,fd00:10:244:1::/64`): each is a set of its own. What the
+    runtime gives (`ipRanges`) comes first, then what the configuration gives.
+    """
+    sets = _sets(runtime, "ipRanges")
+    for source in (ipam, raw):
+        for subnet in take.listed(source, "subnet"):
+            same_family = [one for one in take.listed(source, "gateway") if _family(one) == _family(subnet)]
+            gateway = same_family[0] if same_family else None
+            sets.append(RangeSet((_range({**source, "subnet": subnet, "gateway": gateway}),)))
+        sets += _sets(source, "ranges")
+    _check_overlap(sets)
+    return tuple(sets)
+
+
+def _family(text: str) -> int:
+    return 6 if ":" in text else 4
+
+
+def _sets(values: JsonObject, key: str) -> list[RangeSet]:
+    listed = values.get(key.lower())
+    if listed is None:
+        return []
+    if not isinstance(listed, list) or not all(isinstance(one, list) and one for one in listed):
+        raise CniError(
+            UNDECODABLE,
+            f'{key}={shown(listed)} is not a list of lists: write it like [[{{"subnet": "10.244.1.0/24"}}]]',
+        )
+    sets = []
+    for group in listed:
+        ranges = tuple(_range(one) for one in take.objects({key.lower(): group}, key))
+        if len({one.subnet.version for one in ranges}) > 1:
+            raise CniError(
+                INVALID_CONFIGURATION, f"{key}={shown(group)} mixes families: put IPv4 and IPv6 into two lists"
+            )
+        sets.append(RangeSet(ranges))
+    return sets
+
+
+def _range(values: JsonObject) -> Range:
+    subnet = parse_network(values.get("subnet"), "subnet")
+    given = str(values["subnet"]).partition("/")[0]
+    if parse_address(given, "subnet") != subnet.network_address:
+        raise CniError(INVALID_CONFIGURATION, f"subnet={shown(values['subnet'])} has host bits set: write {subnet}")
+    if subnet.num_addresses < 4:
+        raise CniError(
+            INVALID_CONFIGURATION, f"subnet={subnet} is too small: it must hold a gateway and a pod, as a /30 does"
+        )
+    low = int(subnet.network_address)
+    high = low + subnet.num_addresses - 1 - isinstance(subnet, IPv4Network)
+    gateway = _inside(values, "gateway", subnet) or subnet[1]
+    start, end = _inside(values, "rangeStart", subnet), _inside(values, "rangeEnd", subnet)
+    first = max(int(start), low + 1) if start else low + 1
+    last = min(int(end), high) if end else high
+    if first > last:
+        raise CniError(INVALID_CONFIGURATION, f"rangeStart={start} lies behind rangeEnd={end}: exchange them")
+    if first == last == int(gateway):
+        raise CniError(INVALID_CONFIGURATION, f"the range {start} to {end} holds its gateway alone: make it larger")
+    return Range(subnet, first, last, gateway)
+
+
+def _inside(values: JsonObject, key: str, subnet: Network) -> Address | None:
+    text = take.string(values, key)
+    if not text:
+        return None
+    address = parse_address(text, key)
+    if address not in subnet:
+        raise CniError(INVALID_CONFIGURATION, f"{key}={address} is not in subnet {subnet}: choose one that is")
+    return address
+
+
+def _check_overlap(sets: list[RangeSet]) -> None:
+    ranges = [one for group in sets for one in group.ranges]
+    for number, one in enumerate(ranges):
+        for other in ranges[number + 1 :]:
+            same = one.subnet.version == other.subnet.version
+            if same and one.first <= other.last and other.first <= one.last:
+                raise CniError(
+                    INVALID_CONFIGURATION, f"ranges {one.subnet} and {other.subnet} overlap: give each its own"
+                )

@@ -1,0 +1,86 @@
+"""Address ranges, and the order in which their addresses are tried: each once before any comes back.
+
+No list of taken addresses is kept: an address is taken when the kernel refuses it as an altname.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from podwire.ip import Address, Network
+from podwire.record import Record
+
+
+class Range(Record):
+    """Addresses `first` to `last` (integers) of `subnet`, without its gateway."""
+
+    subnet: Network
+    first: int
+    last: int
+    gateway: Address
+
+    def __contains__(self, address: Address) -> bool:
+        return (
+            address.version == self.subnet.version
+            and self.first <= int(address) <= self.last
+            and address != self.gateway
+        )
+
+    @property
+    def size(self) -> int:
+        """How many addresses can be leased."""
+        return self.last - self.first + 1 - (self.first <= int(self.gateway) <= self.last)
+
+
+class RangeSet(Record):
+    """Ranges of one family, of which an attachment gets one address."""
+
+    ranges: tuple[Range, ...]
+
+    @property
+    def version(self) -> int:
+        return int(self.ranges[0].subnet.version)
+
+    @property
+    def size(self) -> int:
+        return sum(one.size for one in self.ranges)
+
+    def address(self, value: int) -> Address:
+        """An address of this family by its value."""
+        return type(self.ranges[0].gateway)(value)
+
+    def range_of(self, address: Address) -> Range | None:
+        """The range that an address belongs to."""
+        return next((one for one in self.ranges if address in one), None)
+
+    def first_after(self, last: Address | None) -> Address:
+        """The first of those that `after` gives; the usual step within one range costs little."""
+        if last is not None and len(self.ranges) == 1:
+            here, value = self.ranges[0], int(last) + 1
+            if here.first <= value <= here.last and value != int(here.gateway):
+                return type(last)(value)
+        return next(self.after(last))
+
+    def after(self, last: Address | None) -> Iterator[Address]:
+        """Every address once, beginning behind `last`, round the ranges and up to `last` itself."""
+        at = next((n for n, one in enumerate(self.ranges) if last is not None and last in one), None)
+        if at is None or last is None:
+            for one in self.ranges:
+                yield from _addresses(one, one.first, one.last)
+            return
+        here = self.ranges[at]
+        yield from _addresses(here, int(last) + 1, here.last)
+        for one in (*self.ranges[at + 1 :], *self.ranges[:at]):
+            yield from _addresses(one, one.first, one.last)
+        yield from _addresses(here, here.first, int(last))
+
+    def __str__(self) -> str:
+        return ", ".join(str(one.subnet) for one in self.ranges)
+
+
+def _addresses(one: Range, first: int, last: int) -> Iterator[Address]:
+    make = type(one.gateway)
+    gateway = int(one.gateway)
+    for value in range(first, last + 1):
+        if value != gateway:
+            yield make(value)

@@ -1,1 +1,0 @@
-"""The only room with effects on the kernel: netlink, namespaces, nftables, sysctl."""

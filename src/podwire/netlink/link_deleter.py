@@ -1,0 +1,131 @@
+"""Deleting a device, answered when the kernel announces that it is gone.
+
+RTM_DELLINK's send returns only after an RCU barrier (15 to 25 ms) that the kernel waits out *after* the device,
+its names, addresses and routes are gone and announced. So the send runs on a thread, and whoever deletes waits
+for the announcement (RTM_DELLINK to group RTNLGRP_LINK) or for a refusal: about 0.7 ms.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import socket
+import threading
+from queue import SimpleQueue
+
+from podwire.netlink import rtnl as rt
+from podwire.netlink import socket as nl
+from podwire.netlink.monitor import SO_ATTACH_FILTER, type_filter
+from podwire.netlink.read import string
+from podwire.netlink.socket import Netlink, NetlinkError
+
+RTNLGRP_LINK = 1 << 0
+THREADS = 48
+WAIT_SECONDS = 15
+
+_ONLY_DEPARTURES = type_filter(rt.RTM_DELLINK)
+
+
+class _Removal:
+    """One delete under way: what to send, and where its return is reported."""
+
+    def __init__(self, request: bytes) -> None:
+        self.request = request
+        self.refused: NetlinkError | None = None
+        self.done = threading.Event()
+        # Two threads know this object and the last to forget it closes the descriptor: neither may do it earlier.
+        self.bell = io.FileIO(os.eventfd(0, os.EFD_CLOEXEC), "r+")
+
+    def run(self) -> None:
+        try:
+            with Netlink() as own:
+                own.do(self.request)
+        except NetlinkError as refused:
+            self.refused = refused
+        finally:
+            self.done.set()
+            os.eventfd_write(self.bell.fileno(), 1)
+
+
+class LinkDeleter:
+    """Deletes devices of the namespace in which its threads were started; any thread may call `delete`."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[_Removal] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._waiting = 0
+
+    def _submit(self, removal: _Removal) -> None:
+        with self._lock:
+            self._waiting += 1
+            if self._waiting > self._threads and self._threads < THREADS:
+                self._threads += 1
+                threading.Thread(target=self._serve, daemon=True, name="departure").start()
+        self._queue.put(removal)
+
+    def _serve(self) -> None:
+        while True:
+            removal = self._queue.get()
+            removal.run()
+            del removal
+            with self._lock:
+                self._waiting -= 1
+
+    def delete(self, name: str) -> bool:
+        """Delete a device by name; False if there is none. Returns when it is gone, raises NetlinkError."""
+        with Netlink(groups=RTNLGRP_LINK) as announcements:
+            announcements.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _ONLY_DEPARTURES)
+            removal = _Removal(nl.message(rt.RTM_DELLINK, 0, rt.link_body(), nl.text(rt.IFLA_IFNAME, name)))
+            self._submit(removal)
+            _wait(announcements, removal, name)
+        if removal.refused is None:
+            return True
+        if removal.refused.errno == errno.ENODEV:
+            return False
+        raise removal.refused
+
+
+def _wait(announcements: Netlink, removal: _Removal, name: str) -> None:
+    """Until the device's departure is announced, or the delete has returned."""
+    while not removal.done.is_set():
+        ready, _, _ = select.select([announcements.socket.fileno(), removal.bell.fileno()], [], [], WAIT_SECONDS)
+        if announcements.socket.fileno() not in ready:
+            if not ready:
+                raise NetlinkError(errno.ETIMEDOUT, f"the kernel did not delete {name}")
+            continue
+        try:
+            data = announcements.socket.recv(nl.RECEIVE_BYTES)
+        except OSError as lost:
+            if lost.errno != errno.ENOBUFS:
+                raise
+            removal.done.wait(WAIT_SECONDS)  # announcements were lost: the return tells as well, only later
+            return
+        for kind, _, _, payload in nl.messages(data):
+            if kind == rt.RTM_DELLINK and string(nl.attributes(payload, 16).get(rt.IFLA_IFNAME)) == name:
+                return
+
+
+def delete_group(socket_: Netlink, names: list[str], group: int) -> None:
+    """Delete many devices at once: they join link group `group`, then one RTM_DELLINK takes the group.
+
+    Thirty cost as much as one this way. A device that is gone already is no error. Raises NetlinkError.
+    """
+    present = []
+    for name in names:
+        try:
+            present.append(nl.message(rt.RTM_NEWLINK, 0, rt.link_body(socket_.index(name)),
+                                      nl.u32(rt.IFLA_GROUP, group)))  # fmt: skip
+        except NetlinkError:
+            continue
+    for start in range(0, len(present), 100):
+        for refused in socket_.batch(present[start : start + 100]):
+            if refused.errno != errno.ENODEV:
+                raise refused
+    if present:
+        gone = nl.message(rt.RTM_DELLINK, 0, rt.link_body(), nl.u32(rt.IFLA_GROUP, group))
+        for refused in socket_.batch([gone]):
+            if refused.errno != errno.ENODEV:  # somebody else deleted them all meanwhile
+                raise refused

@@ -1,0 +1,155 @@
+"""Notifications: the kernel tells when something that podwire keeps in order was touched by somebody."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+
+from podwire.netlink import rtnl as rt
+from podwire.netlink import socket as nl
+from podwire.netlink.read import number, string
+from podwire.netlink.socket import NETLINK_NETFILTER, Netlink
+
+NETLINK_ADD_MEMBERSHIP = 1
+
+
+SO_ATTACH_FILTER = 26
+
+
+RTNLGRP_LINK, RTNLGRP_NEIGH = 1, 3
+
+
+RTM_NEWNETCONF = 80
+
+
+RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF = 24, 25
+
+
+RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE = 5, 7, 9, 11
+
+
+NFNLGRP_NFTABLES = 7
+
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+RECEIVE_BUFFER_BYTES = 1 << 20
+
+
+WATCHED = (rt.RTM_DELLINK, rt.RTM_NEWADDR, rt.RTM_DELADDR, rt.RTM_DELROUTE, rt.RTM_DELNEIGH)
+
+
+_filters: list[ctypes.Array[ctypes.c_char]] = []
+"""Filter programs are read by the kernel when they are attached; kept, because they are few and forever."""
+
+
+Instruction = tuple[int, int, int, int]
+
+
+LOAD_HALF, LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x28, 0x20, 0x15, 0x06
+
+
+ALL, NOTHING = 0xFFFFFFFF, 0
+
+
+def type_filter(*types: int, netconf_of_all: bool = False) -> bytes:
+    """`struct sock_fprog`: let only messages of these types through; a filter reads big endian, netlink writes little.
+
+    With `netconf_of_all` also RTM_NEWNETCONF, but only what is told of all devices together (`NETCONFA_IFINDEX_ALL`),
+    not of every new device.
+    """
+    tests: list[Instruction] = [(LOAD_HALF, 0, 0, 4)]
+    rest = 4 if netconf_of_all else 1  # instructions between the last of the types and the final acceptance
+    for place, kind in enumerate(types):
+        tests.append((JUMP_IF_EQUAL, len(types) - 1 - place + rest, 0, socket.htons(kind)))
+    if netconf_of_all:
+        tests += [
+            (JUMP_IF_EQUAL, 0, 2, socket.htons(RTM_NEWNETCONF)),
+            (LOAD_WORD, 0, 0, 24),
+            (JUMP_IF_EQUAL, 1, 0, ALL),
+        ]
+    tests += [(RETURN, 0, 0, NOTHING), (RETURN, 0, 0, ALL)]
+    program = b"".join(struct.pack("=HBBI", *one) for one in tests)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    _filters.append(buffer)
+    return struct.pack("HL", len(tests), ctypes.addressof(buffer))
+
+
+class TouchedError(Exception):
+    """So much record_event that notifications were lost: look at everything."""
+
+
+class Watch:
+    """Notifications: deleted links, addresses, routes and neighbours, changed forwarding, changed nftables."""
+
+    def __init__(self) -> None:
+        self.route = Netlink()
+        self.route.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, type_filter(*WATCHED, netconf_of_all=True))
+        self.route.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        # One without a port of its own would pass for the kernel and hear nothing. (A later bind ends memberships.)
+        self.route.socket.bind((0, 0))
+        for group in (
+            *(RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE),
+            *(RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF),
+        ):
+            self.route.socket.setsockopt(nl.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        self.nftables = Netlink(NETLINK_NETFILTER)
+        self.nftables.socket.bind((0, 0))
+        self.nftables.socket.setsockopt(nl.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
+        for one in (self.route, self.nftables):
+            one.socket.setblocking(False)
+
+    def route_events(self) -> Iterator[tuple[int, bytes]]:
+        """What rtnetlink told since the last time: (message type, key). Raises TouchedError when some of it was lost.
+
+        The key is the device's name (DELLINK), the packed destination and prefix length (DELROUTE), the device's
+        index (NEWADDR, DELADDR), the index and the address, or of a forwarding entry the MAC (DELNEIGH), nothing that
+        matters (NEWNETCONF).
+        """
+        for data in _drain(self.route):
+            for kind, _, _, payload in nl.messages(data):
+                yield kind, _key(kind, payload)
+
+    def nftables_changed(self) -> bool:
+        """Did anybody change the ruleset since the last time?"""
+        try:
+            return any(_drain(self.nftables))
+        except TouchedError:
+            return True
+
+
+def _drain(source: Netlink) -> Iterator[bytes]:
+    while True:
+        try:
+            yield source.socket.recv(nl.RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as lost:
+            if lost.errno == errno.ENOBUFS:
+                raise TouchedError from None
+            raise
+
+
+def _key(kind: int, payload: memoryview) -> bytes:
+    if kind == rt.RTM_DELLINK:
+        return string(nl.attributes(payload, 16).get(rt.IFLA_IFNAME)).encode()
+    if kind == rt.RTM_DELROUTE:
+        return nl.attributes(payload, 12).get(rt.RTA_DST, b"") + bytes(payload[1:2])
+    if kind == rt.RTM_DELNEIGH:
+        which = rt.NDA_LLADDR if payload[0] == rt.AF_BRIDGE else rt.NDA_DST
+        return bytes(payload[4:8]) + nl.attributes(payload, 12).get(which, b"")
+    return bytes(payload[4:8])
+
+
+def route_key(packed: bytes, prefix: int) -> bytes:
+    """The key of a route's deletion."""
+    return packed + bytes([prefix])
+
+
+def index_of_key(key: bytes) -> int:
+    """The device's index that a key begins with."""
+    return number(key)

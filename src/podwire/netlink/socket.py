@@ -1,0 +1,250 @@
+"""The netlink codec and a socket: bytes in, bytes out, and the kernel's refusals as exceptions (netlink(7))."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
+from collections.abc import Iterator, Sequence
+from fcntl import ioctl
+from time import perf_counter
+
+NETLINK_ROUTE = 0
+NETLINK_NETFILTER = 12
+SOL_NETLINK = 270
+NETLINK_CAP_ACK = 10
+NETLINK_EXT_ACK = 11
+NETLINK_GET_STRICT_CHK = 12
+SIOCGIFINDEX = 0x8933
+
+NLM_F_REQUEST = 0x1
+NLM_F_ACK = 0x4
+NLM_F_DUMP = 0x300
+NLM_F_DUMP_INTR = 0x10
+NLM_F_ACK_TLVS = 0x200
+NLM_F_REPLACE = 0x100
+NLM_F_EXCL = 0x200
+NLM_F_CREATE = 0x400
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+NLMSGERR_ATTR_MSG = 1
+NLA_F_NESTED = 0x8000
+NLA_TYPE_MASK = 0x3FFF
+
+HEADER = struct.Struct("=IHHII")
+ATTRIBUTE = struct.Struct("=HH")
+ERROR = struct.Struct("=i")
+ACK = struct.Struct("=IHHIIi")
+"""`struct nlmsghdr` and the errno of an NLMSG_ERROR."""
+
+ACK_BYTES = 8 * 1024
+RECEIVE_BYTES = 64 * 1024
+DUMP_ATTEMPTS = 8
+SEND_TIMEOUT_SECONDS = 30
+
+PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+
+class NetlinkError(OSError):
+    """The kernel refused a message: `errno`, the kernel's own words (extended ack), the message's place."""
+
+    def __init__(self, number: int, words: str = "", place: int = 0) -> None:
+        super().__init__(number, words or os.strerror(number))
+        self.words = words
+        self.place = place
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute (`struct nlattr`), padded to four bytes."""
+    return ATTRIBUTE.pack(4 + len(payload), kind) + payload + PADDING[len(payload) & 3]
+
+
+def nested(kind: int, *attributes: bytes) -> bytes:
+    """An attribute that holds attributes."""
+    payload = b"".join(attributes)
+    return ATTRIBUTE.pack(4 + len(payload), kind | NLA_F_NESTED) + payload
+
+
+def text(kind: int, value: str) -> bytes:
+    """A NUL-terminated string attribute."""
+    return attribute(kind, value.encode() + b"\0")
+
+
+def filled(value: str, *lengths: int) -> bytes:
+    """A string with NULs up to the first length that holds it and one of them; with one NUL where none does.
+
+    The kernel reads up to the first. Values of one length can take each other's place (`stencil.py`).
+    """
+    raw = value.encode()
+    for length in lengths:
+        if len(raw) < length:
+            return raw.ljust(length, b"\0")
+    return raw + b"\0"
+
+
+def u32(kind: int, value: int) -> bytes:
+    """A 32-bit attribute in the machine's byte order."""
+    return ATTRIBUTE.pack(8, kind) + struct.pack("=I", value)
+
+
+def message(kind: int, flags: int, body: bytes, *attributes: bytes) -> bytes:
+    """One message without its sequence number, which the socket fills in."""
+    payload = body + b"".join(attributes)
+    return HEADER.pack(16 + len(payload), kind, flags | NLM_F_REQUEST, 0, 0) + payload
+
+
+def attributes(data: memoryview | bytes, offset: int = 0) -> dict[int, bytes]:
+    """Attributes by their type; the last of a kind wins. Stops at the first that does not fit."""
+    found: dict[int, bytes] = {}
+    end = len(data)
+    while offset + 4 <= end:
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < 4 or offset + length > end:
+            break
+        found[kind & NLA_TYPE_MASK] = bytes(data[offset + 4 : offset + length])
+        offset += (length + 3) & ~3
+    return found
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
+    """The messages of one datagram as (type, flags, sequence number, payload)."""
+    view, offset = memoryview(data), 0
+    while offset + 16 <= len(view):
+        length, kind, flags, sequence, _ = HEADER.unpack_from(view, offset)
+        if length < 16 or offset + length > len(view):
+            break
+        yield kind, flags, sequence, view[offset + 16 : offset + length]
+        offset += (length + 3) & ~3
+
+
+def refusal(payload: memoryview, flags: int) -> tuple[int, str]:
+    """(errno, the kernel's words) of an NLMSG_ERROR; errno 0 is an acknowledgement."""
+    number = -ERROR.unpack_from(payload)[0]
+    if not number or not flags & NLM_F_ACK_TLVS:
+        return number, ""
+    found = attributes(payload, 20)
+    return number, found.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
+
+
+class Netlink:
+    """A netlink socket in the network namespace in which it was opened. One thread at a time.
+
+    `socket` is the plain one beneath Python's: the module `socket` is a tenth of what a process for one call loads.
+    The kernel explains its refusals to it, unless it is `laconic`.
+    `busy_seconds` is the time spent inside the kernel so far: a send returns when the work is done.
+    """
+
+    def __init__(self, family: int = NETLINK_ROUTE, groups: int = 0, *, without_extended_ack: bool = False) -> None:
+        self.socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family)
+        self.sequence = 0
+        self.busy_seconds = 0.0
+        if without_extended_ack:
+            return
+        self.socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        self.socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        if family == NETLINK_ROUTE and not groups:
+            self.socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        if groups:
+            self.socket.bind((0, groups))
+
+    def __enter__(self) -> Netlink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+    def index(self, name: str) -> int:
+        """The index of a device of this socket's namespace; NetlinkError(ENODEV) if there is none.
+
+        By ioctl SIOCGIFINDEX (netdevice(7)), which unlike if_nametoindex(3) needs no second socket.
+        """
+        try:
+            answer = ioctl(self.socket, SIOCGIFINDEX, struct.pack("=16s24x", name.encode()))
+        except OSError as refused:
+            raise NetlinkError(refused.errno or errno.ENODEV) from None
+        number: int = struct.unpack_from("=i", answer, 16)[0]
+        return number
+
+    def batch(self, wanted: Sequence[bytes]) -> list[NetlinkError]:
+        """Send messages in one go; the refusals, each with its message's place. All are tried.
+
+        Only the last one asks for an acknowledgement: a refusal always comes, and in order.
+        """
+        first = self.sequence + 1
+        last = self.sequence = self.sequence + len(wanted)
+        out = bytearray()
+        for number, one in enumerate(wanted, first):
+            start = len(out)
+            out += one
+            struct.pack_into("=I", out, start + 8, number)
+            out += PADDING[len(one) & 3]
+        flags_at = len(out) - ((len(wanted[-1]) + 3) & ~3) + 6
+        out[flags_at] |= NLM_F_ACK
+        return self.exchange(out, first, last)
+
+    def exchange(self, out: bytes | bytearray, first: int, last: int) -> list[NetlinkError]:
+        """Send messages that are numbered `first` to `last`, of which the last one asks for an acknowledgement."""
+        begun = perf_counter()
+        self.socket.send(out)
+        self.busy_seconds += perf_counter() - begun
+        refused: list[NetlinkError] = []
+        while True:
+            data = self.socket.recv(ACK_BYTES)
+            _, kind, _, number, _, code = ACK.unpack_from(data)
+            if number == last and not code and kind == NLMSG_ERROR:
+                return refused
+            for kind, flags, number, payload in messages(data):
+                if kind != NLMSG_ERROR or not first <= number <= last:
+                    continue
+                code, words = refusal(payload, flags)
+                if code:
+                    refused.append(NetlinkError(code, words, number - first))
+                if number == last:
+                    return refused
+
+    def do(self, one: bytes) -> None:
+        """Send one message; raises NetlinkError if the kernel refuses it."""
+        if refused := self.batch([one]):
+            raise refused[0]
+
+    def get(self, one: bytes) -> list[tuple[int, memoryview]]:
+        """Ask for objects: (type, payload) of each. Raises NetlinkError.
+
+        A dump that the kernel marks as interrupted (NLM_F_DUMP_INTR) is asked for again.
+        """
+        for _ in range(DUMP_ATTEMPTS):
+            found, whole = self._get_once(one)
+            if whole:
+                break
+        return found
+
+    def _get_once(self, one: bytes) -> tuple[list[tuple[int, memoryview]], bool]:
+        self.sequence += 1
+        out = bytearray(one)
+        struct.pack_into("=I", out, 8, self.sequence)
+        dump = struct.unpack_from("=H", out, 6)[0] & NLM_F_DUMP == NLM_F_DUMP
+        begun = perf_counter()
+        self.socket.send(out)
+        self.busy_seconds += perf_counter() - begun
+        found: list[tuple[int, memoryview]] = []
+        whole = True
+        while True:
+            for kind, flags, number, payload in messages(self.socket.recv(RECEIVE_BYTES)):
+                if number != self.sequence:
+                    continue
+                whole = whole and not flags & NLM_F_DUMP_INTR
+                if kind == NLMSG_ERROR:
+                    code, words = refusal(payload, flags)
+                    if code:
+                        raise NetlinkError(code, words)
+                    return found, whole
+                if kind == NLMSG_DONE:
+                    return found, whole
+                found.append((kind, payload))
+                if not dump:
+                    return found, whole

@@ -1,0 +1,116 @@
+"""Shaping as rtnetlink messages (linux/pkt_sched.h, linux/pkt_cls.h), and the rates that a device has."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from podwire.netlink import socket as nl
+from podwire.netlink import tc_operations as op
+from podwire.netlink.socket import Netlink
+
+RTM_NEWLINK = 16
+RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTFILTER = 36, 38, 44
+IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 3, 4, 18, 1, 31, 32
+TCA_KIND, TCA_OPTIONS = 1, 2
+TC_H_ROOT, TC_H_INGRESS, INGRESS_HANDLE, ROOT_HANDLE = 0xFFFFFFFF, 0xFFFFFFF1, 0xFFFF0000, 0x00010000
+TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
+TC_LINKLAYER_ETHERNET = 1
+TCA_U32_SEL, TCA_U32_ACT, TC_U32_TERMINAL = 5, 7, 1
+TCA_ACT_KIND, TCA_ACT_OPTIONS, TCA_MIRRED_PARMS, TCA_EGRESS_REDIR, TC_ACT_STOLEN = 1, 2, 2, 1, 4
+ETH_P_ALL_BIG_ENDIAN = 0x0300
+MOST = 0xFFFFFFFF
+
+TCMSG = struct.Struct("=BxxxiIII")
+RATESPEC = struct.Struct("=BBHhHI")
+TBF_QOPT_REST = struct.Struct("=III")
+U32_SEL = struct.Struct("=BBBxHHhhI")
+U32_KEY = struct.Struct("=IIii")
+MIRRED = struct.Struct("=IIiiiiI")
+
+CREATE = nl.NLM_F_CREATE | nl.NLM_F_EXCL
+IndexOf = Callable[[str], int]
+
+
+def _add_ifb(ifb: op.AddIfb, index_of: IndexOf, pod_netns: int) -> bytes:
+    return nl.message(
+        RTM_NEWLINK,
+        CREATE,
+        bytes(16),
+        nl.text(IFLA_IFNAME, ifb.name),
+        nl.u32(IFLA_MTU, ifb.mtu),
+        nl.u32(IFLA_NUM_TX_QUEUES, 1),
+        nl.u32(IFLA_NUM_RX_QUEUES, 1),
+        nl.nested(IFLA_LINKINFO, nl.text(IFLA_INFO_KIND, "ifb")),
+    )
+
+
+def _token_bucket(tbf: op.SetTokenBucket, index_of: IndexOf, pod_netns: int) -> bytes:
+    """With the link layer given, the kernel computes times itself and wants no table of them."""
+    rate = RATESPEC.pack(0, TC_LINKLAYER_ETHERNET, 0, 0, 0, min(tbf.rate_bytes, MOST))
+    # The buffer counts clock ticks; TCA_TBF_BURST says the same in bytes and wins.
+    parameters = rate + bytes(RATESPEC.size) + TBF_QOPT_REST.pack(min(tbf.limit_bytes, MOST), MOST, 0)
+    return nl.message(
+        RTM_NEWQDISC,
+        nl.NLM_F_CREATE | nl.NLM_F_REPLACE,
+        TCMSG.pack(0, index_of(tbf.device), ROOT_HANDLE, TC_H_ROOT, 0),
+        nl.text(TCA_KIND, "tbf"),
+        nl.nested(
+            TCA_OPTIONS,
+            nl.attribute(TCA_TBF_PARMS, parameters),
+            nl.u32(TCA_TBF_BURST, min(tbf.burst_bytes, MOST)),
+            nl.attribute(TCA_TBF_RATE64, struct.pack("=Q", tbf.rate_bytes)),
+        ),
+    )
+
+
+def _add_ingress(ingress: op.AddIngress, index_of: IndexOf, pod_netns: int) -> bytes:
+    body = TCMSG.pack(0, index_of(ingress.device), INGRESS_HANDLE, TC_H_INGRESS, 0)
+    return nl.message(RTM_NEWQDISC, CREATE, body, nl.text(TCA_KIND, "ingress"))
+
+
+def _add_redirect(redirect: op.AddRedirect, index_of: IndexOf, pod_netns: int) -> bytes:
+    everything = U32_SEL.pack(TC_U32_TERMINAL, 0, 1, 0, 0, 0, 0, 0) + U32_KEY.pack(0, 0, 0, 0)
+    mirred = MIRRED.pack(0, 0, TC_ACT_STOLEN, 0, 0, TCA_EGRESS_REDIR, index_of(redirect.to))
+    action = nl.nested(
+        1,  # the first action of a list
+        nl.text(TCA_ACT_KIND, "mirred"),
+        nl.nested(TCA_ACT_OPTIONS, nl.attribute(TCA_MIRRED_PARMS, mirred)),
+    )
+    priority_and_protocol = op.PRIORITY << 16 | ETH_P_ALL_BIG_ENDIAN
+    return nl.message(
+        RTM_NEWTFILTER,
+        CREATE,
+        TCMSG.pack(0, index_of(redirect.device), 0, INGRESS_HANDLE, priority_and_protocol),
+        nl.text(TCA_KIND, "u32"),
+        nl.nested(TCA_OPTIONS, nl.attribute(TCA_U32_SEL, everything), nl.nested(TCA_U32_ACT, action)),
+    )
+
+
+ENCODERS: dict[type, Callable[..., bytes]] = {
+    op.AddIfb: _add_ifb,
+    op.SetTokenBucket: _token_bucket,
+    op.AddIngress: _add_ingress,
+    op.AddRedirect: _add_redirect,
+}
+
+
+def read_rate_bytes(socket: Netlink, index: int) -> int:
+    """The bytes a second that a device's token bucket lets through; 0 where it has none. Raises NetlinkError.
+
+    tc -j qdisc show dev DEVICE root
+    """
+    ask = nl.message(RTM_GETQDISC, nl.NLM_F_DUMP, TCMSG.pack(0, index, 0, 0, 0))
+    for kind, payload in socket.get(ask):
+        if kind != RTM_NEWQDISC:
+            continue
+        _, device, _, parent, _ = TCMSG.unpack_from(payload)
+        found = nl.attributes(payload, TCMSG.size)
+        if device != index or parent != TC_H_ROOT or found.get(TCA_KIND) != b"tbf\0":
+            continue
+        options = nl.attributes(found.get(TCA_OPTIONS, b""))
+        if TCA_TBF_RATE64 in options:
+            return int.from_bytes(options[TCA_TBF_RATE64], "little")
+        rate: int = RATESPEC.unpack_from(options[TCA_TBF_PARMS])[5]
+        return rate
+    return 0

@@ -1,0 +1,156 @@
+"""The agent's metrics for Prometheus. docs/metrics.md has them all, with what to watch.
+
+Calls are recorded when they have been answered. What the kernel knows (pods, addresses) is read when it is asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter as Tally
+from collections.abc import Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics import disable_created_metrics
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from podwire import __version__
+from podwire.cni.versions import VERBS
+from podwire.datapath.peer_routes import VXLAN_DEVICE
+from podwire.ipam.leases import read_leases
+from podwire.netlink.socket import Netlink
+from podwire.node.reconciler import Mender
+from podwire.node.source import Source
+from podwire.observe.lines import error
+from podwire.observe.log import CallLog
+from podwire.plugin.dispatch import Answer
+from podwire.plugin.network import Networks
+
+BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds: an ADD takes 2 ms, a sandbox is given up after minutes."""
+
+OTHER = "other"
+SHOWN_FROM_THE_START = ("ADD", "DEL")
+
+
+class Metrics(Collector):
+    """Records calls, and collects the rest when asked."""
+
+    def __init__(self, log: CallLog, mender: Mender, source: Source | None, networks: Networks) -> None:
+        self._log = log
+        self._mender = mender
+        self._source = source
+        self._networks = networks
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._calls = Histogram(
+            "podwire_cni_request_duration_seconds",
+            "Time from a CNI request's arrival to its answer.",
+            ["verb"],
+            registry=self._registry,
+            buckets=BUCKETS,
+        )
+        self._steps = Histogram(
+            "podwire_cni_step_duration_seconds",
+            "Time of one step of a CNI request.",
+            ["verb", "step"],
+            registry=self._registry,
+            buckets=BUCKETS,
+        )
+        self._failures = Counter(
+            "podwire_cni_failures", "CNI requests that were refused.", ["verb", "code"], registry=self._registry
+        )
+        self._call_of = {verb: self._calls.labels(verb) for verb in SHOWN_FROM_THE_START}
+        self._step_of: dict[tuple[str, str], Histogram] = {}
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def record(self, verb: str, answer: Answer, took: float, phases: Sequence[tuple[str, float]]) -> None:
+        """A call that was answered; times in seconds."""
+        if verb not in VERBS:
+            verb = OTHER
+        call = self._call_of.get(verb)
+        if call is None:
+            call = self._call_of[verb] = self._calls.labels(verb)
+        call.observe(took)
+        for step, seconds in phases:
+            one = self._step_of.get((verb, step))
+            if one is None:
+                one = self._step_of[verb, step] = self._steps.labels(verb, step)
+            one.observe(seconds)
+        if answer.status:
+            self._failures.labels(verb, str(error(answer)[0])).inc()
+
+    def page(self, accept: str) -> tuple[str, bytes]:
+        """All metrics in the format that an Accept header asks for: content type and text."""
+        encode, kind = choose_encoder(accept)
+        return kind, encode(self._registry)
+
+    def describe(self) -> list[Metric]:
+        """Nothing beforehand: asking the kernel is not worth it when this is registered."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """What is counted elsewhere or read from the kernel."""
+        build = GaugeMetricFamily("podwire_build_info", "The agent's version; the value is 1.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+        yield from self._leases()
+        yield self._peers()
+        mended = CounterMetricFamily(
+            "podwire_mended_objects", "Objects of the kernel that the agent put back or removed.", labels=["kind"]
+        )
+        for kind, number in dict(self._log.mended_by_kind).items():
+            mended.add_metric([kind], number)
+        yield mended
+        yield CounterMetricFamily(
+            "podwire_log_lines_dropped", "Lines of the log that nobody read in time.", value=self._log.dropped
+        )
+        if self._source is not None and (silent := self._source.silent_seconds()) is not None:
+            yield GaugeMetricFamily(
+                "podwire_kubernetes_watch_lag_seconds", "Time since the API server was last heard.", value=silent
+            )
+            yield GaugeMetricFamily(
+                "podwire_kubernetes_bad_nodes", "Nodes that something is wrong with.", value=self._source.bad_nodes()
+            )
+            asked = CounterMetricFamily(
+                "podwire_kubernetes_requests", "Requests to the API server.", labels=["method", "code"]
+            )
+            for labels, number in self._source.requests().items():
+                asked.add_metric(labels, number)
+            yield asked
+
+    def _leases(self) -> Iterator[Metric]:
+        """Pods and addresses, from the kernel."""
+        with Netlink() as socket:
+            pods, taken = read_leases(socket, lambda: time.sleep(0))
+        yield GaugeMetricFamily("podwire_pods", "Attachments of pods on this node.", value=pods)
+        total = GaugeMetricFamily("podwire_addresses_total", "Addresses that can be leased.", labels=["range"])
+        free = GaugeMetricFamily("podwire_addresses_free", "Addresses that are not leased.", labels=["range"])
+        known = {one for network in self._networks.all() for group in network.config.range_sets for one in group.ranges}
+        size: Tally[str] = Tally()
+        used: Tally[str] = Tally()
+        for one in known:
+            size[str(one.subnet)] += one.size
+            used[str(one.subnet)] += sum(address in one for address in taken)
+        for name, number in sorted(size.items()):
+            total.add_metric([name], number)
+            free.add_metric([name], max(number - used[name], 0))
+        yield total
+        yield free
+
+    def _peers(self) -> Metric:
+        """Nodes by the path to them; a node with ranges on both kinds of path counts as VXLAN."""
+        peers = GaugeMetricFamily("podwire_peers", "Other nodes, by the path to their pods.", labels=["path"])
+        tunnels = set(VXLAN_DEVICE.values())
+        kinds: dict[str, str] = {}
+        for way in list(self._mender.paths.wanted.ways):
+            if kinds.get(way.peer) != "vxlan":
+                kinds[way.peer] = "vxlan" if way.device in tunnels else "direct"
+        settings = self._mender.paths.settings
+        numbers = Tally(kinds.values())
+        for path in ("direct", "vxlan"):
+            peers.add_metric([path], numbers[path])
+        peers.add_metric(["none"], max(len(settings.peers) - len(kinds), 0) if settings else 0)
+        return peers

@@ -1,1 +1,0 @@
-"""One attachment of a pod, pure: its names, its lease, its wiring."""

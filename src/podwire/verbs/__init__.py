@@ -1,1 +1,0 @@
-"""What each CNI verb does: read the kernel, plan, apply, answer."""
