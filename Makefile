@@ -80,10 +80,11 @@ kernels: build ## the namespace tests on Debian's own 6.1 and 6.12, under qemu w
 	$(call apt-install,$(APT_TEST) $(APT_KERNELS))
 	$(VENV)/bin/pytest -q tests/kernels
 
-lint: build ## ruff and mypy --strict
+lint: build ## ruff, mypy --strict, and no test that cannot fail
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m tests.lint.assertions
 
 bench: build tools ## podwire, its peers and the floor, alternating; JSON in bench/results
 	$(VENV)/bin/python -m bench

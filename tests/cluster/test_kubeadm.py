@@ -32,9 +32,9 @@ RECREATED, AT_ONCE = 200, 20
 
 def eventually(true: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
     until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, f"{what}: not within {seconds:g} s"
+    while not (so := true()) and time.monotonic() < until:
         time.sleep(0.2)
+    assert so, f"{what}: not within {seconds:g} s"
 
 
 @pytest.fixture(scope="module", params=["v4", "dual"])
@@ -137,7 +137,9 @@ def test_a_service_and_its_name(cluster: Cluster, family: str) -> None:
             return {"nginx-worker-1", "nginx-worker-2"} <= answers
 
         eventually(both, f"{caller} is answered by both web servers")
-    for address in cluster.get("service", "web")["spec"]["clusterIPs"]:
+    addresses = cluster.get("service", "web")["spec"]["clusterIPs"]
+    assert len(addresses) == (2 if family == "dual" else 1)
+    for address in addresses:
         shown = f"[{address}]" if ":" in address else address
         assert "nginx-worker" in cluster.run("bash-worker-1", "curl", "-s", "-m", "5", f"http://{shown}/")
 
@@ -199,8 +201,10 @@ class TestWhatHappensToClusters:
             cluster.apply(*(pod(name, "worker-1") for name in names))
             cluster.wait("pods", *names)
             addresses = [cluster.get("pod", name)["status"]["podIP"] for name in names[:2]]
+            assert not seen & set(addresses), "an address comes again only when the range has gone round"
             seen.update(addresses)
             cluster.kubectl("delete", "pods", *names, "--now")
+        assert len(seen) == 2 * (RECREATED // AT_ONCE)
         eventually(lambda: cluster.traces("worker-1") == before, "nothing of 200 pods is left on worker-1")
 
     def test_a_node_is_removed_and_added(self, cluster: Cluster) -> None:
@@ -253,7 +257,11 @@ class TestWhatHappensToClusters:
     def test_the_manifest_is_deleted(self, cluster: Cluster) -> None:
         """Pods go on; the node's files stay until `podwire uninstall`."""
         cluster.kubectl("delete", "--filename", str(MANIFEST))
+        names = [item["metadata"]["name"] for item in cluster.get("namespaces")["items"]]
+        assert "kube-system" in names and "podwire" not in names
         cluster.podwire("check")
+        for node in NODES:
+            assert "podwire" in cluster.run(node, "ls", "/opt/cni/bin").split()
 
     def test_uninstall_leaves_nothing_on_any_node(self, cluster: Cluster) -> None:
         """deploy/uninstall.yaml; then the network can be installed again, and pods that were left without one go."""

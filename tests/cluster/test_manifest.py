@@ -51,9 +51,11 @@ def create(api: Real, found: dict[str, Any]) -> Any:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ["podwire.yaml", "uninstall.yaml"])
 def test_every_field_is_known_and_kept(api: Real, name: str) -> None:
-    for one in yaml.safe_load_all((DEPLOY / name).read_text()):
-        if not one or one["apiVersion"].startswith("rbac."):
-            continue  # roles are there: the server was started with them
+    found = [one for one in yaml.safe_load_all((DEPLOY / name).read_text()) if one]
+    created = [one for one in found if not one["apiVersion"].startswith("rbac.")]  # the server was started with roles
+    assert {"Namespace", "DaemonSet"} <= {one["kind"] for one in created}
+    assert created
+    for one in created:
         if one["kind"] == "Namespace":
             one["metadata"]["name"] = name.partition(".")[0]
         elif "namespace" in one["metadata"]:

@@ -97,6 +97,7 @@ class Node:
         assert outcome.ok, str(outcome)
         complaints = result_complaints(outcome.document, config.get("cniVersion") or "0.1.0")
         assert not complaints, f"{complaints}\n{outcome}"
+        assert addresses_of(outcome.document), f"no address\n{outcome}"
         return Attachment(pod, container, ifname, config, outcome.document)
 
     def delete(self, attachment: Attachment, netns: Text | Path | None = None) -> Outcome:

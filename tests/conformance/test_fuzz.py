@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.conformance.node import Node, encoded
@@ -252,8 +252,7 @@ _environment_bytes = st.one_of(
 def test_environment(ground: Node, name: str, value: bytes, command: str) -> None:
     """Bytes, newlines, Unicode, lengths in each variable."""
     asked = os.fsdecode(value) if name == "CNI_COMMAND" else command
-    if name == "CNI_COMMAND" and not value:
-        return
+    assume(asked)  # without a command podwire prints what it is, in words
     _holds(ground, asked, {name: value}, encoded(ground.config()))
 
 

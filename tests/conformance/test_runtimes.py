@@ -71,11 +71,14 @@ def test_pods_at_once(node: Node) -> None:
     with ThreadPoolExecutor(8) as pool:
         attachments = list(pool.map(lambda _: node.added(), range(12)))
     everything = [address for each in attachments for address in each.addresses]
+    assert everything
     assert len(set(everything)) == len(everything)
     assert all(node.host.pings(address) for address in everything)
     with ThreadPoolExecutor(8) as pool:
-        for outcome in pool.map(node.delete, attachments):
-            node.silent(outcome)
+        outcomes = list(pool.map(node.delete, attachments))
+    assert len(outcomes) == 12
+    for outcome in outcomes:
+        node.silent(outcome)
     assert not node.host_veths()
 
 

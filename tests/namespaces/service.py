@@ -94,5 +94,4 @@ def answered_by(source: Namespace, protocol: str, address: str, port: int, own_p
         answer = ask(source, protocol, address, port, own_port, limit_seconds=1.0)
         return answer[0] != NOTHING
 
-    wait_until(asked, timeout_seconds=15.0)
-    return answer[0]
+    return answer[0] if wait_until(asked, timeout_seconds=15.0) else NOTHING

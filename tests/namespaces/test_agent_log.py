@@ -40,7 +40,7 @@ def test_a_json_log_has_one_object_a_line(host: Host, bin_dir: Path, tmp_path: P
         assert plugin.cni_del(config, "one", pod.path).ok
         assert wait_until(lambda: '"DEL"' in agent.log.read_text())
     lines = [json.loads(one) for one in agent.log.read_text().splitlines()]
-    assert all({"time", "level", "msg"} <= set(one) for one in lines)
+    assert lines and all({"time", "level", "msg"} <= set(one) for one in lines)
     added, refused, deleted = [one for one in lines if "verb" in one]
     assert added["status"] == 0 and added["pod_name"] == name.replace("\n", " ")
     assert added["steps"]["lease"] > 0 and sum(added["steps"].values()) <= added["ms"]

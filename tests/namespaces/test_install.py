@@ -53,7 +53,10 @@ def test_a_running_plugin_can_be_replaced(tmp_path: Path) -> None:
 
 def test_nothing_on_the_host_holds_a_credential(tmp_path: Path) -> None:
     assert install(tmp_path).returncode == 0
-    for path in [*(tmp_path / "bin").iterdir(), *(tmp_path / "conf").iterdir()]:
+    files = [*(tmp_path / "bin").iterdir(), *(tmp_path / "conf").iterdir()]
+    assert {"podwire", "10-podwire.conflist"} <= {path.name for path in files}
+    assert files
+    for path in files:
         content = path.read_bytes().lower()
         assert not any(word in content for word in (b"token", b"password", b"secret", b"private key", b"kubeconfig"))
 

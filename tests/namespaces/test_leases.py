@@ -171,7 +171,7 @@ def test_twenty_at_once_by_agent_and_alone(
     with ThreadPoolExecutor(len(pods)) as pool:
         addresses = list(pool.map(add, range(len(pods))))
     assert len(set(addresses)) == len(pods)
-    assert all(host.pings(address) for address in addresses)
+    assert addresses and all(host.pings(address) for address in addresses)
     assert sorted(addresses) == sorted(each.partition("/")[0] for pod in pods for each in pod.addresses("eth0"))
 
 
@@ -192,7 +192,8 @@ def test_one_free_address_and_many_takers(
         outcomes = list(pool.map(add, range(len(pods))))
     winners = [number for number, outcome in enumerate(outcomes) if outcome.ok]
     assert len(winners) == 1, "\n".join(map(str, outcomes))
-    assert all("full" in outcome.message for outcome in outcomes if not outcome.ok), "\n".join(map(str, outcomes))
+    losers = [outcome for outcome in outcomes if not outcome.ok]
+    assert losers and all("full" in outcome.message for outcome in losers), "\n".join(map(str, outcomes))
     assert [pod.addresses("eth0") != [] for pod in pods].count(True) == 1
 
 

@@ -90,9 +90,9 @@ def test_a_later_fragment_is_not_taken_for_a_packet() -> None:
 
 @given(st.binary(max_size=200), st.booleans())
 def test_no_frame_breaks_the_parser(data: bytes, ethernet: bool) -> None:
-    parse_frame(data, ethernet=ethernet)
+    assert isinstance(parse_frame(data, ethernet=ethernet), Packet | None)
     for kind in (b"\x08\x00", b"\x86\xdd"):
-        parse_frame(MACS + kind + data)
+        assert isinstance(parse_frame(MACS + kind + data), Packet | None)
 
 
 PATH = ("pod", "node", "peer", "far")

@@ -154,7 +154,7 @@ def test_a_watch_that_is_silent_is_dead(tmp_path: Path, monkeypatch: pytest.Monk
     try:
         watch = Api(file).watch("5")
         assert next(watch).type == "ADDED"
-        with pytest.raises(ApiError):  # an end of the stream, after a minute, would be no error
+        with pytest.raises(ApiError, match="timed out"):  # an end of the stream, after a minute, would be no error
             next(watch)
     finally:
         ended.set()

@@ -94,7 +94,7 @@ def test_what_cannot_be_told_now_is_told_later_and_logged_once(bench: Bench) -> 
     bench.told.refuse = 503
     bench.reporter.set_problems([OWN])
     for _ in range(3):
-        with pytest.raises(ApiError):
+        with pytest.raises(ApiError, match=r"^no$"):
             bench.after(PATIENCE_SECONDS)
     bench.told.refuse = 0
     assert len(bench.after(1)) == 1 and bench.log.getvalue().count("PodCIDRNotAssigned") == 1

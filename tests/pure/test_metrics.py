@@ -55,7 +55,9 @@ def families(found: Metrics) -> dict[str, Any]:
 
 def test_every_metric_is_documented_and_every_documented_one_is_there(collected: Metrics) -> None:
     names = set()
-    for name, one in families(collected).items():
+    found = families(collected)
+    assert found
+    for name, one in found.items():
         assert one.documentation.endswith("."), name
         names.add(f"{name}_total" if one.type == "counter" else name)
     ours = {one for one in names if not one.startswith("process_")}

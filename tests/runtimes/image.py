@@ -119,7 +119,7 @@ class PodwireNode:
     def start_agent(self, container: Object | None = None) -> None:
         """Start the agent and wait until its socket is there, or until it ends."""
         self.agent = self.pod.start(container or self.container("agent"))
-        wait_until(lambda: self.here.path(SOCKET).exists() or not self.agent_runs())
+        assert wait_until(lambda: self.here.path(SOCKET).exists() or not self.agent_runs())
 
     def agent_runs(self) -> bool:
         """Whether the agent's container runs."""

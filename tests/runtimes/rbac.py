@@ -37,7 +37,7 @@ def allowed_rules(objects: list[Object]) -> list[Rule]:
         for rule in role["rules"]:
             assert set(rule) == {"apiGroups", "resources", "verbs"} and rule["apiGroups"] == [""]
             found += [Rule(verb, resource, namespace) for verb in rule["verbs"] for resource in rule["resources"]]
-    assert not any("*" in (rule.verb, rule.resource) for rule in found)
+    assert found and not any("*" in (rule.verb, rule.resource) for rule in found)
     return found
 
 

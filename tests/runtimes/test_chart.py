@@ -87,10 +87,10 @@ def test_all_values_reach_the_agents_file(tmp_path: Path) -> None:
     }
     paths = {each["name"]: each["hostPath"]["path"] for each in pod(found)["volumes"] if "hostPath" in each}
     assert paths["cni-bin"] == "/usr/libexec/cni" and paths["cni-conf"] == "/etc/cni/other"
-    for container in (*pod(found)["initContainers"], *pod(found)["containers"]):
-        for mount in container["volumeMounts"]:
-            if mount["name"] in ("cni-bin", "cni-conf"):
-                assert mount["mountPath"] == paths[mount["name"]], "the same path inside: messages name the node's"
+    containers = (*pod(found)["initContainers"], *pod(found)["containers"])
+    mounts = [(each["name"], each["mountPath"]) for container in containers for each in container["volumeMounts"]]
+    cni = {mount for mount in mounts if mount[0] in ("cni-bin", "cni-conf")}
+    assert cni == {(name, paths[name]) for name in ("cni-bin", "cni-conf")}, "the same path inside: messages name it"
 
 
 def test_other_values_reach_the_pods() -> None:
@@ -153,6 +153,7 @@ def test_rights_are_few_and_confined(plain: list[Object]) -> None:
     assert pod(uninstall)["automountServiceAccountToken"] is False
     for spec in (pod(plain), pod(uninstall)):
         assert not spec.keys() & {"hostPID", "hostIPC"}
+        assert spec["containers"]
         for container in (*spec["initContainers"], *spec["containers"]):
             context = container["securityContext"]
             assert context["readOnlyRootFilesystem"] is True and context["capabilities"]["drop"] == ["ALL"]

@@ -43,13 +43,17 @@ def test_pods_reach_each_other_the_gateway_and_the_outside(cluster: Cluster, two
     for pod, other in ((one, two), (two, one)):
         for address in (*other.addresses, *cluster.world.gateways):
             assert cluster.reaches(pod, address), f"{pod} does not reach {address}"
-        for address in cluster.world.outside.addresses[: cluster.world.families]:
+        outside = cluster.world.outside.addresses[: cluster.world.families]
+        assert outside
+        for address in outside:
             assert cluster.reaches(pod, address), f"{pod} does not reach {address}, outside"
 
 
 def test_the_outside_sees_the_node(cluster: Cluster, two_pods: tuple[Pod, Pod]) -> None:
     outside = cluster.world.outside
-    for target, node in list(zip(outside.addresses, outside.seen_node, strict=True))[: cluster.world.families]:
+    called = list(zip(outside.addresses, outside.seen_node, strict=True))[: cluster.world.families]
+    assert called
+    for target, node in called:
         seen = cluster.cri.exec(two_pods[0], "nc", "-w", "10", target, str(PORT)).output.strip()
         assert seen == node, f"{target} was called as {seen}"
 

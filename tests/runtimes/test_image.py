@@ -71,7 +71,8 @@ def test_the_probes_are_answered_on_the_loopback_alone(node: PodwireNode) -> Non
         url = f"http://{get['host']}:{get['port']}{get['path']}"
         assert wait_until(partial(is_well, node, url)), node.log()
     port = container["livenessProbe"]["httpGet"]["port"]
-    assert not node.here.run("curl", "-s", "-m", "5", f"http://{PLAN.addresses[0]}:{port}/healthz", check=False).ok
+    elsewhere = node.here.run("curl", "-sS", "-m", "5", f"http://{PLAN.addresses[0]}:{port}/healthz", check=False)
+    assert elsewhere.status == 7 and "onnect" in elsewhere.error, elsewhere
 
 
 def test_while_the_agent_is_away_pods_go_but_none_come(node: PodwireNode) -> None:

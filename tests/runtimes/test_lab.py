@@ -21,7 +21,7 @@ from tests.runtimes import traces
 from tests.runtimes.command import LAB, PODWIRE, in_lab, lab, refused, status
 from tests.runtimes.registry import registry
 from tests.runtimes.world import LAB_PREFIX, containerd_2
-from tests.support.namespace import wait_until
+from tests.support.namespace import left_after, wait_until
 
 OTHER = f"{LAB_PREFIX}-{os.getpid()}-other"
 EVERYTHING = os.environ.get("PODWIRE_TEST_EVERYTHING")
@@ -46,8 +46,7 @@ def unchanged() -> Iterator[None]:
     try:
         yield
         assert wait_until(lambda: traces.of_lab(LAB) + traces.of_lab(OTHER) == [], 10), traces.of_lab(LAB)
-        wait_until(lambda: traces.of_machine() == before, 10)
-        assert sorted(traces.of_machine() ^ before) == []
+        assert left_after(lambda: sorted(traces.of_machine() ^ before), 10) == []
     finally:
         for name in (LAB, OTHER):
             node.remove_lab(name)

@@ -95,7 +95,7 @@ def test_an_archive_is_the_same_each_time_and_whole() -> None:
         manifest = json.loads(tar.extractfile("manifest.json").read())  # type: ignore[union-attr]
     assert len(names) == len(set(names)), "what images share is in it once"
     assert [each["RepoTags"] for each in manifest] == [["a:1"], ["b:1"]]
-    assert all({each["Config"], *each["Layers"]} < set(names) for each in manifest)
+    assert manifest and all({each["Config"], *each["Layers"]} < set(names) for each in manifest)
     with tarfile.open(fileobj=io.BytesIO(base)) as tar:
         assert tar.getnames() == ["bin", "bin/busybox", "bin/ping"]
         assert tar.getmember("bin/ping").linkname == "/bin/busybox"

@@ -27,9 +27,12 @@ def standing() -> Iterator[None]:
 def test_status_shows_what_runs() -> None:
     found = status()
     assert [each["name"] for each in found["nodes"]] == ["master", "worker-1", "worker-2"]
-    assert all(all(each["services"].values()) and each["services"] for each in found["nodes"])
+    for each in found["nodes"]:
+        assert each["services"] and all(each["services"].values()), each
     assert set(found["others"]) == {"router", "internet"}
-    for pod in (pod for each in found["nodes"] for pod in each["pods"]):
+    pods = [pod for each in found["nodes"] for pod in each["pods"]]
+    assert len(pods) == 4
+    for pod in pods:
         inside = in_lab(pod["name"], "ip", "-brief", "address", "show", "eth0")
         assert pod["state"] == "running"
         assert len(pod["addresses"]) == 2
@@ -54,6 +57,7 @@ def test_a_command_runs_where_it_should_and_its_status_comes_back() -> None:
 def test_nginx_answers_from_the_other_node_with_the_callers_own_address() -> None:
     pods = {pod["name"]: pod for each in status()["nodes"] for pod in each["pods"]}
     caller, server = pods["bash-worker-1"], pods["nginx-worker-2"]
+    assert len(caller["addresses"]) == 2
     for own, address in zip(caller["addresses"], server["addresses"], strict=True):
         url = f"http://[{address}]" if ":" in address else f"http://{address}"
         answer = in_lab("bash-worker-1", "curl", "--silent", "--max-time", "10", url)
@@ -70,7 +74,8 @@ def test_the_internet_has_no_way_back_to_pods() -> None:
     for host in ("internet", "router"):
         routes = json.loads(in_lab(host, "ip", "-json", "route").stdout)
         assert not [row["dst"] for row in routes if row["dst"] == "default" or row["dst"].startswith("10.244.")]
-    assert in_lab("internet", "ping", "-c", "1", "-W", "1", address).returncode != 0
+    called = in_lab("internet", "ping", "-c", "1", "-W", "1", address)
+    assert called.returncode != 0 and "nreachable" in called.stdout + called.stderr, called
 
 
 def test_check_fails_honestly() -> None:

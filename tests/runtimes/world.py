@@ -20,7 +20,7 @@ from podwire_lab.node import Node
 from podwire_lab.place import FOLDER, Place
 from podwire_lab.underlay import Underlay
 from tests.runtimes.mirror import Mirror
-from tests.support.namespace import Namespace, wait_until
+from tests.support.namespace import Namespace, left_after
 from tests.support.snapshot import Snapshot, difference, snapshot
 from tests.support.tools import reference_plugins, tool
 
@@ -141,8 +141,7 @@ class World:
 
     def left_behind(self, before: Snapshot) -> list[str]:
         """How the network differs from before, once what the kernel still takes apart is gone."""
-        wait_until(lambda: not difference(before, self.snapshot()), timeout_seconds=10)
-        return difference(before, self.snapshot())
+        return left_after(lambda: difference(before, self.snapshot()), timeout_seconds=10)
 
     def files_in(self, folder: str) -> list[str]:
         """The names in a folder of the node."""

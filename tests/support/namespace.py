@@ -49,6 +49,14 @@ def wait_until(true: Callable[[], bool], timeout_seconds: float = 30.0) -> bool:
     return True
 
 
+def left_after(read: Callable[[], list[str]], timeout_seconds: float = 30.0) -> list[str]:
+    """Read until nothing is found; what the last reading found. With no time at all there is one reading."""
+    until = time.monotonic() + timeout_seconds
+    while (found := read()) and time.monotonic() < until:
+        time.sleep(0.005)
+    return found
+
+
 class Namespace:
     """One network namespace, named under /run/netns so that `ip -n` finds it; `lo` is still down in it."""
 
