@@ -10,10 +10,14 @@ SHIM := src/podwire/native/podwire
 # What must be there, by target. `apt-stamp` installs only what is missing, so a prepared machine needs no network.
 APT_BUILD := python3-venv gcc libc6-dev musl-tools
 APT_RUN := iproute2 libnftables1 nftables iputils-ping
-APT_LAB := containerd runc busybox-static curl
+APT_LAB := containerd runc busybox-static curl tcpdump
 APT_TEST := $(APT_LAB) strace podman kmod iptables procps openssl conntrack
 APT_IMAGE := podman mmdebstrap
 APT_KERNELS := mmdebstrap qemu-system-x86 cpio
+APT_FRESH := mmdebstrap git
+
+# Debian's releases that `make fresh` tries.
+RELEASES ?= bookworm trixie
 
 define apt-install
 @missing=""; for package in $(1); do \
@@ -22,7 +26,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; apt-get update -qq; \
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help build tools lab test image manifests kubernetes cluster e2e kernels bench lint clean
+.PHONY: help build tools lab test image manifests kubernetes cluster e2e kernels fresh bench lint clean
 
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,7 +65,7 @@ endif
 
 image: build ## podwire's own image, as an archive to import; prints its path
 	$(call apt-install,$(APT_IMAGE))
-	@$(VENV)/bin/python -m podwire.lab.podwire_image
+	@$(VENV)/bin/python -m podwire_lab.podwire_image
 
 manifests: build ## deploy/podwire.yaml and deploy/uninstall.yaml from the chart in deploy/helm
 	$(VENV)/bin/python -m tests.tools.manifests
@@ -79,6 +83,10 @@ e2e: kubernetes ## kubeadm, podwire's manifest, pods, Services, mishaps; the age
 kernels: build ## the namespace tests on Debian's own 6.1 and 6.12, under qemu without KVM (slow)
 	$(call apt-install,$(APT_TEST) $(APT_KERNELS))
 	$(VENV)/bin/pytest -q tests/kernels
+
+fresh: build ## `make lab` and `make test` in a bare Debian 12 and 13 (RELEASES=trixie: in that one alone)
+	$(call apt-install,$(APT_FRESH))
+	$(VENV)/bin/python -m tests.fresh $(RELEASES)
 
 lint: build ## ruff, mypy --strict, and no test that cannot fail
 	$(VENV)/bin/ruff check .
