@@ -16,7 +16,7 @@ import pytest
 from podwire.attachments.read import ShownAttachment
 from podwire.cli import status
 from podwire.cli.main import main
-from podwire.node.source import KnownNode
+from podwire.node.old_source import KnownNode
 from podwire.observe.status import AgentState, ShownFailure
 
 

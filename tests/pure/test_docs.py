@@ -9,7 +9,7 @@ import msgspec
 import rtoml
 
 from podwire.cli.main import VERBS
-from podwire.node.settings import RawSettings, settle
+from podwire.node.old_settings import RawSettings, settle
 from podwire.plugin.config import parse_configuration
 
 ROOT = Path(__file__).parents[2]

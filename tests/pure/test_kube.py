@@ -12,7 +12,7 @@ from podwire.kube.nodes import Problem, Wanted, same_addresses, wanted
 from podwire.kube.objects import Node, NodeInfo, NodeList, network_is_up, node_info
 from podwire.kube.reporter import event, event_name
 from podwire.kube.settings import Common, load_common
-from podwire.node.settings_file import SettingsFileError
+from podwire.node.old_settings_file import SettingsFileError
 
 NODE = b"""{"metadata": {"name": "worker-1", "uid": "u", "resourceVersion": "7",
  "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"a": "b"}, "managedFields": [{"x": 1}]},

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from podwire.datapath.peer_routes import Paths, Underlay, changes, desired_paths, exchange, pod_mtu, vtep_mac
 from podwire.netlink import operations as op
-from podwire.node.settings import RawPeer, RawSettings, RawTunnel, Settings, settle
+from podwire.node.old_settings import RawPeer, RawSettings, RawTunnel, Settings, settle
 
 ETH0 = Underlay("eth0", ip_interface("192.168.33.11/24"), 1500)
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from podwire.node.settings_file import load
+from podwire.node.old_settings_file import load
 from podwire_lab import archive, cgroup, containerd, network, root
 from podwire_lab.archive import Image, Member
 from podwire_lab.cgroup import Hierarchy

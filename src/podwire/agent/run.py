@@ -14,9 +14,9 @@ import msgspec
 from podwire.agent.server import Record, Server, check_unused, listen
 from podwire.cni.errors import CniError
 from podwire.install import files as installation
+from podwire.node.old_settings import Settings
+from podwire.node.old_source import Source
 from podwire.node.reconciler import Mender
-from podwire.node.settings import Settings
-from podwire.node.source import Source
 from podwire.observe.health import Health
 from podwire.observe.log import CallLog
 from podwire.observe.status import StatusService

@@ -12,7 +12,7 @@ from podwire.cli.errors import UserError
 from podwire.cli.install import SOCKET
 
 if TYPE_CHECKING:
-    from podwire.node.source import Source
+    from podwire.node.old_source import Source
     from podwire.observe.log import CallLog
 
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     from podwire.install.files import InstallationError
     from podwire.netlink.apply import KernelRefusedError
     from podwire.nft.library import NftablesError
-    from podwire.node.settings_file import SettingsFileError
+    from podwire.node.old_settings_file import SettingsFileError
     from podwire.observe.log import CallLog
 
     log = CallLog(form=options.log_format)
@@ -109,7 +109,7 @@ def _file(options: argparse.Namespace, log: CallLog) -> Source | None:
         raise UserError("--node-name and --kubeconfig go with --kubernetes: add it")
     if options.config is None:
         return None
-    from podwire.node.source import FileSource
+    from podwire.node.old_source import FileSource
 
     return FileSource(options.config.absolute(), log)
 

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     """Check; 0: all works, 1: something fails, 2: the arguments make no check."""
     from podwire.diagnose.endpoints import EndpointError
     from podwire.diagnose.run import check
-    from podwire.node.settings_file import SettingsFileError
+    from podwire.node.old_settings_file import SettingsFileError
 
     if not 0.1 <= options.timeout <= 60:
         return _unusable(f"--timeout: {options.timeout:g} is not between 0.1 and 60 seconds")
@@ -91,7 +91,7 @@ def _endpoints(options: argparse.Namespace) -> list[Endpoint]:
     """Raises EndpointError, SettingsFileError."""
     from podwire.diagnose.endpoints import EndpointError, parse_target, parse_topology
     from podwire.diagnose.local import read_endpoints
-    from podwire.node.settings_file import load
+    from podwire.node.old_settings_file import load
 
     extra = [parse_target(text) for text in options.to]
     if options.topology:

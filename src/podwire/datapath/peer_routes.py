@@ -15,7 +15,7 @@ from podwire.digest import blake2b
 from podwire.ip import Address, Interface, Network
 from podwire.netlink import operations as op
 from podwire.netlink.operations import Operation
-from podwire.node.settings import Peer, Settings
+from podwire.node.old_settings import Peer, Settings
 
 VXLAN_DEVICE = {4: "podwire-vx4", 6: "podwire-vx6"}
 OVERHEAD_BYTES = {4: 50, 6: 70}

@@ -16,7 +16,7 @@ from podwire.netlink import read
 from podwire.netlink import rtnl as rt
 from podwire.netlink import socket as nl
 from podwire.netlink.socket import Netlink, NetlinkError
-from podwire.node.settings import Settings
+from podwire.node.old_settings import Settings
 
 FOLDERS = ("/run/netns", "/var/run/netns", "/run/docker/netns")
 IFLA_LINK_NETNSID = 37

@@ -15,7 +15,7 @@ from msgspec import Struct
 from podwire.ip import Network
 from podwire.kube.objects import NodeInfo
 from podwire.kube.settings import Common, raw_settings
-from podwire.node.settings import Known, Peer, RawPeer, Settings, SettingsError, settle
+from podwire.node.old_settings import Known, Peer, RawPeer, Settings, SettingsError, settle
 
 POD_CIDR_NOT_ASSIGNED, RANGE_WRONG, RANGE_OUTSIDE, RANGE_TAKEN = (
     "PodCIDRNotAssigned",

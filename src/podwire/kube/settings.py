@@ -8,8 +8,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from podwire.node.settings import RawCni, RawPeer, RawSettings, RawTunnel, settle
-from podwire.node.settings_file import read
+from podwire.node.old_settings import RawCni, RawPeer, RawSettings, RawTunnel, settle
+from podwire.node.old_settings_file import read
 
 
 class Common(Struct, frozen=True, forbid_unknown_fields=True):

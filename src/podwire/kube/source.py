@@ -16,9 +16,9 @@ from podwire.kube.nodes import Problem, same_addresses, wanted
 from podwire.kube.objects import NodeInfo
 from podwire.kube.reporter import Reporter
 from podwire.kube.settings import Common, load_common
-from podwire.node.settings import Peer, RawPeer, Settings
-from podwire.node.settings_file import SettingsFileError
-from podwire.node.source import KnownNode, WatchedFile
+from podwire.node.old_settings import Peer, RawPeer, Settings
+from podwire.node.old_settings_file import SettingsFileError
+from podwire.node.old_source import KnownNode, WatchedFile
 from podwire.observe.lines import rfc3339
 from podwire.observe.log import CallLog
 

@@ -25,7 +25,7 @@ from podwire.netlink.operations import (
 )
 from podwire.netlink.rtnl import RTM_DELADDR, RTM_DELLINK, RTM_DELNEIGH, RTM_DELROUTE, RTM_NEWADDR
 from podwire.netlink.socket import NetlinkError
-from podwire.node.settings import Settings, same_but_peers
+from podwire.node.old_settings import Settings, same_but_peers
 from podwire.observe.log import CallLog
 from podwire.plugin.host import Host
 

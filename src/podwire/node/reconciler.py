@@ -17,10 +17,10 @@ from podwire.netlink.apply import KernelRefusedError
 from podwire.netlink.monitor import RTM_NEWNETCONF, TouchedError, Watch
 from podwire.netlink.rtnl import RTM_DELADDR, RTM_DELLINK
 from podwire.nft.library import NftablesError
+from podwire.node.old_settings import Settings, same_but_peers
+from podwire.node.old_source import Source
 from podwire.node.orphans import Orphans
 from podwire.node.peers import NodePaths
-from podwire.node.settings import Settings, same_but_peers
-from podwire.node.source import Source
 from podwire.observe.log import CallLog
 from podwire.plugin.host import Host, Shared
 from podwire.plugin.network import Networks, ensure

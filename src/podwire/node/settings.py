@@ -1,7 +1,7 @@
-"""One node's settings: its own ranges, the cluster's, and its peers; typed, and refused where they make no sense.
+"""The settings of one node and of its peers, typed and checked. No effects.
 
-The raw form (`RawSettings`) is what a file holds; `settle` makes the typed form of it, or says what is wrong and
-where. Peers that did not change since the last time are not typed again: five thousand of them cost 0.2 s.
+`NodeSettings.parse` and `Peer.parse` take the texts of a file or of a Node object. What is wrong is an error with the
+field's name, for a peer with the peer's name as well; whoever reads a file adds the line.
 """
 
 from __future__ import annotations
@@ -10,48 +10,50 @@ import re
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NoReturn
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from podwire.ip import Address, Network
 from podwire.text import shown
 
 Tunnel = Literal["auto", "always", "never"]
+Mode = Literal["routed", "bridge"]
 Span = tuple[int, int, int]
+"""A network as (IP version, first address, last address): what thousands of networks are compared by."""
+
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 DEFAULT_VNI = 4096
 DEFAULT_PORT = 4789
+SMALLEST_MTU, LARGEST_MTU = 1280, 65535
 
 
 class SettingsError(Exception):
-    """What is wrong, and `where` it stands, as `peers[3].pod_ranges`."""
+    """What is wrong with a node's settings: `field` is its name in a settings file, `message` has the next step."""
 
-    def __init__(self, where: str, words: str) -> None:
-        super().__init__(words)
-        self.where = where
-        self.words = words
-
-
-class RawPeer(Struct, frozen=True, forbid_unknown_fields=True, cache_hash=True):
-    """A peer as a file has it."""
-
-    name: str
-    addresses: tuple[str, ...]
-    pod_ranges: tuple[str, ...]
-    tunnel: Tunnel | None = None
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
 
 
-class RawTunnel(Struct, frozen=True, forbid_unknown_fields=True):
-    """The `[tunnel]` table: when to use VXLAN, and how."""
+class PeerError(SettingsError):
+    """What is wrong with the peer named `peer`; fields as in SettingsError."""
+
+    def __init__(self, peer: str, field: str, message: str) -> None:
+        super().__init__(field, message)
+        self.peer = peer
+
+
+class TunnelSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[tunnel]` table: when to use VXLAN, its network identifier and its UDP port."""
 
     when: Tunnel = "auto"
     vni: int = DEFAULT_VNI
     port: int = DEFAULT_PORT
 
 
-class RawCni(Struct, frozen=True, forbid_unknown_fields=True):
+class CniSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The `[cni]` table: the configuration that the agent writes for the container runtime."""
 
     conf_dir: str = "/etc/cni/net.d"
@@ -59,240 +61,240 @@ class RawCni(Struct, frozen=True, forbid_unknown_fields=True):
     write: bool = True
 
 
-class RawSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """A node's settings as a file has them."""
+class NodeSettings(Struct, frozen=True):
+    """The settings of this node. `mtu` is in bytes (0: the underlay's)."""
 
-    addresses: tuple[str, ...]
-    pod_ranges: tuple[str, ...]
-    cluster_ranges: tuple[str, ...]
-    name: str = ""
-    mode: Literal["routed", "bridge"] = "routed"
-    mtu: int = 0
-    masquerade: bool = True
-    masquerade_exceptions: tuple[str, ...] = ()
-    tunnel: RawTunnel = RawTunnel()
-    cni: RawCni = RawCni()
-    peers: tuple[RawPeer, ...] = ()
+    name: str
+    addresses: tuple[Address, ...]
+    pod_cidrs: tuple[Network, ...]
+    cluster_cidrs: tuple[Network, ...]
+    mode: Mode
+    mtu: int
+    masquerade: bool
+    masquerade_exceptions: tuple[Network, ...]
+    tunnel: TunnelSettings
+    cni: CniSettings
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        name: str,
+        addresses: Sequence[str],
+        pod_cidrs: Sequence[str],
+        cluster_cidrs: Sequence[str],
+        mode: Mode = "routed",
+        mtu: int = 0,
+        masquerade: bool = True,
+        masquerade_exceptions: Sequence[str] = (),
+        tunnel: TunnelSettings = TunnelSettings(),  # noqa: B008  immutable
+        cni: CniSettings = CniSettings(),  # noqa: B008  immutable
+    ) -> NodeSettings:
+        """The settings that these texts mean. Raises SettingsError for the first of them that is wrong."""
+        _check_name(name)
+        cluster = _networks(cluster_cidrs, "cluster_cidrs")
+        own = _networks(pod_cidrs, "pod_cidrs")
+        if not own:
+            raise SettingsError("pod_cidrs", "is empty: give this node a pod CIDR such as 10.244.1.0/24")
+        own_addresses = _addresses(addresses)
+        if outside := _outside(own, cluster):
+            raise SettingsError("pod_cidrs", outside)
+        if mtu and not SMALLEST_MTU <= mtu <= LARGEST_MTU:
+            raise SettingsError("mtu", f"{mtu} is not between {SMALLEST_MTU} and {LARGEST_MTU} (0: the underlay's)")
+        if not 1 <= tunnel.vni < 2**24:
+            raise SettingsError("tunnel.vni", f"{tunnel.vni} is not between 1 and {2**24 - 1}")
+        if not 1 <= tunnel.port < 2**16:
+            raise SettingsError("tunnel.port", f"{tunnel.port} is not between 1 and 65535")
+        exceptions = _networks(masquerade_exceptions, "masquerade_exceptions")
+        return cls(name, own_addresses, own, cluster, mode, mtu, masquerade, exceptions, tunnel, cni)
+
+    def check_peer(self, peer: Peer) -> None:
+        """Compare a peer with this node and the cluster. Raises PeerError.
+
+        Wrong are: this node's name or address, a pod CIDR outside the cluster's or overlapping this node's, and one
+        whose family the peer has no address of, where no tunnel may be used.
+        """
+        if peer.name == self.name:
+            raise PeerError(peer.name, "name", _own_name(peer.name))
+        for address in peer.addresses:
+            if address in self.addresses:
+                raise PeerError(peer.name, "addresses", _shared_address(address, f"this node ({self.name})"))
+        if outside := _outside(peer.pod_cidrs, self.cluster_cidrs):
+            raise PeerError(peer.name, "pod_cidrs", outside)
+        self._check_families(peer)
+        for network in peer.pod_cidrs:
+            for own in self.pod_cidrs:
+                if network.overlaps(own):
+                    raise PeerError(peer.name, "pod_cidrs", _overlap(network, peer.name, own, self._shown_name))
+
+    def check_peers(self, peers: Sequence[Peer]) -> None:
+        """Compare peers with each other, with this node and with the cluster. Raises PeerError.
+
+        As `check_peer` for each of them, but all at once: thousands pass at every change of a file.
+        """
+        names = {peer.name for peer in peers}
+        nodes = [packed for peer in peers for packed in peer.packed] + [one.packed for one in self.addresses]
+        if len(names) < len(peers) or self.name in names or len(set(nodes)) < len(nodes):
+            self._refuse_shared(peers)
+        spans = [(*span, place) for place, peer in enumerate(peers) for span in peer.spans]
+        outside = spans
+        for version, low, high in map(span_of, self.cluster_cidrs):
+            outside = [span for span in outside if not (low <= span[1] and span[2] <= high and version == span[0])]
+        if outside:
+            self.check_peer(peers[outside[0][3]])
+        for peer in peers:
+            if (peer.tunnel or self.tunnel.when) == "never":
+                self._check_families(peer)
+        spans += [(*span_of(network), -1) for network in self.pod_cidrs]
+        spans.sort()
+        for before, after in pairwise(spans):
+            if after[1] <= before[2] and before[0] == after[0]:
+                self._refuse_overlap(before, after, peers)
+
+    @property
+    def _shown_name(self) -> str:
+        return f"this node ({self.name})"
+
+    def _check_families(self, peer: Peer) -> None:
+        """Without a tunnel, a pod CIDR is reached by an address of its own family only."""
+        if (peer.tunnel or self.tunnel.when) != "never":
+            return
+        families = {address.version for address in peer.addresses}
+        for network in peer.pod_cidrs:
+            if network.version not in families:
+                words = (
+                    f"{network} needs an IPv{network.version} address of the peer, or a tunnel: add one to addresses"
+                )
+                raise PeerError(peer.name, "pod_cidrs", words)
+
+    def _refuse_shared(self, peers: Sequence[Peer]) -> None:
+        """Find the name or the address that two nodes have."""
+        names: dict[str, int] = {}
+        nodes = {address.packed: self._shown_name for address in self.addresses}
+        for place, peer in enumerate(peers):
+            if peer.name == self.name:
+                raise PeerError(peer.name, "name", _own_name(peer.name))
+            if names.setdefault(peer.name, place) != place:
+                raise PeerError(peer.name, "name", f"{peer.name} is the name of peers[{names[peer.name]}] as well")
+            for packed in peer.packed:
+                if nodes.setdefault(packed, peer.name) != peer.name:
+                    raise PeerError(peer.name, "addresses", _shared_address(ip_address(packed), nodes[packed]))
+
+    def _refuse_overlap(
+        self, before: tuple[int, int, int, int], after: tuple[int, int, int, int], peers: Sequence[Peer]
+    ) -> NoReturn:
+        if after[3] < 0:
+            before, after = after, before
+        found = []
+        for version, low, high, place in (after, before):
+            networks = peers[place].pod_cidrs if place >= 0 else self.pod_cidrs
+            network = next(one for one in networks if span_of(one) == (version, low, high))
+            found.append((network, peers[place].name if place >= 0 else self._shown_name))
+        message = _overlap(*found[0], *found[1])
+        if after[3] < 0:
+            raise SettingsError("pod_cidrs", message)
+        raise PeerError(found[0][1], "pod_cidrs", message)
 
 
 class Peer(Struct, frozen=True):
-    """Another node: where it is, which pods live there, and a tunnel setting of its own if it has one.
+    """Another node: its addresses, its pod CIDRs, and a tunnel setting of its own if it has one.
 
-    `spans` are the pod ranges as (family, first, last), `packed` the addresses: what all peers are compared by.
+    `spans` are the pod CIDRs, `packed` the addresses in the form in which thousands of peers are compared.
     """
 
     name: str
     addresses: tuple[Address, ...]
-    pod_ranges: tuple[Network, ...]
+    pod_cidrs: tuple[Network, ...]
     tunnel: Tunnel | None
     spans: tuple[Span, ...]
     packed: tuple[bytes, ...]
 
-
-class Settings(Struct, frozen=True):
-    """One node's settings, checked."""
-
-    name: str
-    addresses: tuple[Address, ...]
-    pod_ranges: tuple[Network, ...]
-    cluster: tuple[Network, ...]
-    mode: str
-    mtu: int
-    masquerade: bool
-    exceptions: tuple[Network, ...]
-    tunnel: Tunnel
-    vni: int
-    port: int
-    cni: RawCni
-    peers: Mapping[str, Peer]
+    @classmethod
+    def parse(cls, name: str, addresses: Sequence[str], pod_cidrs: Sequence[str], tunnel: Tunnel | None = None) -> Peer:
+        """The peer that these texts mean, checked by itself. Raises PeerError."""
+        try:
+            _check_name(name)
+            networks = _networks(pod_cidrs, "pod_cidrs")
+            found = _addresses(addresses)
+        except SettingsError as wrong:
+            raise PeerError(name, wrong.field, wrong.message) from None
+        return cls(name, found, networks, tunnel, tuple(map(span_of, networks)), tuple(one.packed for one in found))
 
 
-def same_but_peers(one: Settings, other: Settings) -> bool:
-    """Is all that is not the peers the same in both?"""
-    return replace(one, peers={}) == replace(other, peers={})
+class SettingsChange(Struct, frozen=True):
+    """What changed in a node's settings since the last time.
 
-
-Known = Mapping[RawPeer, Peer]
-
-
-def settle(raw: RawSettings, host_name: str, known: Known | None = None) -> tuple[Settings, dict[RawPeer, Peer]]:
-    """The checked settings, and the peers by their raw form, to be given as `known` the next time.
-
-    Raises SettingsError: wrong values, overlapping ranges, ranges outside the cluster's, families without an
-    address, a peer with this node's name or with an address of another node.
+    `settings`: this node's own, None where they did not change. `upserted`: peers that are new or different, by name.
+    `removed`: names of peers that are gone. `complete`: `upserted` is the whole set, whatever was known before.
+    `began`: when the source began to read what changed (`time.perf_counter`), 0 where it does not say.
     """
-    peers = typed_peers(raw.peers, known)
-    return settle_with(raw, host_name, peers), dict(zip(raw.peers, peers, strict=True))
+
+    settings: NodeSettings | None = None
+    upserted: Mapping[str, Peer] = {}
+    removed: frozenset[str] = frozenset()
+    complete: bool = False
+    began: float = 0.0
 
 
-def typed_peers(raw: Sequence[RawPeer], known: Known | None = None) -> list[Peer]:
-    """Peers, each checked by itself; raises SettingsError."""
-    found = (known or {}).get
-    return [found(one) or _peer(one, f"peers[{place}]") for place, one in enumerate(raw)]
+def span_of(network: Network) -> Span:
+    """A network as a span."""
+    first = int(network.network_address)
+    return network.version, first, first + network.num_addresses - 1
 
 
-def settle_with(raw: RawSettings, host_name: str, peers: Sequence[Peer]) -> Settings:
-    """As `settle`, with peers that are typed already; those of `raw` are not looked at."""
-    name = raw.name or host_name
-    _check_name(name, "name")
-    cluster = _networks(raw.cluster_ranges, "cluster_ranges")
-    own = _networks(raw.pod_ranges, "pod_ranges")
-    if not own:
-        raise SettingsError("pod_ranges", "is empty: give this node a range such as 10.244.1.0/24")
-    addresses = _addresses(raw.addresses, "addresses")
-    _check_inside(own, cluster, "pod_ranges")
-    _check_numbers(raw)
-    settings = Settings(
-        name=name,
-        addresses=addresses,
-        pod_ranges=own,
-        cluster=cluster,
-        mode=raw.mode,
-        mtu=raw.mtu,
-        masquerade=raw.masquerade,
-        exceptions=_networks(raw.masquerade_exceptions, "masquerade_exceptions"),
-        tunnel=raw.tunnel.when,
-        vni=raw.tunnel.vni,
-        port=raw.tunnel.port,
-        cni=raw.cni,
-        peers={one.name: one for one in peers},
-    )
-    _check_peers(settings, peers)
-    return settings
-
-
-def _peer(raw: RawPeer, where: str) -> Peer:
-    _check_name(raw.name, f"{where}.name")
-    ranges = _networks(raw.pod_ranges, f"{where}.pod_ranges")
-    addresses = _addresses(raw.addresses, f"{where}.addresses")
-    packed = tuple(one.packed for one in addresses)
-    return Peer(raw.name, addresses, ranges, raw.tunnel, tuple(map(_span, ranges)), packed)
-
-
-def _check_name(name: str, where: str) -> None:
+def _check_name(name: str) -> None:
     if not NAME.fullmatch(name):
-        raise SettingsError(where, f"{shown(name)} is not a node name: use lower-case letters, digits, '-' and '.'")
+        raise SettingsError("name", f"{shown(name)} is not a node name: use lower-case letters, digits, '-' and '.'")
 
 
-def _check_numbers(raw: RawSettings) -> None:
-    if raw.mtu and not 1280 <= raw.mtu <= 65535:
-        raise SettingsError("mtu", f"{raw.mtu} is not between 1280 and 65535 (0: the underlay's)")
-    if not 1 <= raw.tunnel.vni < 2**24:
-        raise SettingsError("tunnel.vni", f"{raw.tunnel.vni} is not between 1 and {2**24 - 1}")
-    if not 1 <= raw.tunnel.port < 2**16:
-        raise SettingsError("tunnel.port", f"{raw.tunnel.port} is not between 1 and 65535")
-
-
-def _addresses(texts: Sequence[str], where: str) -> tuple[Address, ...]:
+def _addresses(texts: Sequence[str]) -> tuple[Address, ...]:
     found: list[Address] = []
     for text in texts:
         try:
             address = ip_address(text)
         except ValueError:
-            raise SettingsError(where, f"{shown(text)} is not an IP address: write it like 192.168.33.11") from None
+            raise SettingsError(
+                "addresses", f"{shown(text)} is not an IP address: write it like 192.168.33.11"
+            ) from None
         if address.is_unspecified or address.is_multicast or address.is_loopback:
-            raise SettingsError(where, f"{address} cannot be a node's address: give the one that other nodes reach")
-        if any(one.version == address.version for one in found):
-            raise SettingsError(where, f"{shown(list(texts))} has two addresses of a family: give one of each at most")
+            words = f"{address} cannot be a node's address: give the address that other nodes reach"
+            raise SettingsError("addresses", words)
+        if any(other.version == address.version for other in found):
+            words = f"{shown(list(texts))} has two addresses of a family: give one of each at most"
+            raise SettingsError("addresses", words)
         found.append(address)
     if not found:
-        raise SettingsError(where, "is empty: give the address by which other nodes reach it")
+        raise SettingsError("addresses", "is empty: give the address by which other nodes reach this node")
     return tuple(found)
 
 
-def _networks(texts: Sequence[str], where: str) -> tuple[Network, ...]:
+def _networks(texts: Sequence[str], field: str) -> tuple[Network, ...]:
     found = []
     for text in texts:
         try:
             found.append(ip_network(text))
         except ValueError as wrong:
             hint = "set the host bits to zero" if "host bits" in str(wrong) else "write it like 10.244.1.0/24"
-            raise SettingsError(where, f"{shown(text)} is not an address range: {hint}") from None
+            raise SettingsError(field, f"{shown(text)} is not a CIDR: {hint}") from None
     return tuple(found)
 
 
-def _check_inside(ranges: Sequence[Network], cluster: Sequence[Network], where: str) -> None:
-    for one in ranges:
-        if not any(one.version == whole.version and one.subnet_of(whole) for whole in cluster):  # type: ignore[arg-type]
-            all_of_it = ", ".join(str(whole) for whole in cluster) or "(cluster_ranges is empty)"
-            raise SettingsError(where, f"{one} lies outside the cluster's ranges {all_of_it}: correct one of the two")
+def _outside(networks: Sequence[Network], cluster: Sequence[Network]) -> str:
+    """Why a network is not in the cluster's; "" if all are."""
+    for network in networks:
+        if not any(network.version == whole.version and network.subnet_of(whole) for whole in cluster):  # type: ignore[arg-type]
+            listed = ", ".join(map(str, cluster)) or "(cluster_cidrs is empty)"
+            return f"{network} lies outside the cluster CIDRs {listed}: correct one of the two"
+    return ""
 
 
-def _check_peers(settings: Settings, peers: Sequence[Peer]) -> None:
-    """Peers against each other and this node: all at once, since thousands pass at every change.
-
-    Only when something is wrong, it is looked for and put into words.
-    """
-    names = {one.name for one in peers}
-    nodes = [packed for one in peers for packed in one.packed] + [one.packed for one in settings.addresses]
-    if len(names) < len(peers) or settings.name in names or len(set(nodes)) < len(nodes):
-        _refuse_shared(settings, peers)
-    spans = [(*span, place) for place, one in enumerate(peers) for span in one.spans]
-    outside = spans
-    for version, low, high in map(_span, settings.cluster):
-        outside = [one for one in outside if not (low <= one[1] and one[2] <= high and version == one[0])]
-    if outside:
-        place = outside[0][3]
-        _check_inside(peers[place].pod_ranges, settings.cluster, f"peers[{place}].pod_ranges")
-    for place, one in enumerate(peers):
-        if (one.tunnel or settings.tunnel) == "never":
-            _check_families(one, f"peers[{place}].pod_ranges")
-    spans += [(*_span(one), -1) for one in settings.pod_ranges]
-    spans.sort()
-    for before, after in pairwise(spans):
-        if after[1] <= before[2] and before[0] == after[0]:
-            _refuse_overlap(before, after, settings, peers)
+def _own_name(name: str) -> str:
+    return f"{name} is this node's own name: remove it from the peers"
 
 
-def _refuse_shared(settings: Settings, peers: Sequence[Peer]) -> None:
-    """Find the name or the address that two nodes have."""
-    names: dict[str, int] = {settings.name: -1}
-    nodes = {one.packed: -1 for one in settings.addresses}
-    for place, peer in enumerate(peers):
-        if names.setdefault(peer.name, place) != place:
-            raise SettingsError(f"peers[{place}].name", _taken_name(peer.name, names[peer.name]))
-        for packed in peer.packed:
-            if nodes.setdefault(packed, place) != place:
-                whose = _whose(nodes[packed], settings, peers)
-                raise SettingsError(
-                    f"peers[{place}].addresses",
-                    f"{ip_address(packed)} is an address of {whose} as well: every node needs its own",
-                )
+def _shared_address(address: Address, owner: str) -> str:
+    return f"{address} is an address of {owner} as well: every node needs its own"
 
 
-def _span(network: Network) -> Span:
-    first = int(network.network_address)
-    return network.version, first, first + network.num_addresses - 1
-
-
-def _taken_name(name: str, place: int) -> str:
-    if place < 0:
-        return f"{name} is this node's own name: remove it from the peers"
-    return f"{name} is the name of peers[{place}] as well"
-
-
-def _whose(place: int, settings: Settings, peers: Sequence[Peer]) -> str:
-    return peers[place].name if place >= 0 else f"this node ({settings.name})"
-
-
-def _check_families(peer: Peer, where: str) -> None:
-    """Without a tunnel, a range is reached by an address of its own family only."""
-    families = {address.version for address in peer.addresses}
-    for network in peer.pod_ranges:
-        if network.version not in families:
-            raise SettingsError(
-                where, f"{network} needs an IPv{network.version} address of the peer, or a tunnel: add one to addresses"
-            )
-
-
-def _refuse_overlap(
-    before: tuple[int, int, int, int], after: tuple[int, int, int, int], settings: Settings, peers: Sequence[Peer]
-) -> None:
-    def told(one: tuple[int, int, int, int]) -> str:
-        ranges = peers[one[3]].pod_ranges if one[3] >= 0 else settings.pod_ranges
-        found = next(network for network in ranges if _span(network) == one[:3])
-        return f"{found} of {_whose(one[3], settings, peers)}"
-
-    place = after[3] if after[3] >= 0 else before[3]
-    where = f"peers[{place}].pod_ranges" if place >= 0 else "pod_ranges"
-    raise SettingsError(where, f"{told(after)} overlaps {told(before)}: every node needs its own range")
+def _overlap(network: Network, owner: str, other: Network, other_owner: str) -> str:
+    return f"{network} of {owner} overlaps {other} of {other_owner}: every node needs its own pod CIDR"

@@ -1,18 +1,28 @@
-"""The agent's file (TOML): read, checked, and refused with line and reason."""
+"""The agent's settings file (TOML): read, checked, and refused with the line and the reason."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import rtoml
+from msgspec import Struct
 
-from podwire.node.settings import Peer, RawSettings, Settings, SettingsError, settle_with, typed_peers
+from podwire.node.settings import (
+    CniSettings,
+    Mode,
+    NodeSettings,
+    Peer,
+    PeerError,
+    SettingsError,
+    Tunnel,
+    TunnelSettings,
+)
 from podwire.text import one_line
 
 PEER_TABLE = "\n[[peers]]\n"
@@ -21,56 +31,182 @@ LONG_STRINGS = ('"""', "'''")
 Tables = Mapping[str, Peer]
 """Peers by the text of their table, without its header."""
 
+RENAMED = {"pod_ranges": "pod_cidrs", "cluster_ranges": "cluster_cidrs"}
+"""Keys of podwire 0.1, still accepted: the old name and the new one."""
+
+OLD_NAMES = {new: old for old, new in RENAMED.items()}
 INDEXED = re.compile(r"(\w+)\[(\d+)\]")
 SYNTAX_LINE = re.compile(r"line (\d+)")
 PATH = re.compile(r" - at `\$\.?([^`]*)`")
 Read = TypeVar("Read")
+Warn = Callable[[str], None]
+"""Takes a warning for people, in one line."""
+
+
+class PeerTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[[peers]]` table."""
+
+    name: str
+    addresses: tuple[str, ...]
+    pod_cidrs: tuple[str, ...]
+    tunnel: Tunnel | None = None
+
+
+class SettingsTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    addresses: tuple[str, ...]
+    pod_cidrs: tuple[str, ...]
+    cluster_cidrs: tuple[str, ...]
+    name: str = ""
+    mode: Mode = "routed"
+    mtu: int = 0
+    masquerade: bool = True
+    masquerade_exceptions: tuple[str, ...] = ()
+    tunnel: TunnelSettings = TunnelSettings()
+    cni: CniSettings = CniSettings()
+    peers: tuple[PeerTable, ...] = ()
+
+
+class LoadedFile(Struct):
+    """What a settings file says; `tables` makes the next `load` faster."""
+
+    settings: NodeSettings
+    peers: dict[str, Peer]
+    tables: dict[str, Peer]
 
 
 class SettingsFileError(Exception):
     """Why a file is refused: path, line and reason in one line."""
 
 
+class _PlaceError(Exception):
+    """A SettingsError with its place in the file, as `peers[3].pod_cidrs`."""
+
+    def __init__(self, where: str, message: str) -> None:
+        super().__init__(message)
+        self.where = where
+        self.message = message
+
+
 class _EntangledError(Exception):
     """Tables of peers that cannot be told from each other by looking at the text."""
 
 
-def load(path: Path, known: Tables | None = None) -> tuple[Settings, dict[str, Peer]]:
-    """The settings in a file; `known` are the peers of the last time. Raises SettingsFileError."""
+def load(path: Path, known: Tables | None = None, warn: Warn | None = None) -> LoadedFile:
+    """The settings in a file; `known` are the tables of the last time. Raises SettingsFileError."""
     text = _text(path)
+    old: set[str] = set()
+    loaded = None
     if known:
-        # Whatever is wrong is said when the whole file is read, with the right line.
-        with contextlib.suppress(rtoml.TomlParsingError, msgspec.ValidationError, SettingsError, _EntangledError):
-            return _settled(text, known)
-    return _explained(path, text, lambda: _settled(text, {}))
+        # An error is reported after the whole file was read, with the right line.
+        with contextlib.suppress(rtoml.TomlParsingError, msgspec.ValidationError, _PlaceError, _EntangledError):
+            loaded = _parsed(text, known, old)
+    if loaded is None:
+        loaded = _explained(path, text, lambda: _parsed(text, {}, old))
+    _warn_of(path, old, warn)
+    return loaded
 
 
-def _settled(text: str, known: Tables) -> tuple[Settings, dict[str, Peer]]:
-    """The settings in a text, and its peers by the text of their tables. Only tables that are not `known` are parsed.
+def _parsed(text: str, known: Tables, old: set[str]) -> LoadedFile:
+    """The settings in a text. Only the tables of peers that are not `known` are parsed.
 
-    That a table is always the same peer is sure only for plain ones: no other table within, no string over lines.
-    Raises what the parsers raise, SettingsError, and _EntangledError if something is known but not all is plain.
+    That a table is always the same peer is sure only for plain tables: no other table within, no string over lines.
+    Old names of keys are added to `old`. Raises what the parsers raise, _PlaceError, and _EntangledError if some
+    tables are known but not all are plain.
     """
     head, *tables = text.split(PEER_TABLE)
-    fresh = [one for one in tables if one not in known]
+    fresh = [table for table in tables if table not in known]
     rest = PEER_TABLE.join([head, *fresh])
-    raw = msgspec.convert(rtoml.loads(rest), RawSettings)
+    raw = msgspec.convert(_with_new_keys(rtoml.loads(rest), old), SettingsTable)
     long = any(quotes in rest for quotes in LONG_STRINGS)
     plain = len(raw.peers) == len(fresh) and not long and not any(map(TABLE.search, fresh))
     if known and not plain:
         raise _EntangledError
-    peers = typed_peers(raw.peers)
+    parsed = _parse_peers(raw.peers)
     if not plain:
-        return settle_with(raw, socket.gethostname(), peers), {}
-    new = dict(zip(fresh, peers, strict=True))
-    peers = [known.get(one) or new[one] for one in tables]
-    return settle_with(raw, socket.gethostname(), peers), dict(zip(tables, peers, strict=True))
+        return LoadedFile(_checked(raw, parsed), {peer.name: peer for peer in parsed}, {})
+    new = dict(zip(fresh, parsed, strict=True))
+    peers = [known.get(table) or new[table] for table in tables]
+    return LoadedFile(_checked(raw, peers), {peer.name: peer for peer in peers}, dict(zip(tables, peers, strict=True)))
 
 
-def read(path: Path, convert: Callable[[dict[str, Any]], Read]) -> Read:
-    """What `convert` makes of a file's TOML; its ValidationError or SettingsError becomes a SettingsFileError."""
+def _parse_peers(tables: Sequence[PeerTable]) -> list[Peer]:
+    peers = []
+    for place, table in enumerate(tables):
+        try:
+            peers.append(Peer.parse(table.name, table.addresses, table.pod_cidrs, table.tunnel))
+        except PeerError as wrong:
+            raise _PlaceError(f"peers[{place}].{wrong.field}", wrong.message) from None
+    return peers
+
+
+def _checked(raw: SettingsTable, peers: Sequence[Peer]) -> NodeSettings:
+    try:
+        settings = NodeSettings.parse(
+            name=raw.name or socket.gethostname(),
+            addresses=raw.addresses,
+            pod_cidrs=raw.pod_cidrs,
+            cluster_cidrs=raw.cluster_cidrs,
+            mode=raw.mode,
+            mtu=raw.mtu,
+            masquerade=raw.masquerade,
+            masquerade_exceptions=raw.masquerade_exceptions,
+            tunnel=raw.tunnel,
+            cni=raw.cni,
+        )
+        settings.check_peers(peers)
+    except PeerError as wrong:
+        # Of two peers with one name, the second is wrong.
+        place = max(place for place, peer in enumerate(peers) if peer.name == wrong.peer)
+        raise _PlaceError(f"peers[{place}].{wrong.field}", wrong.message) from None
+    except SettingsError as wrong:
+        raise _PlaceError(wrong.field, wrong.message) from None
+    return settings
+
+
+def read(path: Path, convert: Callable[[dict[str, Any]], Read], warn: Warn | None = None) -> Read:
+    """What `convert` makes of a file's TOML; its ValidationError or SettingsError becomes a SettingsFileError.
+
+    Keys have their new names. `warn` is told of each old name.
+    """
     text = _text(path)
-    return _explained(path, text, lambda: convert(rtoml.loads(text)))
+    old: set[str] = set()
+
+    def parse() -> Read:
+        try:
+            return convert(_with_new_keys(rtoml.loads(text), old))
+        except SettingsError as wrong:
+            raise _PlaceError(wrong.field, wrong.message) from None
+
+    found = _explained(path, text, parse)
+    _warn_of(path, old, warn)
+    return found
+
+
+def _with_new_keys(document: dict[str, Any], old: set[str]) -> dict[str, Any]:
+    """The document with the new names of renamed keys; old names that it has are added to `old`."""
+    peers = document.get("peers")
+    _rename(document, "", old)
+    for place, table in enumerate(peers if isinstance(peers, list) else ()):
+        if isinstance(table, dict):
+            _rename(table, f"peers[{place}].", old)
+    return document
+
+
+def _rename(table: dict[str, Any], where: str, old: set[str]) -> None:
+    for name in RENAMED.keys() & table.keys():
+        new = RENAMED[name]
+        if new in table:
+            raise _PlaceError(where + name, f"is the old name of {new}, which is there as well: remove {name}")
+        table[new] = table.pop(name)
+        old.add(name)
+
+
+def _warn_of(path: Path, old: set[str], warn: Warn | None) -> None:
+    for name in sorted(old) if warn else ():
+        assert warn is not None
+        warn(f"{path}: the key {name} is deprecated: its new name is {RENAMED[name]}")
 
 
 def _text(path: Path) -> str:
@@ -83,7 +219,7 @@ def _text(path: Path) -> str:
 
 
 def _explained(path: Path, text: str, parse: Callable[[], Read]) -> Read:
-    """What `parse` makes of the text; what is wrong with that, with path and line. Raises SettingsFileError."""
+    """What `parse` makes of the text. Raises SettingsFileError with path and line."""
     try:
         return parse()
     except rtoml.TomlParsingError as wrong:
@@ -96,13 +232,13 @@ def _explained(path: Path, text: str, parse: Callable[[], Read]) -> Read:
         where = place[1] if place else ""
         words = _plainly(PATH.sub("", str(wrong)))
         raise SettingsFileError(f"{path}:{line_of(text, where, words)}: {where or 'the file'}: {words}") from None
-    except SettingsError as wrong:
-        raise SettingsFileError(f"{path}:{line_of(text, wrong.where)}: {wrong.where}: {wrong.words}") from None
+    except _PlaceError as wrong:
+        raise SettingsFileError(f"{path}:{line_of(text, wrong.where)}: {wrong.where}: {wrong.message}") from None
 
 
 def _plainly(words: str) -> str:
-    """msgspec's words in those of a TOML file."""
-    for theirs, ours in (
+    """msgspec's message in the words of a TOML file."""
+    for theirs, plain in (
         ("Object contains unknown field", "unknown key"),
         ("Object missing required field", "missing key"),
         ("`object`", "a table"),
@@ -112,14 +248,14 @@ def _plainly(words: str) -> str:
         ("`bool`", "true or false"),
         ("Expected", "must be"),
     ):
-        words = words.replace(theirs, ours)
+        words = words.replace(theirs, plain)
     return words
 
 
 def line_of(text: str, where: str, words: str = "") -> int:
-    """The line at which a place such as `peers[3].pod_ranges` stands; the table's where the key is not there.
+    """The line of a place such as `peers[3].pod_cidrs`; the line of its table where the key is not there.
 
-    A quoted key in `words` (an unknown one) is looked for first.
+    A quoted key in `words` (an unknown key) is looked for first.
     """
     lines = text.splitlines()
     start, key = 0, where
@@ -132,7 +268,8 @@ def line_of(text: str, where: str, words: str = "") -> int:
         table, _, key = where.partition(".")
         start = next((at for at, line in enumerate(lines) if re.match(rf"\s*\[\s*{table}\s*\]", line)), 0)
     quoted = re.search(r"`(\w+)`", words)
-    for name in ([quoted[1]] if quoted else []) + [key.split("[")[0].split(".")[0]]:
+    key = key.split("[")[0].split(".")[0]
+    for name in ([quoted[1]] if quoted else []) + [key, OLD_NAMES.get(key, "")]:
         for at in range(start, len(lines)):
             if at > start and lines[at].lstrip().startswith("["):
                 break

@@ -1,4 +1,4 @@
-"""Where an agent's settings come from: a file, or whatever else can say when they change."""
+"""Where an agent's settings come from: a file, or the API server (`kube/source.py`)."""
 
 from __future__ import annotations
 
@@ -11,61 +11,61 @@ from msgspec import Struct
 
 from podwire import __version__
 from podwire.node.file_watch import FileWatch
-from podwire.node.settings import Peer, Settings
-from podwire.node.settings_file import SettingsFileError, load
+from podwire.node.settings import NodeSettings, Peer, SettingsChange
+from podwire.node.settings_file import LoadedFile, SettingsFileError, load
 from podwire.observe.log import CallLog
 
 
 class KnownNode(Struct, frozen=True):
-    """A node as the settings' source has it; `problem` says what is wrong with it, `news` what it did last."""
+    """A node as the source knows it. `problem`: what is wrong with it. `news`: its last change of address."""
 
     name: str
     addresses: Sequence[str]
-    pod_ranges: Sequence[str]
+    pod_cidrs: Sequence[str]
     version: str = ""
     problem: str = ""
     news: str = ""
 
 
 class Source(Protocol):
-    """Settings that change. All but the questions below happens in the mender's thread."""
+    """Settings that change. The loop's thread calls `start`, `changes` and `applied`, any thread the rest."""
 
     descriptor: int
-    """Readable when there may be news."""
+    """Readable when `changes` may have something new."""
 
     name: str
-    """What it is, for people: a file's path, an API server's address."""
+    """A file's path or an API server's address, for people."""
 
     own_name: str
     """This node's name; "" as long as it is not known."""
 
-    def first(self) -> Settings | None:
-        """The settings at the start; None where they are not known yet, so that all stays as it is meanwhile."""
+    def start(self) -> None:
+        """Begin to follow. Raises SettingsFileError for a file that is wrong."""
 
-    def news(self) -> Settings | None:
-        """New settings, if they have changed; whoever is wrong about them says so in the log."""
+    def changes(self) -> SettingsChange | None:
+        """What changed since the last time; None for nothing. The source itself logs what is wrong."""
 
-    def applied(self, settings: Settings, changes: int, seconds: float, problems: Sequence[str]) -> None:
-        """These settings were brought about, by so many changes; `problems` are peers that cannot be reached."""
+    def applied(self) -> None:
+        """The kernel has what this node's settings need, and CNI calls are served; called after every change."""
 
     def nodes(self) -> list[KnownNode]:
-        """All nodes of the cluster, this one among them, from any thread."""
+        """All nodes of the cluster, this node first."""
 
     def silent_seconds(self) -> float | None:
-        """For how long nothing was heard of the source; None where it is always there. From any thread."""
+        """The time since the source last answered; None for a source that is always there."""
 
     def unknown_reason(self) -> str:
-        """Why there are no settings for this node, if there are none. From any thread."""
+        """Why there are no settings for this node; "" if there are."""
 
     def requests(self) -> Mapping[tuple[str, str], int]:
-        """How many requests were made to it, by method and what came of them. From any thread."""
+        """How many requests were made to the source, by method and result."""
 
     def bad_nodes(self) -> int:
-        """How many nodes something is wrong with. From any thread."""
+        """How many nodes have a problem."""
 
 
 class WatchedFile:
-    """A file, and whether it was changed; editors and Kubernetes put another one in its place."""
+    """A file, and whether it was changed. Editors and Kubernetes replace the file instead of writing to it."""
 
     def __init__(self, path: Path) -> None:
         """Raises SettingsFileError where there is no such folder."""
@@ -78,82 +78,91 @@ class WatchedFile:
         self.descriptor = self._watch.descriptor
 
     def changed(self) -> bool:
-        """Is it another one than at the last question?"""
+        """Was it changed since the last call?"""
         self._watch.drain()
         before, self._stamp = self._stamp, _stamp(self.path)
         return before != self._stamp
 
 
 class FileSource:
-    """The settings in a file, read again whenever it changes; a broken one leaves everything as it is."""
+    """The settings in a file, read again when the file changes; while it is wrong, the last settings stay."""
 
     def __init__(self, file: Path, log: CallLog) -> None:
+        """Raises SettingsFileError where there is no such folder."""
         self._file = WatchedFile(file)
         self._log = log
-        self._known: dict[str, Peer] = {}
-        self._settings: Settings | None = None
-        self._begun = 0.0
-        self._times = 0
+        self._loaded: LoadedFile | None = None
+        self._first: SettingsChange | None = None
         self.descriptor = self._file.descriptor
         self.name, self.own_name = str(file), ""
 
-    def first(self) -> Settings:
-        """The file's settings; raises SettingsFileError."""
-        self._begun = time.perf_counter()
-        self._file.changed()
-        settings, self._known = load(self._file.path)
-        return self._taken(settings)
+    def start(self) -> None:
+        """Read the file; `changes` returns its settings. Raises SettingsFileError."""
+        self._first = self._read()
 
-    def _taken(self, settings: Settings) -> Settings:
-        self._settings, self.own_name = settings, settings.name
-        return settings
-
-    def news(self) -> Settings | None:
-        """The file's settings if it was changed and they are right."""
+    def changes(self) -> SettingsChange | None:
+        """The file's settings, if it was changed and is right."""
+        if (first := self._first) is not None:
+            self._first = None
+            return first
         if not self._file.changed():
             return None
-        self._begun = time.perf_counter()
         try:
-            settings, self._known = load(self._file.path, self._known)
+            change = self._read()
         except SettingsFileError as wrong:
-            self._log.failed("node", f"{wrong}; the running network stays as it is")
+            self._log.failed("node", f"{wrong}; the last settings stay in force")
             return None
-        return self._taken(settings)
+        self._log.note(f"{self.name} was read again")
+        return change
 
-    def applied(self, settings: Settings, changes: int, seconds: float, problems: Sequence[str]) -> None:
-        """Say so, with the time that reading took as well."""
-        took = (time.perf_counter() - self._begun) * 1000
-        self._times += 1
-        if self._times == 1:
-            self._log.note(f"node {settings.name}: peers={len(settings.peers)} ms={took:.1f}")
-        else:
-            self._log.note(f"{self.name} was read again: peers={len(settings.peers)} changes={changes} ms={took:.1f}")
+    def _read(self) -> SettingsChange:
+        began = time.perf_counter()
+        self._file.changed()
+        before = self._loaded
+        self._loaded = loaded = load(self._file.path, before.tables if before else None, self._log.once)
+        self.own_name = loaded.settings.name
+        if before is None:
+            return SettingsChange(loaded.settings, loaded.peers, complete=True, began=began)
+        return SettingsChange(
+            settings=loaded.settings if loaded.settings != before.settings else None,
+            upserted={name: peer for name, peer in loaded.peers.items() if _differs(before.peers.get(name), peer)},
+            removed=frozenset(before.peers.keys() - loaded.peers.keys()),
+            began=began,
+        )
+
+    def applied(self) -> None:
+        """A file is told nothing."""
 
     def nodes(self) -> list[KnownNode]:
         """This node and the file's peers."""
-        if self._settings is None:
+        loaded = self._loaded
+        if loaded is None:
             return []
-        known = [_known(self._settings, __version__)]
-        return known + [_known(one) for one in self._settings.peers.values()]
+        own = _known_node(loaded.settings, __version__)
+        return [own, *(_known_node(peer) for peer in loaded.peers.values())]
 
     def silent_seconds(self) -> None:
-        """A file says nothing by itself."""
+        """A file is always there."""
 
     def unknown_reason(self) -> str:
-        """A file that is wrong at the start ends the agent; later the settings of before stay."""
+        """A file that is wrong at the start ends the agent; later the last settings stay."""
         return ""
 
     def requests(self) -> Mapping[tuple[str, str], int]:
-        """A file is not asked."""
+        """A file takes no requests."""
         return {}
 
     def bad_nodes(self) -> int:
-        """A file with bad nodes is refused as a whole."""
+        """A file with a bad node is refused as a whole."""
         return 0
 
 
-def _known(one: Settings | Peer, version: str = "") -> KnownNode:
-    return KnownNode(one.name, [str(each) for each in one.addresses], [str(each) for each in one.pod_ranges], version)
+def _differs(before: Peer | None, after: Peer) -> bool:
+    return before is not after and before != after
+
+
+def _known_node(node: NodeSettings | Peer, version: str = "") -> KnownNode:
+    return KnownNode(node.name, [*map(str, node.addresses)], [*map(str, node.pod_cidrs)], version)
 
 
 def _stamp(file: Path) -> object:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from podwire.agent import protocol
+from podwire.node.old_source import Source
 from podwire.node.reconciler import Mender
-from podwire.node.source import Source
 
 ANSWER_SECONDS = 5.0
 

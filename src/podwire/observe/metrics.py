@@ -20,8 +20,8 @@ from podwire.cni.versions import VERBS
 from podwire.datapath.peer_routes import VXLAN_DEVICE
 from podwire.ipam.leases import read_leases
 from podwire.netlink.socket import Netlink
+from podwire.node.old_source import Source
 from podwire.node.reconciler import Mender
-from podwire.node.source import Source
 from podwire.observe.lines import error
 from podwire.observe.log import CallLog
 from podwire.plugin.dispatch import Answer

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from podwire import __version__
 from podwire.agent import protocol
+from podwire.node.old_source import KnownNode, Source
 from podwire.node.reconciler import Mender
-from podwire.node.source import KnownNode, Source
 from podwire.observe.health import Health
 from podwire.observe.lines import rfc3339
 from podwire.observe.log import CallLog
