@@ -17,11 +17,9 @@ from rich.table import Table
 from bench import plugins, stage
 from bench.measures import memory_mib
 from bench.report import Target, milliseconds
+from podwire.netlink.constants import RTM_DELROUTE, RTM_NEWROUTE, RTMGRP_IPV4_ROUTE, SO_RCVBUFFORCE
 
-RTNLGRP_IPV4_ROUTE = 0x40  # linux/rtnetlink.h: RTMGRP_IPV4_ROUTE
 RECEIVE_BUFFER_BYTES = 8 << 20
-SO_RCVBUFFORCE = 33
-RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 OWN = "172.16.0.1"
 ON_LINK = ipaddress.ip_address("172.16.1.0")
 FAR = ipaddress.ip_address("172.20.1.0")
@@ -82,7 +80,7 @@ class RouteEvents:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-        self._socket.bind((0, RTNLGRP_IPV4_ROUTE))
+        self._socket.bind((0, RTMGRP_IPV4_ROUTE))
         self._socket.settimeout(stage.LIMIT_SECONDS)
 
     def close(self) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-CLONE_NEWNET = 0x40000000  # linux/sched.h
-PR_SET_PDEATHSIG = 1
+from podwire.netlink.constants import CLONE_NEWNET, PR_SET_PDEATHSIG
+
 LIMIT_SECONDS = 60.0
 OWN_NAMESPACE = "/proc/thread-self/ns/net"
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from podwire.attachments.identity import egress_device
-from podwire.netlink import rtnl as encode
-from podwire.netlink import socket as nl
+from podwire.netlink import message as nl
+from podwire.netlink.constants import IFLA_IFALIAS, RTM_NEWLINK
+from podwire.netlink.socket import Netlink
 from podwire.plugin.host import INDEX_BLOCK, INDEX_BLOCKS
 from tests.cluster.access import in_namespace
 from tests.namespaces.ground import GATEWAY_DEVICE, configuration, host_device
@@ -65,9 +66,9 @@ def test_the_kernel_takes_no_longer_alias(host: Host) -> None:
     """The limit in these tests is the kernel's own, for a string that ends in a NUL (`ip link` sends none)."""
 
     def refusals(size: int) -> int:
-        with nl.Netlink() as socket:
-            alias = nl.text(encode.IFLA_IFALIAS, "x" * size)
-            return len(socket.batch([nl.message(encode.RTM_NEWLINK, 0, encode.link_body(LOOPBACK_INDEX), alias)]))
+        with Netlink() as socket:
+            alias = nl.text(IFLA_IFALIAS, "x" * size)
+            return len(socket.batch([nl.message(RTM_NEWLINK, 0, nl.link_body(LOOPBACK_INDEX), alias)]))
 
     assert in_namespace(host, lambda: (refusals(LIMIT_BYTES), refusals(LIMIT_BYTES + 1))) == (0, 1)
 

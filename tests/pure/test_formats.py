@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from podwire.attachments.identity import Attachment, pod_mac
 from podwire.datapath import wiring as wire
 from podwire.datapath.wiring import PodAddress, Wiring
+from podwire.netlink.message import PADDING, filled
 from podwire.netlink.read import Link
 from podwire.netlink.rtnl import ALIAS_LENGTHS, encode
-from podwire.netlink.socket import PADDING, filled
 from podwire.plugin.add import answer
 from podwire.plugin.config import parse_configuration
 from podwire.plugin.template import samples as imaginary

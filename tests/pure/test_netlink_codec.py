@@ -11,8 +11,8 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from podwire.netlink import message as nl
 from podwire.netlink import operations as op
-from podwire.netlink import socket as nl
 from podwire.netlink.rtnl import encode
 
 

@@ -17,14 +17,20 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from podwire.netlink.constants import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+)
 from podwire_lab import cgroup, programs, root, service
 from podwire_lab.command import run
 from podwire_lab.place import Place
 
 GO = b"g"
 READY = b"ready\n"
-CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x00020000, 0x02000000, 0x04000000
-CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x20000000, 0x40000000
 RESTART_DELAY_SECONDS = 0.2
 WAIT_FOR_PATH_SECONDS = 0.1
 START_RETRY_SECONDS = 2.0

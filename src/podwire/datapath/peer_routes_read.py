@@ -10,10 +10,29 @@ from podwire.attachments.identity import PREFIX
 from podwire.datapath.gateway import CREATED
 from podwire.datapath.peer_routes import VXLAN_DEVICE, Paths, Underlay
 from podwire.ip import Address, Network
+from podwire.netlink import message as nl
 from podwire.netlink import operations as op
 from podwire.netlink import read
-from podwire.netlink import rtnl as rt
-from podwire.netlink import socket as nl
+from podwire.netlink.constants import (
+    AF_BRIDGE,
+    IFLA_VXLAN_ID,
+    IFLA_VXLAN_LINK,
+    IFLA_VXLAN_LOCAL,
+    IFLA_VXLAN_LOCAL6,
+    IFLA_VXLAN_PORT,
+    NDA_DST,
+    NDA_IFINDEX,
+    NDA_LLADDR,
+    NLM_F_DUMP,
+    NUD_PERMANENT,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_OIF,
+    RTA_PREFSRC,
+    RTM_GETNEIGH,
+    RTM_NEWNEIGH,
+    RTNH_F_ONLINK,
+)
 from podwire.netlink.socket import Netlink
 
 OURS = (*VXLAN_DEVICE.values(), "podwire0")
@@ -51,21 +70,21 @@ def read_paths(socket: Netlink) -> Paths:
 
 def _read_routes(socket: Netlink, version: int, links: Mapping[int, str], paths: Paths) -> None:
     for payload in read.route_payloads(socket, version):
-        _, prefix, _, _, _, protocol, _, _, flags = rt.RTMSG.unpack_from(payload)
+        _, prefix, _, _, _, protocol, _, _, flags = nl.RTMSG.unpack_from(payload)
         if protocol != op.PROTOCOL:
             continue
         values = nl.attributes(payload, 12)
-        gateway = values.get(rt.RTA_GATEWAY)
+        gateway = values.get(RTA_GATEWAY)
         if not gateway:
             continue  # a pod's own route
-        network = _network(values.get(rt.RTA_DST, bytes(len(gateway))), prefix)
-        source = values.get(rt.RTA_PREFSRC)
+        network = _network(values.get(RTA_DST, bytes(len(gateway))), prefix)
+        source = values.get(RTA_PREFSRC)
         paths.routes[network] = op.AddRoute(
-            links.get(read.number(values.get(rt.RTA_OIF)), "?"),
+            links.get(read.number(values.get(RTA_OIF)), "?"),
             network,
             ip_address(gateway),
             source=ip_address(source) if source else None,
-            onlink=bool(flags & rt.RTNH_F_ONLINK),
+            onlink=bool(flags & RTNH_F_ONLINK),
             replace=True,
         )
 
@@ -81,14 +100,14 @@ def read_vxlan(socket: Netlink, name: str, links: Mapping[int, str]) -> op.AddVx
     if link is None or not link.up or link.kind != "vxlan":
         return None
     values = nl.attributes(link.data)
-    local = values.get(rt.IFLA_VXLAN_LOCAL) or values.get(rt.IFLA_VXLAN_LOCAL6)
+    local = values.get(IFLA_VXLAN_LOCAL) or values.get(IFLA_VXLAN_LOCAL6)
     return op.AddVxlan(
         name,
         link.mac,
-        read.number(values.get(rt.IFLA_VXLAN_ID)),
-        BIG_ENDIAN_PORT.unpack(values.get(rt.IFLA_VXLAN_PORT, b"\0\0"))[0],
+        read.number(values.get(IFLA_VXLAN_ID)),
+        BIG_ENDIAN_PORT.unpack(values.get(IFLA_VXLAN_PORT, b"\0\0"))[0],
         ip_address(local) if local else ip_address(0),
-        links.get(read.number(values.get(rt.IFLA_VXLAN_LINK)), "?"),
+        links.get(read.number(values.get(IFLA_VXLAN_LINK)), "?"),
         link.mtu,
     )
 
@@ -97,22 +116,22 @@ def _read_entries(socket: Netlink, name: str, paths: Paths) -> None:
     """The permanent neighbours and forwarding entries of a VXLAN device."""
     index = socket.index(name)
     for family in (4, 6):
-        for address, mac in _permanent(socket, rt.family(family), index):
+        for address, mac in _permanent(socket, nl.family(family), index):
             paths.neighbours[name, address] = op.AddNeighbour(name, address, mac)
-    for node, mac in _permanent(socket, rt.AF_BRIDGE, index):
+    for node, mac in _permanent(socket, AF_BRIDGE, index):
         paths.forwarding[name, mac] = op.AddForwarding(name, mac, node)
 
 
 def _permanent(socket: Netlink, family: int, index: int) -> list[tuple[Address, str]]:
-    body = rt.NDMSG.pack(family, index if family == rt.AF_BRIDGE else 0, 0, 0, 0)
-    only = b"" if family == rt.AF_BRIDGE else nl.u32(rt.NDA_IFINDEX, index)
+    body = nl.NDMSG.pack(family, index if family == AF_BRIDGE else 0, 0, 0, 0)
+    only = b"" if family == AF_BRIDGE else nl.u32(NDA_IFINDEX, index)
     found = []
-    for kind, payload in socket.get(nl.message(rt.RTM_GETNEIGH, nl.NLM_F_DUMP, body, only)):
-        if kind != rt.RTM_NEWNEIGH:
+    for kind, payload in socket.get(nl.message(RTM_GETNEIGH, NLM_F_DUMP, body, only)):
+        if kind != RTM_NEWNEIGH:
             continue
-        _, device, state, _, _ = rt.NDMSG.unpack_from(payload)
+        _, device, state, _, _ = nl.NDMSG.unpack_from(payload)
         values = nl.attributes(payload, 12)
-        address, mac = values.get(rt.NDA_DST), values.get(rt.NDA_LLADDR)
-        if device == index and state & rt.NUD_PERMANENT and address and mac:
+        address, mac = values.get(NDA_DST), values.get(NDA_LLADDR)
+        if device == index and state & NUD_PERMANENT and address and mac:
             found.append((ip_address(address), mac.hex(":")))
     return found

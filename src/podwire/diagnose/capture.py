@@ -12,14 +12,11 @@ from contextlib import suppress
 from podwire.diagnose.captured import Sighting
 from podwire.diagnose.namespaces import Crew, Places
 from podwire.diagnose.packets import MARK, parse_frame
+from podwire.netlink.constants import ARPHRD_ETHER, ARPHRD_LOOPBACK, ETH_P_ALL, SO_RCVBUFFORCE
 
-ETH_P_ALL = 3
-PACKET_OTHERHOST, PACKET_OUTGOING = 3, 4
-SO_RCVBUFFORCE = 33
 BUFFER_BYTES = 8 << 20
 HEAD_BYTES = 320
-LOOPBACK_KIND = 772
-ETHERNET_KINDS = (1, LOOPBACK_KIND)
+ETHERNET_KINDS = (ARPHRD_ETHER, ARPHRD_LOOPBACK)
 MOST_AT_ONCE = 10_000
 
 
@@ -70,9 +67,9 @@ class Capture:
             return
         packet = parse_frame(data, ethernet=kind in ETHERNET_KINDS)
         if packet is not None:
-            outgoing = direction == PACKET_OUTGOING
+            outgoing = direction == socket.PACKET_OUTGOING
             for name in self._sockets[source]:
-                self.sightings.append(Sighting(name, device, outgoing, packet, direction == PACKET_OTHERHOST))
+                self.sightings.append(Sighting(name, device, outgoing, packet, direction == socket.PACKET_OTHERHOST))
 
 
 def _open() -> socket.socket:

@@ -11,17 +11,23 @@ from podwire.attachments.read import ShownAttachment, read_attachments
 from podwire.datapath.peer_routes_read import read_underlays
 from podwire.diagnose.endpoints import Endpoint
 from podwire.ip import Address
+from podwire.netlink import message as nl
 from podwire.netlink import namespaces as namespace
 from podwire.netlink import read
-from podwire.netlink import rtnl as rt
-from podwire.netlink import socket as nl
+from podwire.netlink.constants import (
+    IFLA_IFNAME,
+    IFLA_LINK_NETNSID,
+    NETNSA_FD,
+    NETNSA_NSID,
+    NLM_F_DUMP,
+    RTM_GETLINK,
+    RTM_GETNSID,
+    RTM_NEWLINK,
+)
 from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.node.old_settings import Settings
 
 FOLDERS = ("/run/netns", "/var/run/netns", "/run/docker/netns")
-IFLA_LINK_NETNSID = 37
-RTM_GETNSID = 90
-NETNSA_NSID, NETNSA_FD = 1, 3
 OWN_NETNS = "/proc/self/ns/net"
 GATEWAY_DEVICES = ("podwire0", "cni0")
 
@@ -71,11 +77,11 @@ def _host_addresses(socket: Netlink, settings: Settings | None) -> list[Address]
 def _peer_netns_ids(socket: Netlink) -> dict[str, int]:
     """The number by which this namespace knows that of a device's other end, by the device's name."""
     found = {}
-    ask = nl.message(rt.RTM_GETLINK, nl.NLM_F_DUMP, rt.link_body(), read.SKIP_STATS)
+    ask = nl.message(RTM_GETLINK, NLM_F_DUMP, nl.link_body(), read.SKIP_STATS)
     for kind, payload in socket.get(ask):
         values = nl.attributes(payload, 16)
-        if kind == rt.RTM_NEWLINK and IFLA_LINK_NETNSID in values:
-            found[read.string(values.get(rt.IFLA_IFNAME))] = _signed(values[IFLA_LINK_NETNSID])
+        if kind == RTM_NEWLINK and IFLA_LINK_NETNSID in values:
+            found[read.string(values.get(IFLA_IFNAME))] = _signed(values[IFLA_LINK_NETNSID])
     return found
 
 

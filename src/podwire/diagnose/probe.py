@@ -17,17 +17,28 @@ from msgspec import Struct
 from podwire.diagnose import packets
 from podwire.diagnose.plan import Outcome, Probe, Status, verdict
 from podwire.ip import Address
+from podwire.netlink.constants import (
+    ICMP_FILTER,
+    ICMPV6_FILTER,
+    IP_MTU_DISCOVER,
+    IP_PMTUDISC_PROBE,
+    IP_RECVERR,
+    IPV6_MTU_DISCOVER,
+    IPV6_PMTUDISC_PROBE,
+    IPV6_RECVERR,
+    SO_EE_ORIGIN_ICMP,
+    SO_EE_ORIGIN_ICMP6,
+    SO_RCVBUFFORCE,
+    SOL_RAW,
+)
 
 AGAIN_SECONDS = 0.25
-SOL_RAW, ICMP_FILTER, ICMP6_FILTER = 255, 1, 1
-IP_RECVERR, IPV6_RECVERR, MSG_ERRQUEUE = 11, 25, 0x2000
-IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3
-ICMP_ORIGINS = (2, 3)
+ICMP_ORIGINS = (SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6)
 EXTENDED_ERROR = struct.Struct("=IBBBBII")
 RECEIVE_BYTES = 65536
 SMALLEST_MTU = {4: 576, 6: 1280}
 STEP_BYTES = 10
-SO_RCVBUFFORCE, BURST_BYTES = 33, 4 << 20
+BURST_BYTES = 4 << 20
 MOST_HOPS = 8
 ANSWER_ENOUGH_ERRORS = 2
 
@@ -153,13 +164,13 @@ def _raw(address: Address) -> socket.socket:
     if address.version == 4:
         client = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         client.setsockopt(SOL_RAW, ICMP_FILTER, struct.pack("=I", ~(1 << packets.ECHO_REPLY[4]) & 0xFFFFFFFF))
-        client.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
+        client.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
     else:
         client = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         blocked = [0xFFFFFFFF] * 8
         blocked[packets.ECHO_REPLY[6] >> 5] &= ~(1 << (packets.ECHO_REPLY[6] & 31)) & 0xFFFFFFFF
-        client.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, struct.pack("=8I", *blocked))
-        client.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
+        client.setsockopt(socket.IPPROTO_ICMPV6, ICMPV6_FILTER, struct.pack("=8I", *blocked))
+        client.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE)
     try:
         # In this order: until it is connected, a raw socket hears of errors on the way to anybody.
         client.connect((str(address), 0))
@@ -246,7 +257,7 @@ def _errors(client: socket.socket, family: int) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     while True:
         try:
-            _, ancillary, _, _ = client.recvmsg(0, 512, MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+            _, ancillary, _, _ = client.recvmsg(0, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
         except OSError:
             return found
         for _, _, data in ancillary:

@@ -17,8 +17,8 @@ from podwire.diagnose.endpoints import Endpoint
 from podwire.diagnose.namespaces import Crew, Places
 from podwire.diagnose.packets import TOKEN_BYTES
 from podwire.ip import Address
+from podwire.netlink.constants import IP_FREEBIND, IPV6_FREEBIND
 
-IP_FREEBIND, IPV6_FREEBIND = 15, 78
 BACKLOG = 256
 DATAGRAM_BYTES = 2048
 Key = tuple[str, Address]

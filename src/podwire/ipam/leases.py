@@ -7,8 +7,8 @@ from collections.abc import Callable
 from podwire.attachments.altnames import leased_addresses
 from podwire.attachments.identity import DEVICE_LETTERS, PREFIX
 from podwire.ip import Address
-from podwire.netlink import rtnl as rt
-from podwire.netlink import socket as nl
+from podwire.netlink import message as nl
+from podwire.netlink.constants import IFLA_PROP_LIST, NLA_TYPE_MASK, NLM_F_DUMP, RTM_GETLINK
 from podwire.netlink.read import SKIP_STATS, altnames
 from podwire.netlink.socket import Netlink
 
@@ -23,7 +23,7 @@ def read_leases(socket: Netlink, yield_now: Callable[[], None]) -> tuple[int, li
 
     `breathe` is called after every fifty devices: with a thousand, reading takes 15 ms, and is not urgent.
     """
-    ask = nl.message(rt.RTM_GETLINK, nl.NLM_F_DUMP, rt.link_body(), SKIP_STATS)
+    ask = nl.message(RTM_GETLINK, NLM_F_DUMP, nl.link_body(), SKIP_STATS)
     first = PREFIX.encode()
     pods, leased = 0, []
     for place, (_, payload) in enumerate(socket.get(ask), 1):
@@ -41,7 +41,7 @@ def _names(payload: memoryview) -> bytes | None:
     offset, end = ATTRIBUTES_START, len(payload)
     while offset + 4 <= end:
         length, kind = nl.ATTRIBUTE.unpack_from(payload, offset)
-        if kind & nl.NLA_TYPE_MASK == rt.IFLA_PROP_LIST:
+        if kind & NLA_TYPE_MASK == IFLA_PROP_LIST:
             return bytes(payload[offset + 4 : offset + length])
         if length < 4:
             return None

@@ -7,25 +7,37 @@ is for as long as its sender goes on sending.
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Iterable
 
 from podwire.ip import Address
-from podwire.netlink import socket as nl
-from podwire.netlink.rtnl import family
+from podwire.netlink import message as nl
+from podwire.netlink.constants import (
+    CTA_FILTER,
+    CTA_FILTER_F_CTA_PROTO_DST_PORT,
+    CTA_FILTER_F_CTA_PROTO_NUM,
+    CTA_FILTER_ORIG_FLAGS,
+    CTA_ID,
+    CTA_IP_V4_DST,
+    CTA_IP_V6_DST,
+    CTA_PROTO_DST_PORT,
+    CTA_PROTO_NUM,
+    CTA_TUPLE_IP,
+    CTA_TUPLE_ORIG,
+    CTA_TUPLE_PROTO,
+    IPCTNL_MSG_CT_DELETE,
+    IPCTNL_MSG_CT_GET,
+    IPCTNL_MSG_CT_NEW,
+    NFNL_SUBSYS_CTNETLINK,
+    NLM_F_DUMP,
+)
 from podwire.netlink.socket import Netlink, NetlinkError
 
-CT_GET, CT_DELETE, CT_NEW = 0x0101, 0x0102, 0x0100
-CTA_TUPLE_ORIG, CTA_ID, CTA_FILTER, CTA_FILTER_ORIG_FLAGS = 1, 12, 25, 1
-CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
-CTA_IP_DESTINATION = {4: 2, 6: 4}
-CTA_PROTO_NUM, CTA_PROTO_DST_PORT = 1, 3
-FILTER_PROTO_NUM, FILTER_PROTO_DST_PORT = 1 << 3, 1 << 5
-"""Of the kernel's net/netfilter/nf_internals.h, in the order of the attributes."""
-
+CT_NEW, CT_GET, CT_DELETE = (
+    NFNL_SUBSYS_CTNETLINK << 8 | kind for kind in (IPCTNL_MSG_CT_NEW, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE)
+)
+DESTINATION = {4: CTA_IP_V4_DST, 6: CTA_IP_V6_DST}
 WITHOUT_CONNTRACK = (errno.EOPNOTSUPP, errno.ENOENT, errno.EPROTONOSUPPORT)
 UDP = 17
-NFGENMSG = struct.Struct("=BBH")
 
 
 def forget_udp(socket: Netlink, version: int, port: int, addresses: Iterable[Address]) -> int:
@@ -34,18 +46,18 @@ def forget_udp(socket: Netlink, version: int, port: int, addresses: Iterable[Add
     `socket` is a netfilter socket. Without connection tracking in the kernel there are none. Raises NetlinkError.
     """
     local = {one.packed for one in addresses}
-    body = NFGENMSG.pack(family(version), 0, 0)
+    body = nl.NFGENMSG.pack(nl.family(version), 0, 0)
     wanted = nl.nested(
         CTA_TUPLE_PROTO,
         nl.attribute(CTA_PROTO_NUM, bytes([UDP])),
         nl.attribute(CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
     )
     # Kernels before 5.8 do not know the filter and tell everything: what comes is looked at again.
-    flags = nl.u32(CTA_FILTER_ORIG_FLAGS, FILTER_PROTO_NUM | FILTER_PROTO_DST_PORT)
+    flags = nl.u32(CTA_FILTER_ORIG_FLAGS, CTA_FILTER_F_CTA_PROTO_NUM | CTA_FILTER_F_CTA_PROTO_DST_PORT)
     only = nl.nested(CTA_TUPLE_ORIG, wanted) + nl.nested(CTA_FILTER, flags)
     count = 0
     for kind, payload in _flows(socket, body, only):
-        found = nl.attributes(payload, NFGENMSG.size)
+        found = nl.attributes(payload, nl.NFGENMSG.size)
         tuple_ = found.get(CTA_TUPLE_ORIG, b"")
         if kind != CT_NEW or not _is_to(tuple_, version, port, local):
             continue
@@ -62,11 +74,11 @@ def forget_udp(socket: Netlink, version: int, port: int, addresses: Iterable[Add
 def _flows(socket: Netlink, body: bytes, only: bytes) -> list[tuple[int, memoryview]]:
     try:
         try:
-            return socket.get(nl.message(CT_GET, nl.NLM_F_DUMP, body, only))
+            return socket.get(nl.message(CT_GET, NLM_F_DUMP, body, only))
         except NetlinkError as refused:
             if refused.errno != errno.EINVAL:
                 raise
-            return socket.get(nl.message(CT_GET, nl.NLM_F_DUMP, body))  # a kernel with another idea of the filter
+            return socket.get(nl.message(CT_GET, NLM_F_DUMP, body))  # a kernel with another idea of the filter
     except NetlinkError as refused:
         if refused.errno in WITHOUT_CONNTRACK or refused.errno == errno.EINVAL:
             return []
@@ -75,7 +87,7 @@ def _flows(socket: Netlink, body: bytes, only: bytes) -> list[tuple[int, memoryv
 
 def _is_to(tuple_: bytes, version: int, port: int, local: set[bytes]) -> bool:
     parts = nl.attributes(tuple_)
-    destination = nl.attributes(parts.get(CTA_TUPLE_IP, b"")).get(CTA_IP_DESTINATION[version])
+    destination = nl.attributes(parts.get(CTA_TUPLE_IP, b"")).get(DESTINATION[version])
     protocol = nl.attributes(parts.get(CTA_TUPLE_PROTO, b""))
     return (
         protocol.get(CTA_PROTO_NUM) == bytes([UDP])

@@ -15,17 +15,16 @@ import socket
 import threading
 from queue import SimpleQueue
 
-from podwire.netlink import rtnl as rt
-from podwire.netlink import socket as nl
-from podwire.netlink.monitor import SO_ATTACH_FILTER, type_filter
+from podwire.netlink import message as nl
+from podwire.netlink.constants import IFLA_GROUP, IFLA_IFNAME, RTM_DELLINK, RTM_NEWLINK, RTMGRP_LINK, SO_ATTACH_FILTER
+from podwire.netlink.monitor import type_filter
 from podwire.netlink.read import string
-from podwire.netlink.socket import Netlink, NetlinkError
+from podwire.netlink.socket import RECEIVE_BYTES, Netlink, NetlinkError
 
-RTNLGRP_LINK = 1 << 0
 THREADS = 48
 WAIT_SECONDS = 15
 
-_ONLY_DEPARTURES = type_filter(rt.RTM_DELLINK)
+_ONLY_DEPARTURES = type_filter(RTM_DELLINK)
 
 
 class _Removal:
@@ -76,9 +75,9 @@ class LinkDeleter:
 
     def delete(self, name: str) -> bool:
         """Delete a device by name; False if there is none. Returns when it is gone, raises NetlinkError."""
-        with Netlink(groups=RTNLGRP_LINK) as announcements:
+        with Netlink(groups=RTMGRP_LINK) as announcements:
             announcements.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _ONLY_DEPARTURES)
-            removal = _Removal(nl.message(rt.RTM_DELLINK, 0, rt.link_body(), nl.text(rt.IFLA_IFNAME, name)))
+            removal = _Removal(nl.message(RTM_DELLINK, 0, nl.link_body(), nl.text(IFLA_IFNAME, name)))
             self._submit(removal)
             _wait(announcements, removal, name)
         if removal.refused is None:
@@ -97,14 +96,14 @@ def _wait(announcements: Netlink, removal: _Removal, name: str) -> None:
                 raise NetlinkError(errno.ETIMEDOUT, f"the kernel did not delete {name}")
             continue
         try:
-            data = announcements.socket.recv(nl.RECEIVE_BYTES)
+            data = announcements.socket.recv(RECEIVE_BYTES)
         except OSError as lost:
             if lost.errno != errno.ENOBUFS:
                 raise
             removal.done.wait(WAIT_SECONDS)  # announcements were lost: the return tells as well, only later
             return
         for kind, _, _, payload in nl.messages(data):
-            if kind == rt.RTM_DELLINK and string(nl.attributes(payload, 16).get(rt.IFLA_IFNAME)) == name:
+            if kind == RTM_DELLINK and string(nl.attributes(payload, 16).get(IFLA_IFNAME)) == name:
                 return
 
 
@@ -116,8 +115,8 @@ def delete_group(socket_: Netlink, names: list[str], group: int) -> None:
     present = []
     for name in names:
         try:
-            present.append(nl.message(rt.RTM_NEWLINK, 0, rt.link_body(socket_.index(name)),
-                                      nl.u32(rt.IFLA_GROUP, group)))  # fmt: skip
+            present.append(nl.message(RTM_NEWLINK, 0, nl.link_body(socket_.index(name)),
+                                      nl.u32(IFLA_GROUP, group)))  # fmt: skip
         except NetlinkError:
             continue
     for start in range(0, len(present), 100):
@@ -125,7 +124,7 @@ def delete_group(socket_: Netlink, names: list[str], group: int) -> None:
             if refused.errno != errno.ENODEV:
                 raise refused
     if present:
-        gone = nl.message(rt.RTM_DELLINK, 0, rt.link_body(), nl.u32(rt.IFLA_GROUP, group))
+        gone = nl.message(RTM_DELLINK, 0, nl.link_body(), nl.u32(IFLA_GROUP, group))
         for refused in socket_.batch([gone]):
             if refused.errno != errno.ENODEV:  # somebody else deleted them all meanwhile
                 raise refused

@@ -8,31 +8,42 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from podwire.netlink import rtnl as rt
-from podwire.netlink import socket as nl
+from podwire.netlink import message as nl
+from podwire.netlink.constants import (
+    AF_BRIDGE,
+    BPF_ABS,
+    BPF_H,
+    BPF_JEQ,
+    BPF_JMP,
+    BPF_LD,
+    BPF_RET,
+    BPF_W,
+    IFLA_IFNAME,
+    NDA_DST,
+    NDA_LLADDR,
+    NETLINK_ADD_MEMBERSHIP,
+    NETLINK_NETFILTER,
+    NFNLGRP_NFTABLES,
+    RTA_DST,
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELNEIGH,
+    RTM_DELROUTE,
+    RTM_NEWADDR,
+    RTM_NEWNETCONF,
+    RTNLGRP_IPV4_IFADDR,
+    RTNLGRP_IPV4_NETCONF,
+    RTNLGRP_IPV4_ROUTE,
+    RTNLGRP_IPV6_IFADDR,
+    RTNLGRP_IPV6_NETCONF,
+    RTNLGRP_IPV6_ROUTE,
+    RTNLGRP_LINK,
+    RTNLGRP_NEIGH,
+    SO_ATTACH_FILTER,
+    SOL_NETLINK,
+)
 from podwire.netlink.read import number, string
-from podwire.netlink.socket import NETLINK_NETFILTER, Netlink
-
-NETLINK_ADD_MEMBERSHIP = 1
-
-
-SO_ATTACH_FILTER = 26
-
-
-RTNLGRP_LINK, RTNLGRP_NEIGH = 1, 3
-
-
-RTM_NEWNETCONF = 80
-
-
-RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF = 24, 25
-
-
-RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE = 5, 7, 9, 11
-
-
-NFNLGRP_NFTABLES = 7
-
+from podwire.netlink.socket import RECEIVE_BYTES, Netlink
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,7 +51,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 RECEIVE_BUFFER_BYTES = 1 << 20
 
 
-WATCHED = (rt.RTM_DELLINK, rt.RTM_NEWADDR, rt.RTM_DELADDR, rt.RTM_DELROUTE, rt.RTM_DELNEIGH)
+WATCHED = (RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, RTM_DELROUTE, RTM_DELNEIGH)
 
 
 _filters: list[ctypes.Array[ctypes.c_char]] = []
@@ -50,7 +61,8 @@ _filters: list[ctypes.Array[ctypes.c_char]] = []
 Instruction = tuple[int, int, int, int]
 
 
-LOAD_HALF, LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x28, 0x20, 0x15, 0x06
+LOAD_HALF, LOAD_WORD = BPF_LD | BPF_H | BPF_ABS, BPF_LD | BPF_W | BPF_ABS
+JUMP_IF_EQUAL, RETURN = BPF_JMP | BPF_JEQ, BPF_RET
 
 
 ALL, NOTHING = 0xFFFFFFFF, 0
@@ -96,10 +108,10 @@ class Watch:
             *(RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE),
             *(RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF),
         ):
-            self.route.socket.setsockopt(nl.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+            self.route.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
         self.nftables = Netlink(NETLINK_NETFILTER)
         self.nftables.socket.bind((0, 0))
-        self.nftables.socket.setsockopt(nl.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
+        self.nftables.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
         for one in (self.route, self.nftables):
             one.socket.setblocking(False)
 
@@ -125,7 +137,7 @@ class Watch:
 def _drain(source: Netlink) -> Iterator[bytes]:
     while True:
         try:
-            yield source.socket.recv(nl.RECEIVE_BYTES)
+            yield source.socket.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return
         except OSError as lost:
@@ -135,12 +147,12 @@ def _drain(source: Netlink) -> Iterator[bytes]:
 
 
 def _key(kind: int, payload: memoryview) -> bytes:
-    if kind == rt.RTM_DELLINK:
-        return string(nl.attributes(payload, 16).get(rt.IFLA_IFNAME)).encode()
-    if kind == rt.RTM_DELROUTE:
-        return nl.attributes(payload, 12).get(rt.RTA_DST, b"") + bytes(payload[1:2])
-    if kind == rt.RTM_DELNEIGH:
-        which = rt.NDA_LLADDR if payload[0] == rt.AF_BRIDGE else rt.NDA_DST
+    if kind == RTM_DELLINK:
+        return string(nl.attributes(payload, 16).get(IFLA_IFNAME)).encode()
+    if kind == RTM_DELROUTE:
+        return nl.attributes(payload, 12).get(RTA_DST, b"") + bytes(payload[1:2])
+    if kind == RTM_DELNEIGH:
+        which = NDA_LLADDR if payload[0] == AF_BRIDGE else NDA_DST
         return bytes(payload[4:8]) + nl.attributes(payload, 12).get(which, b"")
     return bytes(payload[4:8])
 

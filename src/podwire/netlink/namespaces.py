@@ -7,14 +7,12 @@ nothing may be awaited between going in and coming back.
 from __future__ import annotations
 
 import os
+from _socket import NETLINK_ROUTE
 from fcntl import ioctl
 
 from podwire import sysctl
-from podwire.netlink.socket import NETLINK_ROUTE, Netlink
-
-CLONE_NEWNET = 0x40000000
-NS_GET_NSTYPE = 0xB703
-EX_OSERR = 71
+from podwire.netlink.constants import CLONE_NEWNET, NS_GET_NSTYPE
+from podwire.netlink.socket import Netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING or not hasattr(os, "setns"):  # until Python 3.12
@@ -72,7 +70,7 @@ def come_home(home: int) -> None:
     try:
         setns(home)
     except OSError:
-        os._exit(EX_OSERR)
+        os._exit(os.EX_OSERR)
 
 
 def netlink_inside(

@@ -14,12 +14,6 @@ PROTOCOL = 112
 """`rtm_protocol` of every route that podwire makes (rtnetlink(7)): `ip route show proto 112` lists them."""
 
 
-SCOPE_UNIVERSE = 0
-
-
-SCOPE_LINK = 253
-
-
 class AddVeth(Record):
     """Create a veth with each end in its own namespace (`IFLA_NET_NS_FD` in `VETH_INFO_PEER`).
 

@@ -2,46 +2,82 @@
 
 from __future__ import annotations
 
-import struct
-from _socket import AF_INET, AF_INET6, AF_UNSPEC
+from _socket import AF_INET6
 from collections.abc import Callable
 
+from podwire.netlink import message as nl
 from podwire.netlink import operations as op
-from podwire.netlink import socket as nl
 from podwire.netlink import tc as shaping
+from podwire.netlink.constants import (
+    AF_BRIDGE,
+    IFA_ADDRESS,
+    IFA_BROADCAST,
+    IFA_F_NODAD,
+    IFA_F_PERMANENT,
+    IFA_FLAGS,
+    IFA_LOCAL,
+    IFF_PROMISC,
+    IFF_UP,
+    IFLA_ADDRESS,
+    IFLA_AF_SPEC,
+    IFLA_ALT_IFNAME,
+    IFLA_BRPORT_MODE,
+    IFLA_IFALIAS,
+    IFLA_IFNAME,
+    IFLA_INET6_ADDR_GEN_MODE,
+    IFLA_INFO_DATA,
+    IFLA_INFO_KIND,
+    IFLA_INFO_SLAVE_DATA,
+    IFLA_INFO_SLAVE_KIND,
+    IFLA_LINKINFO,
+    IFLA_MASTER,
+    IFLA_MTU,
+    IFLA_NET_NS_FD,
+    IFLA_NUM_RX_QUEUES,
+    IFLA_NUM_TX_QUEUES,
+    IFLA_PROP_LIST,
+    IFLA_VXLAN_ID,
+    IFLA_VXLAN_LEARNING,
+    IFLA_VXLAN_LINK,
+    IFLA_VXLAN_LOCAL,
+    IFLA_VXLAN_LOCAL6,
+    IFLA_VXLAN_PORT,
+    IN6_ADDR_GEN_MODE_NONE,
+    NDA_DST,
+    NDA_LLADDR,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    NTF_SELF,
+    NUD_NOARP,
+    NUD_PERMANENT,
+    RT_SCOPE_LINK,
+    RT_SCOPE_NOWHERE,
+    RT_SCOPE_UNIVERSE,
+    RT_TABLE_MAIN,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_METRICS,
+    RTA_OIF,
+    RTA_PREFSRC,
+    RTA_PRIORITY,
+    RTA_TABLE,
+    RTAX_ADVMSS,
+    RTAX_MTU,
+    RTM_DELLINK,
+    RTM_DELNEIGH,
+    RTM_DELROUTE,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWLINKPROP,
+    RTM_NEWNEIGH,
+    RTM_NEWROUTE,
+    RTN_UNICAST,
+    RTNH_F_ONLINK,
+    VETH_INFO_PEER,
+)
 
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
-RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
-RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
-RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
-RTM_NEWLINKPROP = 108
-AF_BRIDGE = 7
-
-IFF_UP, IFF_PROMISC = 0x1, 0x100
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
-IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 18, 20, 26, 27, 28
-IFLA_EXT_MASK, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 29, 31, 32, 52, 53
-IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
-VETH_INFO_PEER = 1
-IFLA_BRPORT_MODE = 4
-IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_MODE_NONE = 8, 1
-
-IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
-IFA_F_PERMANENT, IFA_F_NODAD = 0x80, 0x02
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 7, 8, 15
-RTNH_F_ONLINK = 4
-RTAX_MTU, RTAX_ADVMSS = 2, 8
-RTN_UNICAST, RT_TABLE_MAIN, SCOPE_NOWHERE = 1, 254, 255
-NDA_DST, NDA_LLADDR, NDA_IFINDEX, NUD_NOARP, NUD_PERMANENT, NTF_SELF = 1, 2, 8, 0x40, 0x80, 2
-IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 3, 4, 7
-IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 15, 17
-
-IFINFOMSG = struct.Struct("=BxHiII")
-IFADDRMSG = struct.Struct("=BBBBI")
-RTMSG = struct.Struct("=BBBBBBBBI")
-NDMSG = struct.Struct("=BxxxiHBB")
-
-CREATE = nl.NLM_F_CREATE | nl.NLM_F_EXCL
+CREATE = NLM_F_CREATE | NLM_F_EXCL
 ONE_QUEUE = nl.u32(IFLA_NUM_TX_QUEUES, 1) + nl.u32(IFLA_NUM_RX_QUEUES, 1)
 """A veth has no queue that could be full, so more than one is of no use; the kernel would make one per processor."""
 
@@ -50,7 +86,7 @@ BRIDGE = nl.text(IFLA_INFO_KIND, "bridge")
 VXLAN = nl.text(IFLA_INFO_KIND, "vxlan")
 ADDRGENMODE_NONE = nl.nested(
     IFLA_AF_SPEC,
-    nl.nested(AF_INET6, nl.attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([ADDR_GEN_MODE_NONE]))),
+    nl.nested(AF_INET6, nl.attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))),
 )
 HAIRPIN = nl.nested(
     IFLA_LINKINFO,
@@ -59,35 +95,20 @@ HAIRPIN = nl.nested(
 )
 
 ALIAS_LENGTHS = (64, 128, 192, 252)
-IPV4_LETTERS, IPV6_LETTERS = 16, 40
-"""The longest texts of addresses, with their NULs."""
+ADDRESS_TEXT_BYTES = {4: 16, 6: 40}
+"""The length of the longest text of an address, with its NUL, by IP version."""
 
 IndexOf = Callable[[str], int]
 """Tells a device's index by its name, or raises NetlinkError(ENODEV)."""
-
-
-def family(version: int) -> int:
-    """The address family (AF_INET, AF_INET6) of an IP version."""
-    return AF_INET if version == 4 else AF_INET6
-
-
-def mac_bytes(mac: str) -> bytes:
-    """`02:00:00:00:00:01` as six bytes."""
-    return bytes.fromhex(mac.replace(":", ""))
-
-
-def link_body(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
-    """`struct ifinfomsg`: an index, the flags to set and the mask of those that may change."""
-    return IFINFOMSG.pack(AF_UNSPEC, 0, index, flags, change)
 
 
 def _add_veth(veth: op.AddVeth, index_of: IndexOf, pod_netns: int) -> bytes:
     mtu = nl.u32(IFLA_MTU, veth.mtu) if veth.mtu else b""
     peer = nl.attribute(
         VETH_INFO_PEER,
-        link_body(veth.peer_index)
+        nl.link_body(veth.peer_index)
         + nl.text(IFLA_IFNAME, veth.peer)
-        + nl.attribute(IFLA_ADDRESS, mac_bytes(veth.peer_mac))
+        + nl.attribute(IFLA_ADDRESS, nl.mac_bytes(veth.peer_mac))
         + nl.u32(IFLA_NET_NS_FD, pod_netns)
         + ONE_QUEUE
         + mtu,
@@ -95,9 +116,9 @@ def _add_veth(veth: op.AddVeth, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWLINK,
         CREATE,
-        link_body(veth.index),
+        nl.link_body(veth.index),
         nl.text(IFLA_IFNAME, veth.name),
-        nl.attribute(IFLA_ADDRESS, mac_bytes(veth.mac)),
+        nl.attribute(IFLA_ADDRESS, nl.mac_bytes(veth.mac)),
         ONE_QUEUE,
         mtu,
         nl.u32(IFLA_MASTER, index_of(veth.master)) if veth.master else b"",
@@ -109,53 +130,53 @@ def _add_bridge(bridge: op.AddBridge, index_of: IndexOf, pod_netns: int) -> byte
     return nl.message(
         RTM_NEWLINK,
         CREATE,
-        link_body(),
+        nl.link_body(),
         nl.text(IFLA_IFNAME, bridge.name),
-        nl.attribute(IFLA_ADDRESS, mac_bytes(bridge.mac)),
+        nl.attribute(IFLA_ADDRESS, nl.mac_bytes(bridge.mac)),
         nl.u32(IFLA_MTU, bridge.mtu) if bridge.mtu else b"",
         nl.nested(IFLA_LINKINFO, BRIDGE),
     )
 
 
 def _delete_link(gone: op.DeleteLink, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(RTM_DELLINK, 0, link_body(), nl.text(IFLA_IFNAME, gone.device))
+    return nl.message(RTM_DELLINK, 0, nl.link_body(), nl.text(IFLA_IFNAME, gone.device))
 
 
 def _set_alias(owner: op.SetAlias, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWLINK,
         0,
-        link_body(index_of(owner.device)),
+        nl.link_body(index_of(owner.device)),
         nl.attribute(IFLA_IFALIAS, nl.filled(owner.alias, *ALIAS_LENGTHS)),
         ADDRGENMODE_NONE if owner.addrgenmode_none else b"",
     )
 
 
 def _add_altname(lease: op.AddAltname, index_of: IndexOf, pod_netns: int) -> bytes:
-    name = nl.filled(lease.altname, IPV6_LETTERS if ":" in lease.altname else IPV4_LETTERS)
+    name = nl.filled(lease.altname, ADDRESS_TEXT_BYTES[6 if ":" in lease.altname else 4])
     return nl.message(
         RTM_NEWLINKPROP,
-        nl.NLM_F_CREATE | nl.NLM_F_EXCL,
-        link_body(index_of(lease.device)),
+        NLM_F_CREATE | NLM_F_EXCL,
+        nl.link_body(index_of(lease.device)),
         nl.nested(IFLA_PROP_LIST, nl.attribute(IFLA_ALT_IFNAME, name)),
     )
 
 
 def _set_up(up: op.SetUp, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(RTM_NEWLINK, 0, link_body(index_of(up.device), IFF_UP, IFF_UP))
+    return nl.message(RTM_NEWLINK, 0, nl.link_body(index_of(up.device), IFF_UP, IFF_UP))
 
 
 def _set_mac(mac: op.SetMac, index_of: IndexOf, pod_netns: int) -> bytes:
-    new = nl.attribute(IFLA_ADDRESS, mac_bytes(mac.mac))
-    return nl.message(RTM_NEWLINK, 0, link_body(index_of(mac.device)), new)
+    new = nl.attribute(IFLA_ADDRESS, nl.mac_bytes(mac.mac))
+    return nl.message(RTM_NEWLINK, 0, nl.link_body(index_of(mac.device)), new)
 
 
 def _set_promiscuous(device: op.SetPromiscuous, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(RTM_NEWLINK, 0, link_body(index_of(device.device), IFF_PROMISC, IFF_PROMISC))
+    return nl.message(RTM_NEWLINK, 0, nl.link_body(index_of(device.device), IFF_PROMISC, IFF_PROMISC))
 
 
 def _set_hairpin(port: op.SetHairpin, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(RTM_NEWLINK, 0, link_body(index_of(port.device)), HAIRPIN)
+    return nl.message(RTM_NEWLINK, 0, nl.link_body(index_of(port.device)), HAIRPIN)
 
 
 def _add_address(one: op.AddAddress, index_of: IndexOf, pod_netns: int) -> bytes:
@@ -168,7 +189,7 @@ def _add_address(one: op.AddAddress, index_of: IndexOf, pod_netns: int) -> bytes
     return nl.message(
         RTM_NEWADDR,
         CREATE,
-        IFADDRMSG.pack(family(version), network.prefixlen, flags, op.SCOPE_UNIVERSE, index_of(one.device)),
+        nl.IFADDRMSG.pack(nl.family(version), network.prefixlen, flags, RT_SCOPE_UNIVERSE, index_of(one.device)),
         nl.attribute(IFA_LOCAL, address),
         nl.attribute(IFA_ADDRESS, address),
         broadcast,
@@ -180,14 +201,14 @@ def _add_route(route: op.AddRoute, index_of: IndexOf, pod_netns: int) -> bytes:
     destination = route.destination
     scope = route.scope
     if scope is None:
-        scope = op.SCOPE_LINK if route.link_scope and destination.version == 4 else op.SCOPE_UNIVERSE
+        scope = RT_SCOPE_LINK if route.link_scope and destination.version == 4 else RT_SCOPE_UNIVERSE
     table = RT_TABLE_MAIN if route.table is None else route.table
     metrics = [nl.u32(kind, value) for kind, value in ((RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)) if value]
     return nl.message(
         RTM_NEWROUTE,
-        nl.NLM_F_CREATE | (nl.NLM_F_REPLACE if route.replace else nl.NLM_F_EXCL),
-        RTMSG.pack(
-            *(family(destination.version), destination.prefixlen, 0, 0, min(table, 255) if table < 256 else 0),
+        NLM_F_CREATE | (NLM_F_REPLACE if route.replace else NLM_F_EXCL),
+        nl.RTMSG.pack(
+            *(nl.family(destination.version), destination.prefixlen, 0, 0, min(table, 255) if table < 256 else 0),
             *(route.protocol, scope, RTN_UNICAST, RTNH_F_ONLINK if route.onlink else 0),
         ),
         nl.attribute(RTA_DST, destination.network_address.packed) if destination.prefixlen else b"",
@@ -203,10 +224,10 @@ def _add_route(route: op.AddRoute, index_of: IndexOf, pod_netns: int) -> bytes:
 def _add_neighbour(entry: op.AddNeighbour, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWNEIGH,
-        nl.NLM_F_CREATE | nl.NLM_F_REPLACE,
-        NDMSG.pack(family(entry.address.version), index_of(entry.device), NUD_PERMANENT, 0, 0),
+        NLM_F_CREATE | NLM_F_REPLACE,
+        nl.NDMSG.pack(nl.family(entry.address.version), index_of(entry.device), NUD_PERMANENT, 0, 0),
         nl.attribute(NDA_DST, entry.address.packed),
-        nl.attribute(NDA_LLADDR, mac_bytes(entry.mac)),
+        nl.attribute(NDA_LLADDR, nl.mac_bytes(entry.mac)),
     )
 
 
@@ -223,9 +244,9 @@ def _add_vxlan(vxlan: op.AddVxlan, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
         RTM_NEWLINK,
         CREATE,
-        link_body(),
+        nl.link_body(),
         nl.text(IFLA_IFNAME, vxlan.name),
-        nl.attribute(IFLA_ADDRESS, mac_bytes(vxlan.mac)),
+        nl.attribute(IFLA_ADDRESS, nl.mac_bytes(vxlan.mac)),
         nl.u32(IFLA_MTU, vxlan.mtu),
         nl.nested(IFLA_LINKINFO, VXLAN, data),
     )
@@ -233,7 +254,9 @@ def _add_vxlan(vxlan: op.AddVxlan, index_of: IndexOf, pod_netns: int) -> bytes:
 
 def _delete_route(gone: op.DeleteRoute, index_of: IndexOf, pod_netns: int) -> bytes:
     to = gone.destination
-    body = RTMSG.pack(family(to.version), to.prefixlen, 0, 0, RT_TABLE_MAIN, gone.protocol, SCOPE_NOWHERE, 0, 0)
+    body = nl.RTMSG.pack(
+        nl.family(to.version), to.prefixlen, 0, 0, RT_TABLE_MAIN, gone.protocol, RT_SCOPE_NOWHERE, 0, 0
+    )
     return nl.message(
         RTM_DELROUTE,
         0,
@@ -244,7 +267,7 @@ def _delete_route(gone: op.DeleteRoute, index_of: IndexOf, pod_netns: int) -> by
 
 
 def _delete_neighbour(gone: op.DeleteNeighbour, index_of: IndexOf, pod_netns: int) -> bytes:
-    body = NDMSG.pack(family(gone.address.version), index_of(gone.device), 0, 0, 0)
+    body = nl.NDMSG.pack(nl.family(gone.address.version), index_of(gone.device), 0, 0, 0)
     return nl.message(RTM_DELNEIGH, 0, body, nl.attribute(NDA_DST, gone.address.packed))
 
 
@@ -252,14 +275,14 @@ def _forwarding(kind: int, flags: int, entry: op.AddForwarding | op.DeleteForwar
     return nl.message(
         kind,
         flags,
-        NDMSG.pack(AF_BRIDGE, index_of(entry.device), NUD_PERMANENT | NUD_NOARP, NTF_SELF, 0),
-        nl.attribute(NDA_LLADDR, mac_bytes(entry.mac)),
+        nl.NDMSG.pack(AF_BRIDGE, index_of(entry.device), NUD_PERMANENT | NUD_NOARP, NTF_SELF, 0),
+        nl.attribute(NDA_LLADDR, nl.mac_bytes(entry.mac)),
         nl.attribute(NDA_DST, entry.node.packed),
     )
 
 
 def _add_forwarding(entry: op.AddForwarding, index_of: IndexOf, pod_netns: int) -> bytes:
-    return _forwarding(RTM_NEWNEIGH, nl.NLM_F_CREATE | nl.NLM_F_REPLACE, entry, index_of)
+    return _forwarding(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry, index_of)
 
 
 def _delete_forwarding(entry: op.DeleteForwarding, index_of: IndexOf, pod_netns: int) -> bytes:

@@ -1,49 +1,33 @@
-"""The netlink codec and a socket: bytes in, bytes out, and the kernel's refusals as exceptions (netlink(7))."""
+"""A netlink socket: messages are sent, answers received, the kernel's refusals raised (netlink(7))."""
 
 from __future__ import annotations
 
 import errno
 import os
 import struct
-from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
-from collections.abc import Iterator, Sequence
+from _socket import AF_NETLINK, NETLINK_ROUTE, SOCK_CLOEXEC, SOCK_RAW, socket
+from collections.abc import Sequence
 from fcntl import ioctl
 from time import perf_counter
 
-NETLINK_ROUTE = 0
-NETLINK_NETFILTER = 12
-SOL_NETLINK = 270
-NETLINK_CAP_ACK = 10
-NETLINK_EXT_ACK = 11
-NETLINK_GET_STRICT_CHK = 12
-SIOCGIFINDEX = 0x8933
-
-NLM_F_REQUEST = 0x1
-NLM_F_ACK = 0x4
-NLM_F_DUMP = 0x300
-NLM_F_DUMP_INTR = 0x10
-NLM_F_ACK_TLVS = 0x200
-NLM_F_REPLACE = 0x100
-NLM_F_EXCL = 0x200
-NLM_F_CREATE = 0x400
-NLMSG_ERROR = 2
-NLMSG_DONE = 3
-NLMSGERR_ATTR_MSG = 1
-NLA_F_NESTED = 0x8000
-NLA_TYPE_MASK = 0x3FFF
-
-HEADER = struct.Struct("=IHHII")
-ATTRIBUTE = struct.Struct("=HH")
-ERROR = struct.Struct("=i")
-ACK = struct.Struct("=IHHIIi")
-"""`struct nlmsghdr` and the errno of an NLMSG_ERROR."""
+from podwire.netlink.constants import (
+    NETLINK_CAP_ACK,
+    NETLINK_EXT_ACK,
+    NETLINK_GET_STRICT_CHK,
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    SIOCGIFINDEX,
+    SOL_NETLINK,
+)
+from podwire.netlink.message import ACK, PADDING, messages, refusal
 
 ACK_BYTES = 8 * 1024
 RECEIVE_BYTES = 64 * 1024
 DUMP_ATTEMPTS = 8
 SEND_TIMEOUT_SECONDS = 30
-
-PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
 class NetlinkError(OSError):
@@ -53,78 +37,6 @@ class NetlinkError(OSError):
         super().__init__(number, words or os.strerror(number))
         self.words = words
         self.place = place
-
-
-def attribute(kind: int, payload: bytes) -> bytes:
-    """One attribute (`struct nlattr`), padded to four bytes."""
-    return ATTRIBUTE.pack(4 + len(payload), kind) + payload + PADDING[len(payload) & 3]
-
-
-def nested(kind: int, *attributes: bytes) -> bytes:
-    """An attribute that holds attributes."""
-    payload = b"".join(attributes)
-    return ATTRIBUTE.pack(4 + len(payload), kind | NLA_F_NESTED) + payload
-
-
-def text(kind: int, value: str) -> bytes:
-    """A NUL-terminated string attribute."""
-    return attribute(kind, value.encode() + b"\0")
-
-
-def filled(value: str, *lengths: int) -> bytes:
-    """A string with NULs up to the first length that holds it and one of them; with one NUL where none does.
-
-    The kernel reads up to the first. Values of one length can take each other's place (`stencil.py`).
-    """
-    raw = value.encode()
-    for length in lengths:
-        if len(raw) < length:
-            return raw.ljust(length, b"\0")
-    return raw + b"\0"
-
-
-def u32(kind: int, value: int) -> bytes:
-    """A 32-bit attribute in the machine's byte order."""
-    return ATTRIBUTE.pack(8, kind) + struct.pack("=I", value)
-
-
-def message(kind: int, flags: int, body: bytes, *attributes: bytes) -> bytes:
-    """One message without its sequence number, which the socket fills in."""
-    payload = body + b"".join(attributes)
-    return HEADER.pack(16 + len(payload), kind, flags | NLM_F_REQUEST, 0, 0) + payload
-
-
-def attributes(data: memoryview | bytes, offset: int = 0) -> dict[int, bytes]:
-    """Attributes by their type; the last of a kind wins. Stops at the first that does not fit."""
-    found: dict[int, bytes] = {}
-    end = len(data)
-    while offset + 4 <= end:
-        length, kind = ATTRIBUTE.unpack_from(data, offset)
-        if length < 4 or offset + length > end:
-            break
-        found[kind & NLA_TYPE_MASK] = bytes(data[offset + 4 : offset + length])
-        offset += (length + 3) & ~3
-    return found
-
-
-def messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
-    """The messages of one datagram as (type, flags, sequence number, payload)."""
-    view, offset = memoryview(data), 0
-    while offset + 16 <= len(view):
-        length, kind, flags, sequence, _ = HEADER.unpack_from(view, offset)
-        if length < 16 or offset + length > len(view):
-            break
-        yield kind, flags, sequence, view[offset + 16 : offset + length]
-        offset += (length + 3) & ~3
-
-
-def refusal(payload: memoryview, flags: int) -> tuple[int, str]:
-    """(errno, the kernel's words) of an NLMSG_ERROR; errno 0 is an acknowledgement."""
-    number = -ERROR.unpack_from(payload)[0]
-    if not number or not flags & NLM_F_ACK_TLVS:
-        return number, ""
-    found = attributes(payload, 20)
-    return number, found.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
 
 
 class Netlink:

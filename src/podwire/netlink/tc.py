@@ -5,20 +5,45 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from podwire.netlink import socket as nl
+from podwire.netlink import message as nl
 from podwire.netlink import tc_operations as op
+from podwire.netlink.constants import (
+    ETH_P_ALL,
+    IFLA_IFNAME,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
+    IFLA_MTU,
+    IFLA_NUM_RX_QUEUES,
+    IFLA_NUM_TX_QUEUES,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    RTM_GETQDISC,
+    RTM_NEWLINK,
+    RTM_NEWQDISC,
+    RTM_NEWTFILTER,
+    TC_ACT_STOLEN,
+    TC_H_INGRESS,
+    TC_H_ROOT,
+    TC_LINKLAYER_ETHERNET,
+    TC_U32_TERMINAL,
+    TCA_ACT_KIND,
+    TCA_ACT_OPTIONS,
+    TCA_EGRESS_REDIR,
+    TCA_KIND,
+    TCA_MIRRED_PARMS,
+    TCA_OPTIONS,
+    TCA_TBF_BURST,
+    TCA_TBF_PARMS,
+    TCA_TBF_RATE64,
+    TCA_U32_ACT,
+    TCA_U32_SEL,
+)
 from podwire.netlink.socket import Netlink
 
-RTM_NEWLINK = 16
-RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTFILTER = 36, 38, 44
-IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 3, 4, 18, 1, 31, 32
-TCA_KIND, TCA_OPTIONS = 1, 2
-TC_H_ROOT, TC_H_INGRESS, INGRESS_HANDLE, ROOT_HANDLE = 0xFFFFFFFF, 0xFFFFFFF1, 0xFFFF0000, 0x00010000
-TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
-TC_LINKLAYER_ETHERNET = 1
-TCA_U32_SEL, TCA_U32_ACT, TC_U32_TERMINAL = 5, 7, 1
-TCA_ACT_KIND, TCA_ACT_OPTIONS, TCA_MIRRED_PARMS, TCA_EGRESS_REDIR, TC_ACT_STOLEN = 1, 2, 2, 1, 4
-ETH_P_ALL_BIG_ENDIAN = 0x0300
+INGRESS_HANDLE, ROOT_HANDLE = 0xFFFF0000, 0x00010000
+ETH_P_ALL_BIG_ENDIAN = ETH_P_ALL << 8
 MOST = 0xFFFFFFFF
 
 TCMSG = struct.Struct("=BxxxiIII")
@@ -28,7 +53,7 @@ U32_SEL = struct.Struct("=BBBxHHhhI")
 U32_KEY = struct.Struct("=IIii")
 MIRRED = struct.Struct("=IIiiiiI")
 
-CREATE = nl.NLM_F_CREATE | nl.NLM_F_EXCL
+CREATE = NLM_F_CREATE | NLM_F_EXCL
 IndexOf = Callable[[str], int]
 
 
@@ -52,7 +77,7 @@ def _token_bucket(tbf: op.SetTokenBucket, index_of: IndexOf, pod_netns: int) -> 
     parameters = rate + bytes(RATESPEC.size) + TBF_QOPT_REST.pack(min(tbf.limit_bytes, MOST), MOST, 0)
     return nl.message(
         RTM_NEWQDISC,
-        nl.NLM_F_CREATE | nl.NLM_F_REPLACE,
+        NLM_F_CREATE | NLM_F_REPLACE,
         TCMSG.pack(0, index_of(tbf.device), ROOT_HANDLE, TC_H_ROOT, 0),
         nl.text(TCA_KIND, "tbf"),
         nl.nested(
@@ -100,7 +125,7 @@ def read_rate_bytes(socket: Netlink, index: int) -> int:
 
     tc -j qdisc show dev DEVICE root
     """
-    ask = nl.message(RTM_GETQDISC, nl.NLM_F_DUMP, TCMSG.pack(0, index, 0, 0, 0))
+    ask = nl.message(RTM_GETQDISC, NLM_F_DUMP, TCMSG.pack(0, index, 0, 0, 0))
     for kind, payload in socket.get(ask):
         if kind != RTM_NEWQDISC:
             continue

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import errno
-import struct
 from _thread import allocate_lock
 
 from podwire.cni.document import JsonObject, parse
-from podwire.netlink import socket as nl
+from podwire.netlink import message as nl
+from podwire.netlink.constants import (
+    NFNL_SUBSYS_NFTABLES,
+    NFPROTO_INET,
+    NFT_MSG_GETGEN,
+    NFT_MSG_GETTABLE,
+    NFTA_GEN_ID,
+    NFTA_TABLE_NAME,
+)
 from podwire.netlink.socket import Netlink, NetlinkError
 
 NFT_CTX_OUTPUT_JSON = 1 << 4
 NFT_CTX_OUTPUT_HANDLE = 1 << 3
-NFNL_SUBSYS_NFTABLES = 10
-NFT_MSG_GETTABLE, NFT_MSG_GETGEN = 1, 16
-NFTA_TABLE_NAME, NFPROTO_INET = 1, 1
-NFTA_GEN_ID = 1
 WITHOUT_TABLE = (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
 """Refusals of a kernel that has no such table, or no nftables."""
 
@@ -65,14 +68,14 @@ class Nftables:
 
 def generation(socket: Netlink) -> int:
     """The ruleset's generation: it grows with every change by anybody (NFT_MSG_GETGEN). `socket` is netfilter's."""
-    ask = nl.message(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, struct.pack("=BBH", 0, 0, 0))
+    ask = nl.message(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, nl.NFGENMSG.pack(0, 0, 0))
     found = nl.attributes(socket.get(ask)[0][1], 4)
     return int.from_bytes(found[NFTA_GEN_ID], "big")
 
 
 def table_exists(socket: Netlink, name: str) -> bool:
     """Is there a table `inet <name>`? One message (NFT_MSG_GETTABLE). `socket` is netfilter's. Raises NetlinkError."""
-    body = struct.pack("=BBH", NFPROTO_INET, 0, 0)
+    body = nl.NFGENMSG.pack(NFPROTO_INET, 0, 0)
     kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
     try:
         return bool(socket.get(nl.message(kind, 0, body, nl.text(NFTA_TABLE_NAME, name))))

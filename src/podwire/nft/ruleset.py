@@ -1,28 +1,41 @@
 """What nftables holds, read by netlink: chains, and the comments of rules, in the shape of `nft -j list`.
 
 To look this way takes a tenth of a millisecond, and no library has to be loaded for it; texts are written by
-libnftables (`nftables.py`). Numbers are of linux/netfilter/nf_tables.h.
+libnftables (`nftables.py`).
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 
 from podwire.cni.document import JsonObject
-from podwire.netlink import socket as nl
+from podwire.netlink import message as nl
+from podwire.netlink.constants import (
+    NFNL_SUBSYS_NFTABLES,
+    NFPROTO_BRIDGE,
+    NFPROTO_INET,
+    NFPROTO_IPV4,
+    NFPROTO_IPV6,
+    NFT_MSG_GETCHAIN,
+    NFT_MSG_GETRULE,
+    NFT_MSG_NEWCHAIN,
+    NFT_MSG_NEWRULE,
+    NFTA_CHAIN_HOOK,
+    NFTA_CHAIN_NAME,
+    NFTA_CHAIN_POLICY,
+    NFTA_CHAIN_TABLE,
+    NFTA_HOOK_HOOKNUM,
+    NFTA_RULE_CHAIN,
+    NFTA_RULE_HANDLE,
+    NFTA_RULE_TABLE,
+    NFTA_RULE_USERDATA,
+    NFTNL_UDATA_RULE_COMMENT,
+    NLM_F_DUMP,
+)
 from podwire.netlink.read import string
 from podwire.netlink.socket import Netlink
-from podwire.nft.library import NFNL_SUBSYS_NFTABLES
 
-NFT_MSG_NEWCHAIN, NFT_MSG_GETCHAIN, NFT_MSG_NEWRULE, NFT_MSG_GETRULE = 3, 4, 6, 7
-NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, NFTA_CHAIN_HOOK, NFTA_CHAIN_POLICY = 1, 3, 4, 5
-NFTA_HOOK_HOOKNUM = 1
-NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_USERDATA = 1, 2, 3, 7
-COMMENT = 0
-"""The type of a comment in a rule's user data (libnftnl's NFTNL_UDATA_RULE_COMMENT)."""
-
-FAMILIES = {1: "inet", 2: "ip", 7: "bridge", 10: "ip6"}
+FAMILIES = {NFPROTO_INET: "inet", NFPROTO_IPV4: "ip", NFPROTO_BRIDGE: "bridge", NFPROTO_IPV6: "ip6"}
 NUMBERS = {name: number for number, name in FAMILIES.items()}
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 POLICIES = ("drop", "accept")
@@ -33,8 +46,8 @@ Object = tuple[int, dict[int, bytes]]
 
 def _dump(socket: Netlink, ask: int, answer: int, family: int, *attributes: bytes) -> Iterator[Object]:
     """Objects of one kind: each one's family and attributes."""
-    body = struct.pack("=BBH", family, 0, 0)
-    for kind, payload in socket.get(nl.message(NFNL_SUBSYS_NFTABLES << 8 | ask, nl.NLM_F_DUMP, body, *attributes)):
+    body = nl.NFGENMSG.pack(family, 0, 0)
+    for kind, payload in socket.get(nl.message(NFNL_SUBSYS_NFTABLES << 8 | ask, NLM_F_DUMP, body, *attributes)):
         if kind == NFNL_SUBSYS_NFTABLES << 8 | answer:
             yield payload[0], nl.attributes(payload, 4)
 
@@ -86,7 +99,7 @@ def _comment(data: bytes) -> str:
     """The comment among a rule's user data: type, length, value, and so on."""
     while len(data) >= 2:
         kind, end = data[0], 2 + data[1]
-        if kind == COMMENT:
+        if kind == NFTNL_UDATA_RULE_COMMENT:
             return string(data[2:end])
         data = data[end:]
     return ""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 
+from podwire.netlink.constants import IN_CLOSE_WRITE, IN_CREATE, IN_DELETE, IN_MOVED_TO
 from podwire.netlink.monitor import libc
-
-IN_CLOSE_WRITE, IN_MOVED_TO, IN_DELETE, IN_CREATE = 0x8, 0x80, 0x200, 0x100
 
 
 class FileWatch:

@@ -11,6 +11,7 @@ from podwire.datapath import peer_routes_read as actual
 from podwire.datapath.peer_routes import Paths, Underlay, changes, desired_paths, exchange
 from podwire.ip import Network
 from podwire.netlink.apply import KernelRefusedError, apply
+from podwire.netlink.constants import RTM_DELADDR, RTM_DELLINK, RTM_DELNEIGH, RTM_DELROUTE, RTM_NEWADDR
 from podwire.netlink.monitor import index_of_key, route_key
 from podwire.netlink.operations import (
     AddVxlan,
@@ -23,7 +24,6 @@ from podwire.netlink.operations import (
     SetUp,
     describe,
 )
-from podwire.netlink.rtnl import RTM_DELADDR, RTM_DELLINK, RTM_DELNEIGH, RTM_DELROUTE, RTM_NEWADDR
 from podwire.netlink.socket import NetlinkError
 from podwire.node.old_settings import Settings, same_but_peers
 from podwire.observe.log import CallLog

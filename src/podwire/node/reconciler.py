@@ -14,8 +14,8 @@ from typing import Protocol
 from podwire.datapath.peer_routes import pod_mtu
 from podwire.install.files import InstallationError
 from podwire.netlink.apply import KernelRefusedError
-from podwire.netlink.monitor import RTM_NEWNETCONF, TouchedError, Watch
-from podwire.netlink.rtnl import RTM_DELADDR, RTM_DELLINK
+from podwire.netlink.constants import RTM_DELADDR, RTM_DELLINK, RTM_NEWNETCONF
+from podwire.netlink.monitor import TouchedError, Watch
 from podwire.nft.library import NftablesError
 from podwire.node.old_settings import Settings, same_but_peers
 from podwire.node.old_source import Source

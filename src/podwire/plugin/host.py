@@ -13,13 +13,15 @@ from podwire.datapath.gateway import CREATED, FORWARDING, ActualGateway, Gateway
 from podwire.ip import Address
 from podwire.ipam.ranges import RangeSet
 from podwire.ipam.rotation import around_last, read_last, write_last
+from podwire.netlink import message as nl
 from podwire.netlink import namespaces as namespace
 from podwire.netlink import read
-from podwire.netlink import socket as nl
 from podwire.netlink.apply import apply_each
+from podwire.netlink.constants import NETLINK_NETFILTER, RTM_DELLINK
+from podwire.netlink.message import link_body
 from podwire.netlink.operations import DeleteLink, Operation, describe
-from podwire.netlink.rtnl import RTM_DELLINK, encode, link_body
-from podwire.netlink.socket import NETLINK_NETFILTER, Netlink, NetlinkError
+from podwire.netlink.rtnl import encode
+from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.nft.apply import Firewall
 
 INDEX_BLOCK = 1 << 16

@@ -17,9 +17,9 @@ from podwire.cni.request import is_identifier, parse_args
 from podwire.datapath.wiring import PodAddress, wants_addrgenmode_none
 from podwire.ipam.ranges import RangeSet
 from podwire.netlink import read
+from podwire.netlink.message import filled
 from podwire.netlink.namespaces import netlink_inside
 from podwire.netlink.rtnl import ALIAS_LENGTHS
-from podwire.netlink.socket import filled
 from podwire.plugin.config import Configuration
 from podwire.plugin.host import Host
 from podwire.plugin.invocation import Call, now

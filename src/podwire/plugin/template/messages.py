@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from podwire.netlink import socket as nl
+from podwire.netlink import message as nl
+from podwire.netlink.constants import NLM_F_ACK
 from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.plugin.template.derive import Values, derive_template
 
@@ -38,5 +39,5 @@ def _joined(messages: Sequence[bytes], batch: bytes) -> bytes:
         start = len(out)
         out += one + nl.PADDING[len(one) & 3]
         out[start + 8 : start + 12] = bytes([place]) + batch
-    out[start + 6] |= nl.NLM_F_ACK
+    out[start + 6] |= NLM_F_ACK
     return bytes(out)

@@ -9,10 +9,10 @@ from podwire.cni import document
 from podwire.datapath import wiring as wire
 from podwire.datapath.wiring import PodAddress, Wiring
 from podwire.ip import Address
+from podwire.netlink.message import filled, mac_bytes
 from podwire.netlink.operations import Operation
 from podwire.netlink.read import Link
-from podwire.netlink.rtnl import ALIAS_LENGTHS, IPV4_LETTERS, IPV6_LETTERS, encode, mac_bytes
-from podwire.netlink.socket import filled
+from podwire.netlink.rtnl import ADDRESS_TEXT_BYTES, ALIAS_LENGTHS, encode
 from podwire.plugin.add import answer
 from podwire.plugin.config import Configuration
 from podwire.plugin.template.derive import Format, Values, derive_template
@@ -84,7 +84,7 @@ def values(
     ]
     for text, packed in addresses:
         raw = text.encode()
-        found += packed, raw, raw.ljust(IPV4_LETTERS if len(packed) == 4 else IPV6_LETTERS, b"\0")
+        found += packed, raw, raw.ljust(ADDRESS_TEXT_BYTES[4 if len(packed) == 4 else 6], b"\0")
     return found
 
 
