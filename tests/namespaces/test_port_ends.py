@@ -58,7 +58,7 @@ def test_a_namespace_that_dies_is_mended(plugin: Plugin, host: Host, agent: Agen
     assert plugin.cni_add(mapped("routed", port(8080)), "box", pod.path).ok
     pod.delete()
     assert wait_until(lambda: in_table(host) == before), in_table(host)
-    assert wait_until(lambda: "mended: nft delete element inet podwire-ports" in agent.log.read_text())
+    assert wait_until(lambda: "restored: nft delete element inet podwire-ports" in agent.log.read_text())
 
 
 def test_a_pod_that_died_while_no_agent_was_there_is_mended(oneshot_plugin: Plugin, host: Host, pod: Namespace) -> None:

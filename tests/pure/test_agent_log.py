@@ -13,7 +13,7 @@ import pytest
 
 from podwire.cni.errors import CniError
 from podwire.observe.lines import Form
-from podwire.observe.log import MOST_QUEUED, CallLog
+from podwire.observe.log import MAX_QUEUED_RECORDS, AgentLog
 from podwire.plugin.dispatch import Answer, refusal
 
 ENVIRONMENT = {
@@ -29,7 +29,7 @@ REFUSED = refusal(CniError(102, "range 10.244.0.0/30 is full: enlarge it"), b'{"
 
 def line(form: Form, changes: dict[str, str] | None = None, answer: Answer = DONE) -> str:
     stream = io.StringIO()
-    CallLog(stream, form).call({**ENVIRONMENT, **(changes or {})}, answer, 0.0021, 0.0012, LAPS)
+    AgentLog(stream, form).call({**ENVIRONMENT, **(changes or {})}, answer, 0.0021, 0.0012, LAPS)
     written = stream.getvalue()
     assert written.endswith("\n") and len(written.splitlines()) == 1
     return written
@@ -79,7 +79,7 @@ def test_names_from_outside_cannot_forge_a_line(name: str, variable: str) -> Non
 
 def test_what_is_polled_is_only_told_of_when_it_fails() -> None:
     stream = io.StringIO()
-    log = CallLog(stream)
+    log = AgentLog(stream)
     log.call({"CNI_COMMAND": "STATUS"}, Answer(0, b""), 0.001, 0.0)
     assert stream.getvalue() == ""
     log.call({"CNI_COMMAND": "STATUS"}, REFUSED, 0.001, 0.0)
@@ -87,7 +87,7 @@ def test_what_is_polled_is_only_told_of_when_it_fails() -> None:
 
 
 def test_the_last_failure_of_each_kind_is_remembered() -> None:
-    log = CallLog(io.StringIO())
+    log = AgentLog(io.StringIO())
     log.call(ENVIRONMENT, REFUSED, 0.001, 0.0)
     log.failed("node", "first")
     log.failed("node", "second", once=True)
@@ -97,7 +97,7 @@ def test_the_last_failure_of_each_kind_is_remembered() -> None:
 
 
 def test_what_is_mended_is_counted_by_kind() -> None:
-    log = CallLog(io.StringIO())
+    log = AgentLog(io.StringIO())
     for words in (
         "ip route replace 10.0.0.0/24 via 192.0.2.1 dev eth0",
         "ip route del 10.0.1.0/24 dev eth0",
@@ -105,14 +105,14 @@ def test_what_is_mended_is_counted_by_kind() -> None:
         "sysctl -w net.ipv4.ip_forward=1",
         "nft table inet podwire_a: written",
     ):
-        log.mended(words, quietly=True)
-    assert log.mended_by_kind == {"route": 2, "forwarding": 1, "sysctl": 1, "firewall": 1}
+        log.restored(words, quietly=True)
+    assert log.restored_by_kind == {"route": 2, "forwarding": 1, "sysctl": 1, "firewall": 1}
 
 
 WRITE = """
 import sys
-from podwire.observe.log import CallLog
-log = CallLog()
+from podwire.observe.log import AgentLog
+log = AgentLog()
 log.start()
 for number in range(int(sys.argv[1])):
     log.note(f"line {number} " + "x" * 200)
@@ -126,7 +126,7 @@ print("ended", flush=True)
 
 
 def test_who_does_not_read_the_log_holds_nobody_up_and_learns_what_was_lost() -> None:
-    said = MOST_QUEUED + 3000
+    said = MAX_QUEUED_RECORDS + 3000
     process = subprocess.Popen(
         [sys.executable, "-c", WRITE, str(said)],
         stdin=subprocess.PIPE,
@@ -145,7 +145,9 @@ def test_who_does_not_read_the_log_holds_nobody_up_and_learns_what_was_lost() ->
     whole = [one for one in lines if " line " in one]
     dropped = [one for one in lines if "lines were dropped: nobody read the log" in one]
     assert len(whole) + sum(int(one.split()[1]) for one in dropped) == said
-    assert len(whole) >= MOST_QUEUED and [one.split()[1:] for one in lines[-3:]] == [["last", str(n)] for n in range(3)]
+    assert len(whole) >= MAX_QUEUED_RECORDS and [one.split()[1:] for one in lines[-3:]] == [
+        ["last", str(n)] for n in range(3)
+    ]
 
 
 def test_a_log_that_nobody_ever_reads_does_not_keep_the_process_from_ending() -> None:
@@ -171,7 +173,7 @@ def test_a_log_whose_reader_is_gone_stops_nobody() -> None:
 
 def test_a_line_that_cannot_be_made_does_not_end_the_log() -> None:
     stream = io.StringIO()
-    log = CallLog(stream)
+    log = AgentLog(stream)
     log.start()
     log.call({**ENVIRONMENT, "CNI_COMMAND": "DEL"}, DONE, 0.001, 0.0, [("step", "no number")])  # type: ignore[list-item]
     log.note("goes on")

@@ -64,7 +64,8 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 def imported_modules(path: Path, known: Mapping[str, Path]) -> Iterator[tuple[int, str]]:
     """The modules of podwire that a file imports."""
-    for line, name in imports(path):
+    for line, imported in imports(path):
+        name = imported
         while name and name not in known:
             name = name.rpartition(".")[0]
         if name:
@@ -73,7 +74,7 @@ def imported_modules(path: Path, known: Mapping[str, Path]) -> Iterator[tuple[in
 
 def package(module: str) -> str:
     """The package (or base module) of a module; "" for podwire itself."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def upward_imports(root: Path) -> list[str]:
@@ -95,7 +96,8 @@ def circles(root: Path) -> list[list[str]]:
     graph = {module: {name for name in names if package(name)} for module, names in graph.items()}
 
     def reachable(start: str) -> set[str]:
-        found, waiting = set(), [start]
+        found: set[str] = set()
+        waiting = [start]
         while waiting:
             for name in graph[waiting.pop()] - found:
                 found.add(name)

@@ -19,7 +19,7 @@ from podwire.kube import informer as follow
 from podwire.kube.client import Api, ApiError
 from podwire.kube.informer import Informer
 from podwire.kube.objects import Node, WatchEvent
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 from tests.support.namespace import wait_until
 
 
@@ -64,7 +64,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.script, self.log, self.changes = Script(), io.StringIO(), 0
-        self.follower = Informer(self.script, "own", CallLog(self.log), self._changed)  # type: ignore[arg-type]
+        self.follower = Informer(self.script, "own", AgentLog(self.log), self._changed)  # type: ignore[arg-type]
         self.script.lists.put(("5", [node("own", 3), node("b", 4)]))
         self.follower.start()
         assert self.becomes(lambda: self.names() == {"own", "b"})

@@ -14,7 +14,7 @@ from podwire.kube.informer import NodeCache
 from podwire.kube.nodes import Problem
 from podwire.kube.objects import Annotations, Condition, Node, NodeMeta, NodeStatus
 from podwire.kube.reporter import AGAIN_SECONDS, MOST_EVENTS, PATCH_AGAIN_SECONDS, PATIENCE_SECONDS, UP, Reporter
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 
 OWN = Problem("own", "PodCIDRNotAssigned", "has no podCIDR")
 PEER = Problem("peer", "PodCIDRNotAssigned", "has no podCIDR")
@@ -51,7 +51,7 @@ class Bench:
         self.now = 1000.0
         self.told, self.log, self.cache = Told(), io.StringIO(), NodeCache()
         self.cache.infos = {}
-        self.reporter = Reporter(self.told, "own", self.cache, CallLog(self.log), lambda: self.now)  # type: ignore[arg-type]
+        self.reporter = Reporter(self.told, "own", self.cache, AgentLog(self.log), lambda: self.now)  # type: ignore[arg-type]
 
     def after(self, seconds: float) -> list[tuple[str, Any]]:
         """What is told when so much time has passed."""

@@ -15,7 +15,7 @@ from podwire.cni.errors import CniError
 from podwire.datapath.peer_routes import Path as Way
 from podwire.datapath.peer_routes import Paths
 from podwire.observe import metrics
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 from podwire.observe.metrics import Metrics
 from podwire.plugin.dispatch import Answer, refusal
 from podwire.plugin.network import Networks
@@ -42,8 +42,8 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Metrics:
     ways = [Way(name, None, "", device) for name, device in (("a", "eth0"), ("b", "eth0"), ("b", "podwire-vx6"))]  # type: ignore[arg-type]
     settings = SimpleNamespace(peers={"a": 0, "b": 0, "c": 0})
     mender: Any = SimpleNamespace(paths=SimpleNamespace(wanted=Paths(ways=ways), settings=settings))
-    log, source = CallLog(io.StringIO()), Heard()
-    log.mended("ip route replace …")
+    log, source = AgentLog(io.StringIO()), Heard()
+    log.restored("ip route replace …")
     return Metrics(log, mender, source, Networks())  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ from podwire.node.old_settings import Settings
 from podwire.node.old_source import Source
 from podwire.node.reconciler import Mender
 from podwire.observe.health import Health
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 from podwire.observe.status import StatusService
 from podwire.plugin.config import parse_configuration
 from podwire.plugin.host import Shared
@@ -34,7 +34,7 @@ class WebError(Exception):
 def run(
     path: Path,
     source: Source | None = None,
-    log: CallLog | None = None,
+    log: AgentLog | None = None,
     conf_dir: Path | None = None,
     web: tuple[str, int] | None = None,
 ) -> None:
@@ -49,7 +49,7 @@ def run(
         signal.signal(number, lambda *_: ended.set())
     check_unused(path)
     _use_one_heap()
-    log, shared, networks = log or CallLog(), Shared(), Networks(kept=True)
+    log, shared, networks = log or AgentLog(), Shared(), Networks(kept=True)
     log.start()
     threading.excepthook = partial(_thread_died, log)
     try:
@@ -78,7 +78,7 @@ def run(
         log.close()
 
 
-def _thread_died(log: CallLog, died: threading.ExceptHookArgs) -> None:
+def _thread_died(log: AgentLog, died: threading.ExceptHookArgs) -> None:
     """One line instead of a traceback; `/healthz` says what it means."""
     name = died.thread.name if died.thread else "?"
     log.failed("node", f"thread {name} ended ({died.exc_type.__name__}: {died.exc_value}): please report it")
@@ -91,7 +91,7 @@ def _use_one_heap() -> None:
 
 
 def _serve_web(
-    web: tuple[str, int], health: Health, log: CallLog, mender: Mender, source: Source | None, networks: Networks
+    web: tuple[str, int], health: Health, log: AgentLog, mender: Mender, source: Source | None, networks: Networks
 ) -> Record:
     """Serve metrics and health; what records a call. Imported only where it is wanted: it is 8 MiB. Raises WebError."""
     from podwire.observe.http import serve  # noqa: PLC0415
@@ -112,7 +112,7 @@ class RuntimeConfiguration:
     It stays when the agent ends: without it, runtimes cannot even remove a pod.
     """
 
-    def __init__(self, networks: Networks, log: CallLog) -> None:
+    def __init__(self, networks: Networks, log: AgentLog) -> None:
         self._networks = networks
         self._log = log
         self._ready = False

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from podwire.agent import protocol
 from podwire.agent.protocol import Connection
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 from podwire.plugin.dispatch import Answer, serve
 from podwire.plugin.host import Host, Shared
 from podwire.plugin.network import Networks
@@ -91,7 +91,7 @@ class Server:
         listener: socket.socket,
         shared: Shared,
         networks: Networks,
-        log: CallLog,
+        log: AgentLog,
         questions: StatusService,
         record: Record | None = None,
     ) -> None:

@@ -13,7 +13,7 @@ from podwire.cli.install import SOCKET
 
 if TYPE_CHECKING:
     from podwire.node.old_source import Source
-    from podwire.observe.log import CallLog
+    from podwire.observe.log import AgentLog
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -61,9 +61,9 @@ def run(options: argparse.Namespace) -> int:
     from podwire.netlink.apply import KernelRefusedError
     from podwire.nft.library import NftablesError
     from podwire.node.old_settings_file import SettingsFileError
-    from podwire.observe.log import CallLog
+    from podwire.observe.log import AgentLog
 
-    log = CallLog(form=options.log_format)
+    log = AgentLog(form=options.log_format)
     try:
         web = _web_address(options.http)
         if options.kubernetes:
@@ -103,7 +103,7 @@ def _web_address(text: str | None) -> tuple[str, int] | None:
     return str(address), number
 
 
-def _file(options: argparse.Namespace, log: CallLog) -> Source | None:
+def _file(options: argparse.Namespace, log: AgentLog) -> Source | None:
     """The settings of a file, if there is one."""
     if options.node_name or options.kubeconfig:
         raise UserError("--node-name and --kubeconfig go with --kubernetes: add it")
@@ -114,7 +114,7 @@ def _file(options: argparse.Namespace, log: CallLog) -> Source | None:
     return FileSource(options.config.absolute(), log)
 
 
-def _kubernetes(options: argparse.Namespace, log: CallLog) -> tuple[Source, Path]:
+def _kubernetes(options: argparse.Namespace, log: AgentLog) -> tuple[Source, Path]:
     """The settings of the API server, and where the runtime's configuration is."""
     try:
         from podwire.kube.client import KubernetesConfigError

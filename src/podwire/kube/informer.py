@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from podwire.kube.client import Api, ApiError, KubernetesConfigError
 from podwire.kube.objects import Node, NodeInfo, node_info
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 
 GONE = 410
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0
@@ -34,7 +34,7 @@ class NodeCache:
 class Informer:
     """Keeps a NodeCache up to date in a thread of its own; `changed` is called for each change, in that thread."""
 
-    def __init__(self, api: Api, own_name: str, log: CallLog, changed: Callable[[], None]) -> None:
+    def __init__(self, api: Api, own_name: str, log: AgentLog, changed: Callable[[], None]) -> None:
         self._api = api
         self._own_name = own_name
         self._log = log

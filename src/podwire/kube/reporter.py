@@ -21,7 +21,7 @@ from podwire.kube.client import Api, ApiError, KubernetesConfigError
 from podwire.kube.informer import NodeCache, wait_seconds
 from podwire.kube.nodes import Problem
 from podwire.kube.objects import VERSION_ANNOTATION, network_is_up, version_of
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 
 UP = "PodwireIsUp"
 PATIENCE_SECONDS = 5.0
@@ -56,7 +56,7 @@ class Reporter:
     """Tells in a thread of its own. What cannot be told now is told once the API server answers."""
 
     def __init__(
-        self, api: Api, own_name: str, cache: NodeCache, log: CallLog, clock: Callable[[], float] = time.monotonic
+        self, api: Api, own_name: str, cache: NodeCache, log: AgentLog, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._api = api
         self._own_name = own_name

@@ -20,7 +20,7 @@ from podwire.node.old_settings import Peer, RawPeer, Settings
 from podwire.node.old_settings_file import SettingsFileError
 from podwire.node.old_source import KnownNode, WatchedFile
 from podwire.observe.lines import rfc3339
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 
 ADDRESS_CHANGED = "AddressChanged"
 FIRST_ANSWER_SECONDS = 5.0
@@ -32,7 +32,7 @@ class KubernetesSource:
     What all nodes have in common stands in a file, which is read again when it changes.
     """
 
-    def __init__(self, own_name: str, file: Path | None, kubeconfig: Path | None, log: CallLog) -> None:
+    def __init__(self, own_name: str, file: Path | None, kubeconfig: Path | None, log: AgentLog) -> None:
         """Raises KubernetesConfigError, SettingsFileError."""
         self._file = WatchedFile(file) if file else None
         self.common: Common = load_common(file)

@@ -13,7 +13,7 @@ from podwire import __version__
 from podwire.node.file_watch import FileWatch
 from podwire.node.old_settings import Peer, Settings
 from podwire.node.old_settings_file import SettingsFileError, load
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 
 
 class KnownNode(Struct, frozen=True):
@@ -87,7 +87,7 @@ class WatchedFile:
 class FileSource:
     """The settings in a file, read again whenever it changes; a broken one leaves everything as it is."""
 
-    def __init__(self, file: Path, log: CallLog) -> None:
+    def __init__(self, file: Path, log: AgentLog) -> None:
         self._file = WatchedFile(file)
         self._log = log
         self._known: dict[str, Peer] = {}

@@ -6,7 +6,7 @@ from podwire.attachments.identity import DEVICE_LETTERS, PREFIX, egress_device
 from podwire.bandwidth import egress
 from podwire.nft.library import table_exists
 from podwire.nft.names import PORTS_TABLE
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 from podwire.plugin import capabilities
 from podwire.plugin.host import Host
 
@@ -14,7 +14,7 @@ from podwire.plugin.host import Host
 class Orphans:
     """Collects what record_event and looks where it may matter; the first look is at everything."""
 
-    def __init__(self, host: Host, log: CallLog) -> None:
+    def __init__(self, host: Host, log: AgentLog) -> None:
         self._host = host
         self._log = log
         self._everything = True
@@ -43,10 +43,10 @@ class Orphans:
         if self._everything or ports or self._departed & self._holders:
             done, self._holders = capabilities.sweep(self._host)
             for words in done:
-                self._log.mended(words)
+                self._log.restored(words)
         else:
             for name in [one for one in self._departed if not egress.exists(self._host.socket, one)]:
                 if egress.delete_of(self._host, name):
-                    self._log.mended(f"ip link delete {egress_device(name)}")
+                    self._log.restored(f"ip link delete {egress_device(name)}")
         self._everything = self._firewall = False
         self._departed.clear()

@@ -26,7 +26,7 @@ from podwire.netlink.operations import (
 )
 from podwire.netlink.socket import NetlinkError
 from podwire.node.old_settings import Settings, same_but_peers
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 from podwire.plugin.host import Host
 
 BATCH = 200
@@ -39,7 +39,7 @@ Deletion = DeleteLink | DeleteRoute | DeleteNeighbour | DeleteForwarding
 class NodePaths:
     """The paths of one node. One thread at a time."""
 
-    def __init__(self, host: Host, log: CallLog) -> None:
+    def __init__(self, host: Host, log: AgentLog) -> None:
         self._host = host
         self._log = log
         self._routes: set[bytes] = set()
@@ -106,9 +106,9 @@ class NodePaths:
         operations = changes(actual.read_paths(self._host.socket), self.wanted)
         self._apply(operations)
         for place, one in enumerate(operations):
-            self._log.mended(describe(one), quietly=place >= SHOWN_CHANGES)
+            self._log.restored(describe(one), quietly=place >= SHOWN_CHANGES)
         if len(operations) > SHOWN_CHANGES:
-            self._log.note(f"mended: {len(operations) - SHOWN_CHANGES} more")
+            self._log.note(f"restored: {len(operations) - SHOWN_CHANGES} more")
 
     def _apply(self, operations: Sequence[Operation]) -> int:
         """Carry out operations in their order: on devices one by one, the many others in batches; how many."""

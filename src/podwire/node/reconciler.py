@@ -21,7 +21,7 @@ from podwire.node.old_settings import Settings, same_but_peers
 from podwire.node.old_source import Source
 from podwire.node.orphans import Orphans
 from podwire.node.peers import NodePaths
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 from podwire.plugin.host import Host, Shared
 from podwire.plugin.network import Networks, ensure
 
@@ -54,7 +54,7 @@ class Mender:
         self,
         shared: Shared,
         networks: Networks,
-        log: CallLog,
+        log: AgentLog,
         source: Source | None = None,
         runtime: Runtime | None = None,
     ) -> None:
@@ -171,7 +171,7 @@ class Mender:
             done += ensure(self._host, network)[1]
             self.in_place = True
         for words in done:
-            self._log.mended(words)
+            self._log.restored(words)
         return bool(done)
 
     def _take(self, settings: Settings) -> None:

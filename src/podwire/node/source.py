@@ -13,7 +13,7 @@ from podwire import __version__
 from podwire.node.file_watch import FileWatch
 from podwire.node.settings import NodeSettings, Peer, SettingsChange
 from podwire.node.settings_file import LoadedFile, SettingsFileError, load
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 
 
 class KnownNode(Struct, frozen=True):
@@ -87,7 +87,7 @@ class WatchedFile:
 class FileSource:
     """The settings in a file, read again when the file changes; while it is wrong, the last settings stay."""
 
-    def __init__(self, file: Path, log: CallLog) -> None:
+    def __init__(self, file: Path, log: AgentLog) -> None:
         """Raises SettingsFileError where there is no such folder."""
         self._file = WatchedFile(file)
         self._log = log

@@ -1,28 +1,29 @@
-"""Lines of the agent's log: as words for people, as one JSON object for machines."""
+"""The lines of the agent's log: text for people, or one JSON object each for machines."""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
 
 from podwire.cni.errors import CniError
 from podwire.cni.request import parse_args
 from podwire.plugin.dispatch import Answer
+from podwire.record import Record
 from podwire.text import one_line, shown
 
 Form = Literal["text", "json"]
-PLAIN = re.compile(r"[\w.:/@%+-]+", re.ASCII)
+PLAIN_WORD = re.compile(r"[\w.:/@%+-]+", re.ASCII)
 POD_LETTERS = 300
 LINE_BYTES = 2000
 
 
-class Call(Struct, frozen=True):
-    """A call that was answered: `took` and, of it, `kernel` in seconds; `phases` are its steps (name, seconds)."""
+class AnsweredCall(Record):
+    """A CNI call and its answer: `took` and, within it, `kernel` in seconds; `phases` are (name, seconds) in order."""
 
     environment: Mapping[str, str]
     answer: Answer
@@ -31,24 +32,24 @@ class Call(Struct, frozen=True):
     phases: Sequence[tuple[str, float]]
 
     def pod(self) -> tuple[str, str]:
-        """The Kubernetes pod's namespace and name; empty where the runtime tells none. They are anybody's words."""
+        """The Kubernetes pod's namespace and name as CNI_ARGS has them, made safe to print; empty where absent."""
         try:
-            found = parse_args(self.environment.get("CNI_ARGS", ""))
+            args = parse_args(self.environment.get("CNI_ARGS", ""))
         except CniError:
             return "", ""
-        names = found.get("K8S_POD_NAMESPACE", ""), found.get("K8S_POD_NAME", "")
+        names = args.get("K8S_POD_NAMESPACE", ""), args.get("K8S_POD_NAME", "")
         return shown(names[0], POD_LETTERS), shown(names[1], POD_LETTERS)
 
-    def steps(self) -> dict[str, float]:
-        """The time of each step in milliseconds; those of a step that came twice are added up."""
+    def phase_milliseconds(self) -> dict[str, float]:
+        """The time of each phase; a phase that came twice is summed up."""
         found: dict[str, float] = {}
-        for step, seconds in self.phases:
-            found[step] = found.get(step, 0.0) + seconds
-        return {step: round(seconds * 1000, 3) for step, seconds in found.items()}
+        for phase, seconds in self.phases:
+            found[phase] = found.get(phase, 0.0) + seconds
+        return {phase: round(seconds * 1000, 3) for phase, seconds in found.items()}
 
 
 def error(answer: Answer) -> tuple[int, str]:
-    """The code and the message in a refusal, as the runtime got them."""
+    """The code and the message of an error answer."""
     try:
         body = msgspec.json.decode(answer.body)
         return int(body["code"]), str(body["msg"])
@@ -56,55 +57,67 @@ def error(answer: Answer) -> tuple[int, str]:
         return 0, "?"
 
 
-class Line(Struct, frozen=True):
-    """One line; `at` in seconds since the epoch. `words` are the verb's name where it is about a call."""
-
-    at: float
-    level: str
-    words: str
-    call: Call | None = None
-
-
-def formatted(line: Line, form: Form) -> str:
-    """The line as it is written, with its end."""
-    return _json(line) if form == "json" else f"podwire: {_text(line)}\n"
-
-
 def rfc3339(at: float) -> str:
-    """A time as RFC 3339 writes it: UTC, with milliseconds."""
+    """A time (seconds since the epoch) as RFC 3339 has it: UTC, with milliseconds."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _text(line: Line) -> str:
-    call = line.call
-    if call is None:
-        return one_line(line.words, LINE_BYTES)
+class LineFormatter(logging.Formatter):
+    """Formats a record as one line with its end. A record about a CNI call has an `AnsweredCall` in `call`."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self._line = _json_line if form == "json" else _text_line
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; an internal error in making it must not end the thread that writes all others."""
+        try:
+            return self._line(record)
+        except Exception as unforeseen:  # noqa: BLE001  see above
+            words = f"a line could not be written ({type(unforeseen).__name__}: {unforeseen}): please report it"
+            return self._line(logging.LogRecord("podwire", logging.ERROR, "", 0, words, None, None))
+
+
+def _call_of(record: logging.LogRecord) -> AnsweredCall | None:
+    return getattr(record, "call", None)
+
+
+def _text_line(record: logging.LogRecord) -> str:
+    call = _call_of(record)
+    words = str(record.msg) if call is None else " ".join([str(record.msg), *_call_words(call)])
+    return f"podwire: {words if call else one_line(words, LINE_BYTES)}\n"
+
+
+def _call_words(call: AnsweredCall) -> list[str]:
     container = shown(call.environment.get("CNI_CONTAINERID", ""), 64)
-    words = [line.words, f"container={_word(container)}"]
-    words += [f"ifname={_word(shown(call.environment.get('CNI_IFNAME', '')))}"]
+    words = [f"container={_word(container)}", f"ifname={_word(shown(call.environment.get('CNI_IFNAME', '')))}"]
     if any(call.pod()):
         words.append(f"pod={_word('/'.join(call.pod()))}")
     words += [f"status={call.answer.status}", f"ms={call.took * 1000:.2f}", f"kernel_ms={call.kernel * 1000:.2f}"]
-    if steps := call.steps():
-        words.append("steps=" + ",".join(f"{step}:{ms:.2f}" for step, ms in steps.items()))
+    if phases := call.phase_milliseconds():
+        words.append("steps=" + ",".join(f"{phase}:{ms:.2f}" for phase, ms in phases.items()))
     if call.answer.status:
         words.append(f"error={error(call.answer)[1]!r}")
-    return " ".join(words)
+    return words
 
 
 def _word(value: str) -> str:
-    """One word of a line, quoted where it could be taken for several: pods and runtimes choose their names."""
-    return value if PLAIN.fullmatch(value) else repr(value) if value else "-"
+    """One word of a line, quoted where it could pass for several: pods and runtimes choose their names."""
+    return value if PLAIN_WORD.fullmatch(value) else repr(value) if value else "-"
 
 
-def _json(line: Line) -> str:
-    found: dict[str, Any] = {"time": rfc3339(line.at), "level": line.level, "msg": one_line(line.words, LINE_BYTES)}
-    if line.call is not None:
-        found |= _fields(line.call)
+def _json_line(record: logging.LogRecord) -> str:
+    found: dict[str, Any] = {
+        "time": rfc3339(record.created),
+        "level": record.levelname.lower(),
+        "msg": one_line(str(record.msg), LINE_BYTES),
+    }
+    if (call := _call_of(record)) is not None:
+        found |= _call_fields(call)
     return msgspec.json.encode(found).decode() + "\n"
 
 
-def _fields(call: Call) -> dict[str, Any]:
+def _call_fields(call: AnsweredCall) -> dict[str, Any]:
     environment = call.environment
     namespace, name = call.pod()
     fields: dict[str, Any] = {
@@ -117,5 +130,8 @@ def _fields(call: Call) -> dict[str, Any]:
     fields["status"] = call.answer.status
     if call.answer.status:
         fields["code"], fields["error"] = error(call.answer)
-    fields |= {"ms": round(call.took * 1000, 3), "kernel_ms": round(call.kernel * 1000, 3), "steps": call.steps()}
-    return fields
+    return fields | {
+        "ms": round(call.took * 1000, 3),
+        "kernel_ms": round(call.kernel * 1000, 3),
+        "steps": call.phase_milliseconds(),
+    }

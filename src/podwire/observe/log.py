@@ -1,11 +1,13 @@
-"""The agent's log: one line per call, with the time that each of its steps took, and a line for whatever else happens.
+"""The agent's log: one line for each CNI call, with the time of its phases, and a line for other events.
 
-Lines go through a bounded queue to one writing thread: whoever does not read them never holds up a call. When the
-queue is full, lines are dropped and counted. What failed last, of each kind, is remembered for `podwire status`.
+Records of the standard library's `logging` go through a bounded queue to one writing thread (QueueHandler and
+QueueListener), so a reader that is slow or absent never delays a call. When the queue is full, records are dropped and
+counted. The last error of each subject is kept for `podwire status`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import select
@@ -13,103 +15,103 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from logging.handlers import QueueHandler, QueueListener
 from typing import Literal, TextIO
 
-from msgspec import Struct
-
-from podwire.observe.lines import Call, Form, Line, error, formatted
+from podwire.observe.lines import AnsweredCall, Form, LineFormatter, error
 from podwire.plugin.dispatch import Answer
+from podwire.record import Record
 from podwire.text import shown
 
-MOST_TOLD = 10_000
-MOST_QUEUED = 4096
-MOST_AT_ONCE = 512
-"""Lines in one write(2)."""
-
-QUIET_SECONDS, LONGEST_WAIT_SECONDS = 0.02, 0.2
-"""Calls go before their lines: the writer waits until nothing was said for so long, or this long at most."""
+MAX_ONCE_LINES = 10_000
+MAX_QUEUED_RECORDS = 4096
+QUIET_SECONDS, MAX_WAIT_SECONDS = 0.02, 0.2
+"""Calls come before their lines: the writer waits until no record came for QUIET_SECONDS, or MAX_WAIT_SECONDS long."""
 
 FLUSH_SECONDS = 1.0
 STANDARD_ERROR = 2
-About = Literal["call", "node", "kubernetes"]
+Subject = Literal["call", "node", "kubernetes"]
 KINDS = {
     "ip link": "link",
     "ip addr": "address",
     "ip address": "address",
     "ip route": "route",
     "ip neigh": "neighbour",
+    "ip neighbour": "neighbour",
     "bridge fdb": "forwarding",
     "sysctl -w": "sysctl",
 }
-"""What a command that mends is about; all others are the firewall's (nft)."""
+"""The kind of kernel object that a command is about, by its first two words; all others are nftables commands."""
+
+LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-class Failure(Struct, frozen=True):
-    """What failed, and when (seconds since the epoch)."""
+class Failure(Record):
+    """An error and its time (seconds since the epoch)."""
 
     at: float
     words: str
 
 
-class CallLog:
-    """Takes lines from any thread. Until `start`, they are written at once; from then on by a thread of its own."""
+class AgentLog:
+    """The log of one agent; any thread may use it. Until `start`, lines are written at once, then by a thread."""
 
     def __init__(self, stream: TextIO | None = None, form: Form = "text") -> None:
-        """`stream` instead of standard error is for tests."""
-        self._stream = stream
-        self._form: Form = form
-        self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
-        self._writer: threading.Thread | None = None
-        self._told: set[str] = set()
-        self._lost = False
-        self.dropped = 0
-        self.failures: dict[About, Failure] = {}
-        self.mended_by_kind: Counter[str] = Counter()
+        """`stream` replaces standard error, for tests."""
+        self._logger = logging.Logger("podwire")
+        self._target = _Writer(stream)
+        self._target.setFormatter(LineFormatter(form))
+        self._queue = _CountingQueueHandler()
+        self._listener: _Listener | None = None
+        self._logger.addHandler(self._target)
+        self._once: set[str] = set()
+        self.failures: dict[Subject, Failure] = {}
+        self.restored_by_kind: Counter[str] = Counter()
+
+    @property
+    def dropped(self) -> int:
+        """The number of records that were dropped because the queue was full."""
+        return self._queue.dropped
 
     def start(self) -> None:
-        """From now on a thread writes, so that writing never holds up whoever has something to say."""
-        self._writer = threading.Thread(target=self._write_all, daemon=True, name="log")
-        self._writer.start()
+        """From now on a thread writes the lines."""
+        self._listener = _Listener(self._queue, self._target)
+        self._logger.handlers[:] = [self._queue]
+        self._listener.start()
 
     def close(self) -> None:
-        """Write what is queued, unless nobody reads it for a second; then write at once again."""
-        if self._writer is not None:
-            self._queue.put(None)
-            before = self._queue.qsize() + 1
-            while self._writer.is_alive() and (now := self._queue.qsize()) < before:
-                before = now
-                self._writer.join(FLUSH_SECONDS)
-            self._lost = self._writer.is_alive()
-            self._writer = None
+        """Write what is queued, unless nobody reads it for a second; then lines are written at once again."""
+        if self._listener is not None and self._listener.finish():
+            self._logger.handlers[:] = [self._target]
+        self._listener = None
 
     def note(self, words: str, level: str = "info") -> None:
-        """One line."""
-        self._put(Line(time.time(), level, words))
+        """Log one line."""
+        self._logger.handle(_record(LEVELS[level], words))
 
     def once(self, words: str, level: str = "warning") -> None:
-        """One line, the first time only: for problems that last."""
-        if words not in self._told and len(self._told) < MOST_TOLD:
-            self._told.add(words)
+        """Log a line the first time only: for problems that last."""
+        if words not in self._once and len(self._once) < MAX_ONCE_LINES:
+            self._once.add(words)
             self.note(words, level)
 
-    def remember(self, about: About, words: str) -> None:
-        """From now on this is the last failure of its kind."""
+    def remember(self, about: Subject, words: str) -> None:
+        """Keep `words` as the last error of this subject."""
         self.failures[about] = Failure(time.time(), words)
 
-    def failed(self, about: About, words: str, *, once: bool = False) -> None:
-        """Something failed: it is remembered, and is a line."""
+    def failed(self, about: Subject, words: str, *, once: bool = False) -> None:
+        """Log an error and keep it as the last one of its subject."""
         self.remember(about, words)
         if once:
             self.once(words, "error")
         else:
             self.note(words, "error")
 
-    def mended(self, words: str, *, quietly: bool = False) -> None:
-        """A change that keeps the host as it should be, spelled as the command that it equals."""
-        self.mended_by_kind[KINDS.get(" ".join(words.split()[:2]), "firewall")] += 1
+    def restored(self, command: str, *, quietly: bool = False) -> None:
+        """Count a change that restored the desired state, and log the command that it equals."""
+        self.restored_by_kind[KINDS.get(" ".join(command.split()[:2]), "firewall")] += 1
         if not quietly:
-            self.note(f"mended: {words}")
+            self.note(f"restored: {command}")
 
     def call(
         self,
@@ -119,75 +121,115 @@ class CallLog:
         kernel: float,
         phases: Sequence[tuple[str, float]] = (),
     ) -> None:
-        """A call that was answered; STATUS is polled, so its successes are not worth a line. Times in seconds."""
+        """Log an answered call; times in seconds. Runtimes poll STATUS, so only its errors are logged."""
         verb = environment.get("CNI_COMMAND", "")
         if verb in ("STATUS", "VERSION", "") and answer.status == 0:
             return
-        now = time.time()
-        call = Call(environment, answer, took, kernel, phases)
+        record = _record(logging.ERROR if answer.status else logging.INFO, shown(verb))
+        record.call = AnsweredCall(environment, answer, took, kernel, phases)
         if answer.status:
             container = shown(environment.get("CNI_CONTAINERID", ""), 64)
-            self.failures["call"] = Failure(now, f"{shown(verb)} of container {container or '-'}: {error(answer)[1]}")
-        self._put(Line(now, "error" if answer.status else "info", shown(verb), call))
+            words = f"{shown(verb)} of container {container or '-'}: {error(answer)[1]}"
+            self.failures["call"] = Failure(record.created, words)
+        self._logger.handle(record)
 
-    def _put(self, line: Line) -> None:
-        if self._writer is None:
-            if not self._lost:
-                self._write(formatted(line, self._form))
-        elif self._queue.qsize() < MOST_QUEUED:
-            self._queue.put(line)
+
+def _record(level: int, words: str) -> logging.LogRecord:
+    """A record without the caller's file and line, which nobody reads here and which cost more than the rest."""
+    return logging.LogRecord("podwire", level, "", 0, words, None, None)
+
+
+class _CountingQueueHandler(QueueHandler):
+    """Hands records on unformatted; drops and counts them when the queue is full."""
+
+    def __init__(self) -> None:
+        self.records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+        super().__init__(self.records)
+        self.dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """The record as it is: the listener formats it, in this process."""
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Called with the handler's lock held, so the count is exact."""
+        if self.records.qsize() < MAX_QUEUED_RECORDS:
+            self.records.put_nowait(record)
         else:
-            with self._lock:
-                self.dropped += 1
+            self.dropped += 1
 
-    def _write_all(self) -> None:
-        told = 0
-        while True:
-            lines = [self._queue.get()]
-            if lines[0] is not None:
-                self._wait_for_quiet()
-            while lines[-1] is not None and len(lines) < MOST_AT_ONCE and not self._queue.empty():
-                lines.append(self._queue.get())
-            self._write("".join(self._formatted(one) for one in lines if one is not None))
-            if self.dropped > told:
-                words = f"{self.dropped - told} lines were dropped: nobody read the log"
-                told = self.dropped
-                self._write(formatted(Line(time.time(), "warning", words), self._form))
-            if lines[-1] is None:
-                return
+
+class _Listener(QueueListener):
+    """Writes records when no calls are under way, and tells how many were dropped."""
+
+    def __init__(self, source: _CountingQueueHandler, target: logging.Handler) -> None:
+        super().__init__(source.records, target)
+        self._source = source
+        self._records = source.records
+        self._target = target
+        self._told = 0
+        self._waited = False
+
+    def dequeue(self, block: bool) -> logging.LogRecord:
+        """The next record; before the first of several, wait until no more come for a moment."""
+        record = self._records.get(block)
+        if record is not None and not self._waited:  # None is the sentinel of `finish`
+            self._wait_for_quiet()
+        self._waited = not self._records.empty()
+        return record
 
     def _wait_for_quiet(self) -> None:
-        until = time.monotonic() + LONGEST_WAIT_SECONDS
-        while (before := self._queue.qsize()) < MOST_AT_ONCE and time.monotonic() < until:
+        until = time.monotonic() + MAX_WAIT_SECONDS
+        while time.monotonic() < until:
+            before = self._records.qsize()
             time.sleep(QUIET_SECONDS)
-            if self._queue.qsize() == before:
+            if self._records.qsize() == before:
                 return
 
-    def _formatted(self, line: Line) -> str:
-        """The line; a fault of ours in making it must not end the thread that writes all others."""
-        try:
-            return formatted(line, self._form)
-        except Exception as unforeseen:  # noqa: BLE001  see above
-            words = f"a line could not be written ({type(unforeseen).__name__}: {unforeseen}): please report it"
-            return formatted(Line(line.at, "error", words), self._form)
+    def handle(self, record: logging.LogRecord) -> None:
+        """Write the record; after the last one of several, the number of dropped ones."""
+        super().handle(record)
+        dropped = self._source.dropped
+        if dropped > self._told and self._records.empty():
+            words = f"{dropped - self._told} lines were dropped: nobody read the log"
+            self._told = dropped
+            self._target.handle(_record(logging.WARNING, words))
 
-    def _write(self, text: str) -> None:
-        """Write whole lines; where nobody reads any more, serving goes on."""
+    def finish(self) -> bool:
+        """End after the last record that is queued now; False if a write is stuck because nobody reads."""
+        thread: threading.Thread | None = self._thread
+        self.enqueue_sentinel()
+        before = self._records.qsize() + 1
+        while thread is not None and thread.is_alive() and (now := self._records.qsize()) < before:
+            before = now
+            thread.join(FLUSH_SECONDS)
+        return thread is None or not thread.is_alive()
+
+
+class _Writer(logging.Handler):
+    """Writes whole lines to standard error, past Python's own buffers. One thread at a time uses it."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def createLock(self) -> None:  # noqa: N802  the base class's name
+        """No lock: a write that is stuck would hold it, and `logging.shutdown` would wait for it for ever."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write; where nobody reads any more, the agent goes on."""
+        text = self.format(record)
         try:
-            if self._stream is None:
-                _write_whole(STANDARD_ERROR, text.encode(errors="replace"))
-                return
-            with self._lock:
+            if self._stream is not None:
                 self._stream.write(text)
                 self._stream.flush()
+                return
+            data = text.encode(errors="replace")
+            while data:
+                try:
+                    data = data[os.write(STANDARD_ERROR, data) :]
+                except BlockingIOError:
+                    select.select([], [STANDARD_ERROR], [])
         except (OSError, ValueError):
             return
-
-
-def _write_whole(descriptor: int, data: bytes) -> None:
-    """All of it, past Python's own buffers: a thread that is stuck in these would keep the process from ending."""
-    while data:
-        try:
-            data = data[os.write(descriptor, data) :]
-        except BlockingIOError:
-            select.select([], [descriptor], [])

@@ -23,7 +23,7 @@ from podwire.netlink.socket import Netlink
 from podwire.node.old_source import Source
 from podwire.node.reconciler import Mender
 from podwire.observe.lines import error
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 from podwire.plugin.dispatch import Answer
 from podwire.plugin.network import Networks
 
@@ -37,7 +37,7 @@ SHOWN_FROM_THE_START = ("ADD", "DEL")
 class Metrics(Collector):
     """Records calls, and collects the rest when asked."""
 
-    def __init__(self, log: CallLog, mender: Mender, source: Source | None, networks: Networks) -> None:
+    def __init__(self, log: AgentLog, mender: Mender, source: Source | None, networks: Networks) -> None:
         self._log = log
         self._mender = mender
         self._source = source
@@ -101,7 +101,7 @@ class Metrics(Collector):
         mended = CounterMetricFamily(
             "podwire_mended_objects", "Objects of the kernel that the agent put back or removed.", labels=["kind"]
         )
-        for kind, number in dict(self._log.mended_by_kind).items():
+        for kind, number in dict(self._log.restored_by_kind).items():
             mended.add_metric([kind], number)
         yield mended
         yield CounterMetricFamily(

@@ -14,7 +14,7 @@ from podwire.node.old_source import KnownNode, Source
 from podwire.node.reconciler import Mender
 from podwire.observe.health import Health
 from podwire.observe.lines import rfc3339
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 from podwire.text import shown
 
 WORDS_LETTERS = 400
@@ -50,7 +50,7 @@ class AgentState(Struct):
 class StatusService:
     """Answers questions about the agent, from any thread."""
 
-    def __init__(self, health: Health, log: CallLog, mender: Mender, source: Source | None) -> None:
+    def __init__(self, health: Health, log: AgentLog, mender: Mender, source: Source | None) -> None:
         self._health = health
         self._log = log
         self._mender = mender
