@@ -6,6 +6,8 @@ the code, so `msg` carries everything. The same fault gives the same words at ev
 
 from __future__ import annotations
 
+import errno
+
 from podwire.text import one_line
 
 INCOMPATIBLE_VERSION = 1
@@ -64,6 +66,9 @@ INCOMPLETE = 107
 
 HOST_PORT_TAKEN = 108
 
+EXHAUSTED = frozenset((errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
+"""Refusals that pass by: there was no descriptor, thread or memory left."""
+
 
 class CniError(Exception):
     """A refusal: `code`, `message` (one line) and `details`."""
@@ -73,3 +78,11 @@ class CniError(Exception):
         self.code = code
         self.message = one_line(message)
         self.details = one_line(details)
+
+
+def refusal_of_kernel(doing: str, refused: OSError) -> CniError:
+    """What a refusal by the kernel means for the runtime: 11 (try again) where it passes by, else 100."""
+    words = f"{doing}: {refused.strerror}"
+    if refused.errno in EXHAUSTED:
+        return CniError(TRY_AGAIN, f"{words}: try again, and look what takes the node's descriptors, tasks or memory")
+    return CniError(KERNEL_REFUSED, words)

@@ -32,17 +32,18 @@ class _Removal:
 
     def __init__(self, request: bytes) -> None:
         self.request = request
-        self.refused: NetlinkError | None = None
+        self.refused: Exception | None = None
         self.done = threading.Event()
         # Two threads know this object and the last to forget it closes the descriptor: neither may do it earlier.
         self.bell = io.FileIO(os.eventfd(0, os.EFD_CLOEXEC), "r+")
 
     def run(self) -> None:
+        """Send, and tell how it ended. Never raises: the thread is there for the next one."""
         try:
             with Netlink() as own:
                 own.do(self.request)
-        except NetlinkError as refused:
-            self.refused = refused
+        except Exception as refused:  # noqa: BLE001  whoever deletes raises it
+            self.refused = refused.with_traceback(None)  # which would hold this object, and its descriptor, in a circle
         finally:
             self.done.set()
             os.eventfd_write(self.bell.fileno(), 1)
@@ -74,37 +75,55 @@ class LinkDeleter:
                 self._waiting -= 1
 
     def delete(self, name: str) -> bool:
-        """Delete a device by name; False if there is none. Returns when it is gone, raises NetlinkError."""
+        """Delete a device by name; False if there is none. Returns when it is gone.
+
+        Raises NetlinkError, and OSError where a descriptor cannot be had.
+        """
         with Netlink(groups=RTMGRP_LINK) as announcements:
             announcements.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _ONLY_DEPARTURES)
             removal = _Removal(nl.message(RTM_DELLINK, 0, nl.link_body(), nl.text(IFLA_IFNAME, name)))
             self._submit(removal)
-            _wait(announcements, removal, name)
-        if removal.refused is None:
+            if _is_announced(announcements, removal, name):
+                return True
+        refused = removal.refused
+        del removal  # see `run`
+        if refused is None:
             return True
-        if removal.refused.errno == errno.ENODEV:
+        if isinstance(refused, NetlinkError) and refused.errno == errno.ENODEV:
             return False
-        raise removal.refused
+        raise refused
 
 
-def _wait(announcements: Netlink, removal: _Removal, name: str) -> None:
-    """Until the device's departure is announced, or the delete has returned."""
+def _is_announced(announcements: Netlink, removal: _Removal, name: str) -> bool:
+    """Wait until the device's departure is announced (True), or the delete has returned (False).
+
+    Raises NetlinkError(ETIMEDOUT) where neither happens.
+    """
+    both = select.poll()
+    both.register(announcements.socket.fileno(), select.POLLIN)
+    both.register(removal.bell.fileno(), select.POLLIN)
     while not removal.done.is_set():
-        ready, _, _ = select.select([announcements.socket.fileno(), removal.bell.fileno()], [], [], WAIT_SECONDS)
+        ready = [descriptor for descriptor, _ in both.poll(WAIT_SECONDS * 1000)]
         if announcements.socket.fileno() not in ready:
             if not ready:
-                raise NetlinkError(errno.ETIMEDOUT, f"the kernel did not delete {name}")
+                raise _too_late(name)
             continue
         try:
             data = announcements.socket.recv(RECEIVE_BYTES)
         except OSError as lost:
             if lost.errno != errno.ENOBUFS:
                 raise
-            removal.done.wait(WAIT_SECONDS)  # announcements were lost: the return tells as well, only later
-            return
+            if not removal.done.wait(WAIT_SECONDS):  # announcements were lost: the return tells as well, only later
+                raise _too_late(name) from None
+            return False
         for kind, _, _, payload in nl.messages(data):
             if kind == RTM_DELLINK and string(nl.attributes(payload, 16).get(IFLA_IFNAME)) == name:
-                return
+                return True
+    return False
+
+
+def _too_late(name: str) -> NetlinkError:
+    return NetlinkError(errno.ETIMEDOUT, f"the kernel did not delete {name}")
 
 
 def delete_group(socket_: Netlink, names: list[str], group: int) -> None:

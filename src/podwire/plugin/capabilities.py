@@ -8,17 +8,11 @@ from __future__ import annotations
 import errno
 
 from podwire.attachments.identity import egress_device, parse_alias
-from podwire.cni.errors import (
-    FIREWALL,
-    HOST_PORT_TAKEN,
-    KERNEL_REFUSED,
-    CniError,
-)
+from podwire.cni.errors import FIREWALL, HOST_PORT_TAKEN, CniError, refusal_of_kernel
 from podwire.ip import Address
 from podwire.netlink import read
 from podwire.netlink.apply import Indexes, KernelRefusedError, apply
 from podwire.netlink.operations import AddAltname, DeleteLink
-from podwire.netlink.socket import NetlinkError
 from podwire.nft.library import NftablesError, table_exists
 from podwire.nft.names import PORTS_TABLE
 from podwire.plugin.host import Host
@@ -123,15 +117,15 @@ def delete_egress(call: Call, host: Host) -> None:
 
 
 def withdraw(host: Host) -> None:
-    """Remove what leads to pods that are gone. Raises CniError 100 or 106."""
+    """Remove what leads to pods that are gone. Raises CniError 11, 100 or 106."""
     from podwire.hostports import sync as ports  # noqa: PLC0415
 
     try:
         ports.sync(host)
     except NftablesError as refused:
         raise CniError(FIREWALL, f"host ports cannot be withdrawn: {refused}") from None
-    except NetlinkError as refused:
-        raise CniError(KERNEL_REFUSED, f"host ports cannot be withdrawn: {refused.strerror}") from None
+    except OSError as refused:
+        raise refusal_of_kernel("host ports cannot be withdrawn", refused) from None
 
 
 def sweep(host: Host) -> tuple[list[str], frozenset[str]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from podwire.cni.errors import KERNEL_REFUSED, CniError
-from podwire.netlink.socket import NetlinkError
+from podwire.cni.errors import refusal_of_kernel
 from podwire.plugin import capabilities
 from podwire.plugin.host import Host
 from podwire.plugin.invocation import Call
@@ -25,8 +24,8 @@ def delete(call: Call, host: Host) -> None:
         if had_ports:
             capabilities.withdraw(host)
             host.end_phase("ports")
-    except NetlinkError as refused:
-        raise CniError(KERNEL_REFUSED, f"the kernel refused `ip link delete {device}`: {refused.strerror}") from None
+    except OSError as refused:
+        raise refusal_of_kernel(f"the kernel refused `ip link delete {device}`", refused) from None
     finally:
         if call.config.ipam_type:
             from podwire.ipam import delegate  # noqa: PLC0415  others do not wait for it

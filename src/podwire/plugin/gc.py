@@ -7,7 +7,6 @@ from podwire.cni.errors import INVALID_CONFIGURATION, KERNEL_REFUSED, CniError
 from podwire.ipam import delegate
 from podwire.netlink import read
 from podwire.netlink.link_deleter import delete_group
-from podwire.netlink.socket import NetlinkError
 from podwire.nft.library import NftablesError
 from podwire.plugin import capabilities
 from podwire.plugin.host import Host
@@ -34,11 +33,11 @@ def collect(call: Call, host: Host) -> None:
     try:
         stale = [name for name in attached(host, network) if name not in keep]
         delete_group(host.socket, stale, GROUP | int.from_bytes(network_prefix(network).encode()[-2:], "big"))
-    except NetlinkError as refused:
+    except OSError as refused:
         failures.append(f"the kernel refused to delete stale devices of network {network}: {refused.strerror}")
     try:
         capabilities.sweep(host)
-    except (NetlinkError, NftablesError, OSError) as refused:
+    except (NftablesError, OSError) as refused:
         failures.append(f"what attachments left behind cannot be removed: {refused}")
     if call.config.ipam_type:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from time import perf_counter
 
 from podwire import sysctl
+from podwire.cni.errors import EXHAUSTED
 from podwire.datapath.gateway import CREATED, FORWARDING, ActualGateway, Gateway, is_made, missing
 from podwire.ip import Address
 from podwire.ipam.ranges import RangeSet
@@ -162,9 +163,16 @@ class Host:
         return namespace.netlink_inside(descriptor, self.home)
 
     def delete(self, device: str) -> bool:
-        """Delete a device of the host; False if there is none. Raises NetlinkError."""
+        """Delete a device of the host; False if there is none. Raises NetlinkError, OSError.
+
+        Without a descriptor or a thread to spare, this thread's own socket does it, and it takes longer.
+        """
         if self.shared.link_deleter:
-            return self.shared.link_deleter.delete(device)
+            try:
+                return self.shared.link_deleter.delete(device)
+            except OSError as refused:
+                if refused.errno not in EXHAUSTED:
+                    raise
         try:
             self.socket.do(encode(DeleteLink(device), self.socket.index))
         except NetlinkError as refused:
