@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import json
 import os
 import resource
+import threading
+import urllib.request
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from bench import stage
+from podwire.agent import protocol, server
+from podwire.agent.server import Server, listen
 from podwire.netlink import link_deleter
 from podwire.netlink.socket import Netlink
-from tests.namespaces.ground import configuration
+from podwire.observe import http
+from podwire.observe.health import Health
+from podwire.observe.log import CallLog
+from podwire.plugin.host import Shared
+from podwire.plugin.network import Networks
+from tests.namespaces.ground import MODES, configuration
 from tests.namespaces.mapping import mapped, port
 from tests.namespaces.test_fastpath import Node, devices
 from tests.support.agent import Agent
@@ -85,17 +95,20 @@ def test_a_delete_that_cannot_be_sent_is_told_and_ends_no_thread(
                 raise fault
             super().__init__(groups=groups)
 
+    times = link_deleter.THREADS + 2
+    told, left, after = [], [], []
     with stage.host(), stage.pods(1) as (pod,), Node(configuration("routed", (4,))) as node:
-        for _ in range(link_deleter.THREADS + 2):
+        for _ in range(times):
             node.add(pod)
             with monkeypatch.context() as failing:
                 failing.setattr(link_deleter, "Netlink", Failing)
                 answer = node.call(pod, "DEL")
-            assert (answer.status, bool(devices())) == ((1, True) if code else (0, False))
-            if code:
-                assert json.loads(answer.body)["code"] == code
-                assert node.call(pod, "DEL").status == 0
-            assert devices() == []
+            told.append(json.loads(answer.body)["code"] if answer.status else 0)
+            left.append(len(devices()))
+            after.append((node.call(pod, "DEL").status, devices()))
+    assert told == [code] * times
+    assert left == [1 if code else 0] * times
+    assert after == [(0, [])] * times
 
 
 def test_what_memory_is_missing_for_is_to_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,3 +192,88 @@ def test_deletes_of_nothing_keep_no_descriptor(monkeypatch: pytest.MonkeyPatch) 
             assert wait_until(lambda: open_descriptors() <= before, 5)
         finally:
             gc.enable()
+
+
+def no_threads(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As at the limit of tasks: threads of this name, or with such a target, cannot be started."""
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if name in (thread.name, getattr(getattr(thread, "_target", None), "__name__", "")):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_del_works_at_the_limit_of_tasks_and_after_it(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setattr(link_deleter, "WAIT_SECONDS", 1)
+    with stage.host(), stage.pods(2) as pods, Node(configuration(mode, (4,))) as node:
+        for _ in range(2):
+            for limited in (True, False):
+                for pod in pods:
+                    node.add(pod)
+                with monkeypatch.context() as limit:
+                    if limited:
+                        no_threads(limit, "delete")
+                    answers = [node.call(pod, "DEL") for pod in pods]
+                assert [(one.status, one.body) for one in answers] == [(0, b"")] * len(pods)
+                assert devices() == []
+
+
+def test_calls_are_answered_after_the_limit_of_tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All threads are held up, and for a while there can be no other."""
+    held, free = threading.Semaphore(0), threading.Event()
+
+    def answer(question: str) -> bytes:
+        if question == "hold":
+            held.release()
+            free.wait(30)
+        return b"{}"
+
+    path = tmp_path / "agent.sock"
+    listener = listen(path)
+    log = io.StringIO()
+    Server(listener, Shared(), Networks(kept=True), CallLog(log), answer).start()
+
+    def ask(question: str) -> threading.Thread:
+        thread = threading.Thread(target=protocol.ask, args=(path, question, 30.0), daemon=True)
+        thread.start()
+        return thread
+
+    try:
+        with monkeypatch.context() as limit:
+            no_threads(limit, "call")
+            holding = [ask("hold") for _ in range(server.USUAL_THREADS)]
+            assert [held.acquire(timeout=10) for _ in holding] == [True] * server.USUAL_THREADS
+            waiting = ask("ping")
+            assert wait_until(lambda: "can't start new thread" in log.getvalue(), 10)
+            assert waiting.is_alive()
+        waiting.join(10)
+        assert not waiting.is_alive(), "another thread answers"
+    finally:
+        free.set()
+        listener.close()
+    for one in holding:
+        one.join(10)
+    assert log.getvalue().count("can't start new thread") == 1
+
+
+def test_pages_are_served_after_the_limit_of_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Well:
+        liveness_error = readiness_error = staticmethod(lambda: "")
+
+    def status() -> int:
+        """0 where no answer comes."""
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}healthz", timeout=10) as page:
+                return int(page.status)
+        except OSError:
+            return 0
+
+    url = http.serve(("127.0.0.1", 0), lambda _: ("text/plain", b""), cast(Health, Well()))
+    with monkeypatch.context() as limit:
+        no_threads(limit, "process_request_thread")
+        assert {status() for _ in range(http.MOST_REQUESTS + 1)} == {0}
+    assert status() == 200

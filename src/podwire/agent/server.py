@@ -117,12 +117,21 @@ class Server:
         threading.Thread(target=self._watch, daemon=True, name="watch").start()
 
     def _add_thread(self) -> None:
+        """One more, unless there are enough. Raises OSError and RuntimeError where there is no room for it.
+
+        Only one that has begun counts; it waits for the lock once it has its first call.
+        """
         with self._lock:
             if self._threads >= MOST_THREADS:
                 return
+            host = Host(self._shared)
+            try:
+                threading.Thread(target=self._work, args=(host,), daemon=True, name="call").start()
+            except BaseException:
+                host.close()
+                raise
             self._threads += 1
             self._accepting += 1
-        threading.Thread(target=self._work, daemon=True, name="call").start()
 
     def _watch(self) -> None:
         """While all threads are held up, add one after the other."""
@@ -134,10 +143,13 @@ class Server:
                 with self._lock:
                     self._watched = self._accepting == 0
                 if self._watched and self._done == before:
-                    self._add_thread()
+                    try:
+                        self._add_thread()
+                    except (OSError, RuntimeError, MemoryError) as refused:
+                        words = f"calls wait: no thread can be added ({refused}): look what takes the node's tasks"
+                        self._log.failed("node", words, once=True)
 
-    def _work(self) -> None:
-        host = Host(self._shared)
+    def _work(self, host: Host) -> None:
         try:
             while True:
                 if (connection := self._accepted()) is None:

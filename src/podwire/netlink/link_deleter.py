@@ -59,11 +59,15 @@ class LinkDeleter:
         self._waiting = 0
 
     def _submit(self, removal: _Removal) -> None:
+        """Give it to a thread, a new one where all are busy. Raises OSError(EAGAIN) where none can be started."""
         with self._lock:
-            self._waiting += 1
-            if self._waiting > self._threads and self._threads < THREADS:
+            if self._waiting >= self._threads and self._threads < THREADS:
+                try:
+                    threading.Thread(target=self._serve, daemon=True, name="delete").start()
+                except (RuntimeError, MemoryError) as refused:
+                    raise OSError(errno.EAGAIN, f"no thread can be started ({refused})") from None
                 self._threads += 1
-                threading.Thread(target=self._serve, daemon=True, name="departure").start()
+            self._waiting += 1
         self._queue.put(removal)
 
     def _serve(self) -> None:
@@ -77,7 +81,7 @@ class LinkDeleter:
     def delete(self, name: str) -> bool:
         """Delete a device by name; False if there is none. Returns when it is gone.
 
-        Raises NetlinkError, and OSError where a descriptor cannot be had.
+        Raises NetlinkError, and OSError where a descriptor or a thread cannot be had.
         """
         with Netlink(groups=RTMGRP_LINK) as announcements:
             announcements.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _ONLY_DEPARTURES)
