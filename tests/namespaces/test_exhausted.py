@@ -25,7 +25,7 @@ from podwire.netlink import link_deleter
 from podwire.netlink.socket import Netlink
 from podwire.observe import http
 from podwire.observe.health import Health
-from podwire.observe.log import CallLog
+from podwire.observe.log import AgentLog
 from podwire.plugin.host import Shared
 from podwire.plugin.network import Networks
 from tests.namespaces.ground import MODES, configuration
@@ -235,7 +235,7 @@ def test_calls_are_answered_after_the_limit_of_tasks(monkeypatch: pytest.MonkeyP
     path = tmp_path / "agent.sock"
     listener = listen(path)
     log = io.StringIO()
-    Server(listener, Shared(), Networks(kept=True), CallLog(log), answer).start()
+    Server(listener, Shared(), Networks(kept=True), AgentLog(log), answer).start()
 
     def ask(question: str) -> threading.Thread:
         thread = threading.Thread(target=protocol.ask, args=(path, question, 30.0), daemon=True)
