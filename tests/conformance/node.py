@@ -118,11 +118,17 @@ class Node:
             attachment.ifname,
         )
 
-    def refused(self, outcome: Outcome, *codes: int) -> str:
-        """Assert an error in due form, with one of `codes` if any are given; returns msg and details."""
+    def refused(self, outcome: Outcome, *codes: int, own: int = 0, words: str = "") -> str:
+        """Assert an error in due form, with one of `codes` if any are given; returns msg and details.
+
+        `own` and `words` are podwire's code and a part of its message where the specification leaves both open.
+        """
         complaints = error_complaints(outcome, self.subject.is_podwire)
         assert not complaints, f"{complaints}\n{outcome}"
         assert not codes or outcome.code in codes, f"expected code {codes}\n{outcome}"
+        if self.subject.is_podwire:
+            assert own in (0, outcome.code), f"expected code {own}\n{outcome}"
+            assert words in outcome.message, f"expected {words!r}\n{outcome}"
         return outcome.message
 
     @staticmethod

@@ -112,7 +112,7 @@ def test_same_attachment_again(node: Node) -> None:
     attachment = node.added()
     with node.unchanged(attachment.pod):
         again = node.plugin.cni_add(attachment.config, attachment.container, attachment.pod.path)
-        node.refused(again)
+        node.refused(again, own=101, words="is attached to network pwnet already")
     node.silent(node.check(attachment))
 
 
@@ -139,7 +139,7 @@ def test_same_attachment_at_once(node: Node) -> None:
         assert not result_complaints(winners[0].document, node.config()["cniVersion"])
         for outcome in outcomes:
             if outcome is not winners[0]:
-                node.refused(outcome)
+                node.refused(outcome, own=101, words="is attached to network pwnet already")
         node.silent(node.plugin.cni_check(node.config(prevResult=winners[0].document), container, pod.path))
         assert len(node.host_veths()) == round_number + 1
 
@@ -202,7 +202,7 @@ def test_previous_result_that_is_none(node: Node, previous: Any) -> None:
     """Line 18: a prevResult that is no result is a clean error, and nothing is left behind."""
     pod = node.pod()
     with node.unchanged(pod):
-        node.refused(node.plugin.cni_add(node.config(prevResult=previous), "c1", pod.path))
+        node.refused(node.plugin.cni_add(node.config(prevResult=previous), "c1", pod.path), words="prevResult")
 
 
 @pytest.mark.line(19)

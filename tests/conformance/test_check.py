@@ -33,7 +33,7 @@ def _changes_address(attachment: Attachment) -> str:
 def _loses_route(attachment: Attachment) -> str:
     family = "-6" if ":" in attachment.addresses[0] else "-4"
     attachment.pod.run("ip", family, "route", "del", "default")
-    return ""
+    return "::/0" if family == "-6" else "0.0.0.0"
 
 
 def _changes_mac(attachment: Attachment) -> str:
@@ -93,9 +93,11 @@ def test_check_notices_the_hosts_side(node: Node) -> None:
     link = node.host.ip("link", "show", attachment.addresses[0])[0]
     if node.subject.mode == "routed":
         node.host.run("ip", "route", "del", attachment.addresses[0])
+        words = f"the host's route to {attachment.addresses[0]} is missing"
     else:
         node.host.run("ip", "link", "set", link["ifname"], "nomaster")
-    node.refused(node.check(attachment))
+        words = f"the host's device {link['ifname']} is not a port of bridge cni0"
+    assert words in node.refused(node.check(attachment))
 
 
 @pytest.mark.line(24)
@@ -111,7 +113,8 @@ def test_check_of_what_never_was(node: Node) -> None:
     attachment = node.added()
     pod = node.pod()
     with node.unchanged(pod, attachment.pod):
-        node.refused(node.plugin.cni_check(attachment.config_with_result, "other", pod.path))
+        outcome = node.plugin.cni_check(attachment.config_with_result, "other", pod.path)
+        node.refused(outcome, own=104, words="of eth0 is missing")
 
 
 @pytest.mark.line(24)
@@ -129,7 +132,7 @@ def test_check_in_a_vanished_namespace(node: Node) -> None:
     """Line 24: the sandbox gone is an error."""
     attachment = node.added()
     attachment.pod.delete()
-    node.refused(node.check(attachment))
+    node.refused(node.check(attachment), own=3, words=f"CNI_NETNS={attachment.pod.path} cannot be opened")
 
 
 @pytest.mark.line(24)

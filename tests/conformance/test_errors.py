@@ -130,7 +130,8 @@ def test_loose_addresses_are_refused(node: Node, address: str) -> None:
     """Trap 4: an address with a zone, leading zeros or as one number is none."""
     pod = node.pod()
     with node.unchanged(pod):
-        node.refused(node.plugin.cni_add(node.config(runtimeConfig={"ips": [address]}), "c1", pod.path))
+        outcome = node.plugin.cni_add(node.config(runtimeConfig={"ips": [address]}), "c1", pod.path)
+        assert f"{address} is not an IP address" in node.refused(outcome, 7)
 
 
 @pytest.mark.line(29)

@@ -99,7 +99,8 @@ def test_gc_with_a_wrong_list(node: Node, value: Any) -> None:
     """Line 25: a list that is none, or has entries that are none, is an error; nothing is removed."""
     attachment = node.added()
     with node.unchanged(attachment.pod):
-        node.refused(node.plugin.cni_gc(node.config(**{VALID: value})))
+        message = node.refused(node.plugin.cni_gc(node.config(**{VALID: value})), 6, 7)
+        assert VALID in message or "containerID=3" in message
 
 
 @pytest.mark.line(25)

@@ -107,7 +107,8 @@ def test_a_failure_after_the_ipam_plugin(node: Node, ipam: Ipam) -> None:
     ipam.gives("10.50.0.9/24", routes=[{"dst": "198.51.100.0/24", "gw": "127.0.0.1"}])
     pod = node.pod()
     with node.unchanged(pod):
-        node.refused(node.plugin.cni_add(_config(node, ipam), "c1", pod.path, CNI_PATH=_path(node, ipam)))
+        outcome = node.plugin.cni_add(_config(node, ipam), "c1", pod.path, CNI_PATH=_path(node, ipam))
+        node.refused(outcome, own=100, words="route add 198.51.100.0/24 via 127.0.0.1")
     assert ipam.order == ["ADD", "DEL"]
 
 
@@ -178,7 +179,8 @@ def test_ipam_type_with_a_slash(node: Node, ipam: Ipam, name: str) -> None:
     pod = node.pod()
     config = {**_config(node, ipam), "ipam": {"type": name}}
     with node.unchanged(pod):
-        node.refused(node.plugin.cni_add(config, "c1", pod.path, CNI_PATH=_path(node, ipam)))
+        outcome = node.plugin.cni_add(config, "c1", pod.path, CNI_PATH=_path(node, ipam))
+        node.refused(outcome, own=7, words="is a path")
     assert ipam.order == []
 
 

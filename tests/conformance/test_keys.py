@@ -132,7 +132,8 @@ def test_ranges(node: Node) -> None:
     assert {one.addresses[0], two.addresses[0]} == {"10.60.0.10", "10.60.0.12"}
     assert {one.addresses[1], two.addresses[1]} < {"fd00:60::10", "fd00:60::11", "fd00:60::12"}
     assert [entry["gateway"] for entry in one.result["ips"]] == ["10.60.0.11", "fd00:60::1"]
-    node.refused(node.plugin.cni_add(config, "third", node.pod().path))
+    full = node.refused(node.plugin.cni_add(config, "third", node.pod().path), 102)
+    assert "10.60.0.0/24 is full (2 of 2 in use)" in full
 
 
 @pytest.mark.line("keys")

@@ -118,7 +118,7 @@ def test_agent_and_one_shot_take_turns(node: Node) -> None:
         pod = node.pod()
         outcome = first.cni_add(node.config(), "c1", pod.path)
         assert outcome.ok, outcome
-        node.refused(second.cni_add(node.config(), "c1", pod.path))
+        node.refused(second.cni_add(node.config(), "c1", pod.path), 101)
         node.silent(second.cni_check(node.config(prevResult=outcome.document), "c1", pod.path))
         node.silent(second.cni_del(node.config(), "c1", pod.path))
         assert not node.host_veths()

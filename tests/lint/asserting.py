@@ -20,6 +20,9 @@ ASSERTING = frozenset(
 FOREIGN = frozenset({"raises"})
 """Those that tests/ does not define."""
 
+NAMING = frozenset({"refused"})
+"""Those that only say that something failed, unless they are told the codes or what they return is looked at."""
+
 FILLED = frozenset({"ips"})
 """Functions that assert that what they return is not empty."""
 

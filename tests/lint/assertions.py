@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.lint.asserting import ANSWERING, ASSERTING, FILLED, FOREIGN, GIVEN
+from tests.lint.asserting import ANSWERING, ASSERTING, FILLED, FOREIGN, GIVEN, NAMING
 from tests.lint.filled import Filled, Known
 
 TESTS = Path(__file__).parents[1]
@@ -266,6 +266,12 @@ def failure_faults(scope: Scope) -> Iterator[Fault]:
             kept = isinstance(each.optional_vars, ast.Name) and each.optional_vars.id in read
             if not kept and "match" not in {keyword.arg for keyword in each.context_expr.keywords}:
                 yield each.context_expr.lineno, "pytest.raises without `match`, and what is raised is not looked at"
+        elif isinstance(each, ast.Expr) and called(each.value) in NAMING and scope.is_test:
+            assert isinstance(each.value, ast.Call)
+            first = each.value.args[0]
+            looked = isinstance(first, ast.Name) and {attr for name, attr in reads if name == first.id} - STATUS
+            if len(each.value.args) == 1 and not each.value.keywords and not looked:
+                yield each.lineno, f"any failure will do: {ast.unparse(each)}"
         elif isinstance(each, ast.Assert) and scope.is_test:
             judged = _any_failure(each.test)
             told = isinstance(judged, ast.Name) and {attr for name, attr in reads if name == judged.id} - STATUS

@@ -10,6 +10,8 @@ from typing import Any
 
 from tests.support.namespace import Namespace, Row
 
+# `ip` says on stderr that a dump changed under its hands, and ends with 0; then it is read again.
+_INTERRUPTED, _READINGS = "interrupted", 10
 SYSCTLS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 _COUNTER = re.compile(r"counter packets \d+ bytes \d+")
 _BATCH = "link show\naddr show\nroute show table all\nrule show\nneigh show nud permanent\n"
@@ -23,21 +25,29 @@ _LOCAL_ONLY = ("fe80:", "ff00:", "multicast", "anycast")
 Snapshot = frozenset[str]
 
 
+class SnapshotError(Exception):
+    """The state could not be read as a whole."""
+
+
 def _batch(namespace: Namespace, family: int) -> Iterator[list[Row]]:
-    done = subprocess.run(
-        ["ip", "-j", "-d", f"-{family}", "-n", namespace.name, "-force", "-batch", "-"],
-        input=_BATCH,
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    """What the commands print, one list each. A command that fails fails the snapshot."""
+    argv = ["ip", "-j", "-d", f"-{family}", "-n", namespace.name, "-batch", "-"]
+    for _ in range(_READINGS):
+        done = subprocess.run(argv, input=_BATCH, text=True, capture_output=True, check=False, timeout=60)
+        if done.returncode:
+            raise SnapshotError(f"{namespace}: {_BATCH!r}: {done.stderr.strip()}")
+        if _INTERRUPTED not in done.stderr:
+            break
+    else:
+        raise SnapshotError(f"{namespace}: interrupted {_READINGS} times: {done.stderr.strip()}")
     decoder = json.JSONDecoder()
-    text = done.stdout.strip()
+    text, printed = done.stdout.strip(), 0
     while text:
         rows, end = decoder.raw_decode(text)
         yield [row for row in rows if row]
-        text = text[end:].lstrip()
+        text, printed = text[end:].lstrip(), printed + 1
+    if printed != len(_BATCH.splitlines()):
+        raise SnapshotError(f"{namespace}: {printed} answers to {_BATCH!r}: {done.stderr.strip()}")
 
 
 def _line(kind: str, row: dict[str, Any]) -> str:
@@ -94,7 +104,7 @@ def snapshot(namespace: Namespace) -> Snapshot:
             for row in rows:
                 lines.update(_row_lines(row, family))
     lines.update(f"nft {line}" for line in _COUNTER.sub("counter", namespace.ruleset()).splitlines())
-    values = namespace.run("sysctl", *SYSCTLS, check=False).stdout
+    values = namespace.run("sysctl", *SYSCTLS).stdout
     lines.update(f"sysctl {line}" for line in values.splitlines())
     return frozenset(lines)
 
