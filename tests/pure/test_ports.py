@@ -15,7 +15,7 @@ from podwire.hostports.altnames import HostPort, altnames, claims, parse_altname
 from podwire.hostports.config import PortMapping, port_mappings
 from podwire.nft import hostports as table
 from podwire.nft.hostports import Target
-from podwire.nft.masquerade import masquerade
+from podwire.nft.masquerade import desired_masquerade
 from podwire.nft.names import PORTS_TABLE
 from podwire.plugin.config import parse_configuration
 
@@ -104,7 +104,7 @@ def test_altnames_tell_what_was_claimed() -> None:
 def elements() -> table.Elements:
     anywhere = Target(HostPort("tcp", ip_address("0.0.0.0"), 8080), FOUR, 80, (ip_network("10.244.1.2/32"),))
     here = Target(HostPort("sctp", ip_address("fd00::1"), 9), SIX, 10, (ip_network("fd00:10:244:1::/64"),))
-    return table.elements([anywhere, here])
+    return table.desired_elements([anywhere, here])
 
 
 def test_the_table_leads_ports_to_pods() -> None:
@@ -135,7 +135,7 @@ def listing(text: str) -> list[dict[str, Any]]:
 
 
 def filled(wanted: table.Elements) -> list[dict[str, Any]]:
-    rows = listing(table.whole_text(wanted))
+    rows = listing(table.table_text(wanted))
     for row in rows:
         entry = row.get("map") or row.get("set")
         if entry:
@@ -158,7 +158,7 @@ def concat(text: str) -> dict[str, Any]:
 
 def test_only_the_difference_is_written() -> None:
     wanted = elements()
-    assert table.is_whole(filled(wanted)) and table.read_elements(filled(wanted)) == wanted
+    assert table.is_intact(filled(wanted)) and table.read_elements(filled(wanted)) == wanted
     assert table.change_text(wanted, filled(wanted)) == ""
     moved = {**wanted, "any4": {"6 . 8080": "10.244.1.9 . 80"}}
     assert table.change_text(moved, filled(wanted)) == (
@@ -172,16 +172,16 @@ def test_only_the_difference_is_written() -> None:
 def test_a_damaged_table_is_written_anew_and_an_empty_one_goes() -> None:
     wanted = elements()
     damaged = [row for row in filled(wanted) if row.get("rule", {}).get("chain") != "guard"]
-    assert table.change_text(wanted, damaged) == table.whole_text(wanted)
-    nothing = table.elements([])
+    assert table.change_text(wanted, damaged) == table.table_text(wanted)
+    nothing = table.desired_elements([])
     assert table.change_text(nothing, []) == ""
     assert table.change_text(nothing, filled(wanted)).splitlines()[-1] == "delete table inet podwire-ports"
 
 
 def test_no_network_can_have_that_table_for_its_own() -> None:
     ranges = [ip_network("10.244.1.0/24")]
-    assert masquerade("net", ranges, ranges, own_ranges=True).table == "podwire-net"
-    assert masquerade("ports", ranges, ranges, own_ranges=True).table != PORTS_TABLE
+    assert desired_masquerade("net", ranges, ranges, own_ranges=True).table == "podwire-net"
+    assert desired_masquerade("ports", ranges, ranges, own_ranges=True).table != PORTS_TABLE
 
 
 SHAPES = st.recursive(
@@ -205,6 +205,6 @@ def test_elements_of_any_shape_are_read_and_what_is_unknown_is_replaced(parts: l
     there = filled(wanted)
     (any4,) = (one["map"] for one in there if one.get("map", {}).get("name") == "any4")
     any4["elem"] = [*any4.get("elem", []), [{"concat": ["dccp", *parts]}, value]]
-    assert table.is_whole(there)
-    assert table.change_text(wanted, there) == table.whole_text(wanted)
+    assert table.is_intact(there)
+    assert table.change_text(wanted, there) == table.table_text(wanted)
     assert table.changed_ports(wanted, table.read_elements(there), "udp") == []

@@ -17,7 +17,7 @@ from podwire.netlink import read
 from podwire.netlink.conntrack import forget_udp
 from podwire.netlink.namespaces import open_own
 from podwire.netlink.read import Link
-from podwire.nft.hostports import Target, change_text, changed_ports, elements, read_elements
+from podwire.nft.hostports import Target, change_text, changed_ports, desired_elements, read_elements
 from podwire.nft.library import table_exists
 from podwire.nft.names import PORTS_TABLE as TABLE
 from podwire.plugin.host import Host
@@ -69,7 +69,7 @@ def sync(host: Host, newcomer: str = "") -> Synced:
         links = read.links(host.socket)
         _check_overlaps(links, newcomer)
         found = [target for link in links for target in _targets(host, link, links)]
-        wanted = elements(found)
+        wanted = desired_elements(found)
         firewall = host.shared.firewall
         listing = firewall.listing(f"table inet {TABLE}") if table_exists(host.netfilter, TABLE) else []
         text = change_text(wanted, listing)
@@ -85,7 +85,7 @@ def sync(host: Host, newcomer: str = "") -> Synced:
 def in_place(host: Host, link: Link) -> bool:
     """Does the table hold all that follows from this device?"""
     there = read_elements(host.shared.firewall.listing(f"table inet {TABLE}"))
-    wanted = elements(_targets(host, link, read.links(host.socket)))
+    wanted = desired_elements(_targets(host, link, read.links(host.socket)))
     return all(there[name].get(key) == value for name, content in wanted.items() for key, value in content.items())
 
 

@@ -15,7 +15,7 @@ from podwire.netlink.link_deleter import delete_group
 from podwire.netlink.operations import DeleteRoute
 from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.nft.library import Nftables, NftablesError
-from podwire.nft.names import ACCEPT_MARK, TABLE_PREFIX, is_identifier
+from podwire.nft.names import COMMENT_PREFIX, TABLE_PREFIX, is_identifier
 
 GROUP = 0x7077FFFF
 
@@ -55,7 +55,9 @@ def rules(nftables: Nftables) -> list[dict[str, Any]]:
     for chain in forward:
         listing = nftables.list(f"chain {chain['family']} {chain['table']} {chain['name']}")
         found += [
-            one["rule"] for one in listing if "rule" in one and one["rule"].get("comment", "").startswith(ACCEPT_MARK)
+            one["rule"]
+            for one in listing
+            if "rule" in one and one["rule"].get("comment", "").startswith(COMMENT_PREFIX)
         ]
     return found
 

@@ -1,4 +1,4 @@
-"""Keeps the host's firewall as `node/firewall.py` wants it; looks again only when somebody changed a rule."""
+"""Keeps a network's masquerade table and accept rules in the host's ruleset; reads it only after it changed."""
 
 from __future__ import annotations
 
@@ -9,64 +9,67 @@ from podwire.cni.document import JsonObject
 from podwire.ip import Network
 from podwire.netlink.socket import Netlink
 from podwire.nft import forward, ruleset
-from podwire.nft import masquerade as want
 from podwire.nft.library import Nftables, NftablesError, generation
+from podwire.nft.masquerade import Masquerade, is_in_place, masquerade_text
 
 
 class Firewall:
-    """The nftables ruleset of one network namespace: the one in which `ensure` is called. Any thread may.
+    """The nftables ruleset of one network namespace: the one in which `ensure` is called. Any thread may call it.
 
-    It is a cache of one thing: at which generation of the ruleset all was in place.
+    Its only state is a cache: at which generation of the ruleset the rules of a network were in place.
     """
 
     def __init__(self) -> None:
         self._nftables: Nftables | None = None
         self._lock = allocate_lock()
-        self._seen: dict[tuple[str, want.Masquerade | None, tuple[Network, ...]], int] = {}
+        self._in_place: dict[tuple[str, Masquerade | None, tuple[Network, ...]], int] = {}
 
     def ensure(
-        self, socket: Netlink, network: str, masquerade: want.Masquerade | None, ranges: Sequence[Network]
+        self, socket: Netlink, network: str, masquerade: Masquerade | None, ranges: Sequence[Network]
     ) -> list[str]:
-        """Put a network's rules in place; what was mended, one line each. Raises NftablesError, NetlinkError.
+        """Put a network's rules in place; one line for each change. Raises NftablesError, NetlinkError.
 
-        `socket` is the calling thread's netfilter socket.
+        `ranges` are the networks whose packets other programs' chains have to accept. `socket` is the calling
+        thread's netfilter socket.
         """
         key = (network, masquerade, tuple(ranges))
-        now = generation(socket)
-        if self._seen.get(key) == now:
+        current = generation(socket)
+        if self._in_place.get(key) == current:
             return []
         with self._lock:
             chains = ruleset.chains(socket)
-            mended = self._ensure_masquerade(socket, masquerade, chains) if masquerade else []
-            mended += self._ensure_accepted(socket, network, ranges, chains)
-            # Ours may not be the only change since `now`: only an undisturbed look counts as seen.
-            if not mended:
-                self._seen[key] = now
-            return mended
+            changes = self._ensure_masquerade(socket, masquerade, chains) if masquerade else []
+            changes += self._ensure_accepted(socket, network, ranges, chains)
+            # Another program may have changed the ruleset after `current`: only a look that changed nothing counts.
+            if not changes:
+                self._in_place[key] = current
+            return changes
 
-    def _ensure_masquerade(self, socket: Netlink, wanted: want.Masquerade, chains: Sequence[JsonObject]) -> list[str]:
-        own = [one for one in chains if (one["chain"]["family"], one["chain"]["table"]) == ("inet", wanted.table)]
-        if own and want.is_in_place(wanted, [*own, *ruleset.rules(socket, "inet", wanted.table)]):
+    def _ensure_masquerade(self, socket: Netlink, desired: Masquerade, chains: Sequence[JsonObject]) -> list[str]:
+        table = ("inet", desired.table)
+        own = [entry for entry in chains if (entry["chain"]["family"], entry["chain"]["table"]) == table]
+        if own and is_in_place(desired, [*own, *ruleset.rules(socket, *table)]):
             return []
-        self._write(want.masquerade_text(wanted))
-        return [f"nft table inet {wanted.table}: written"]
+        self._write(masquerade_text(desired))
+        return [f"nft table inet {desired.table}: written"]
 
     def _ensure_accepted(
         self, socket: Netlink, network: str, ranges: Sequence[Network], chains: Sequence[JsonObject]
     ) -> list[str]:
-        mended = []
+        changes = []
         for chain in forward.dropping_chains(chains):
-            rules = forward.accept_rules(chain, network, ranges)
-            there = forward.accepted(chain, network, ruleset.rules(socket, chain.family, chain.table))
-            if len(there) >= len(rules):
+            desired = forward.accept_rules(chain, network, ranges)
+            listing = ruleset.rules(socket, chain.family, chain.table)
+            existing = forward.existing_accept_rules(chain, network, listing)
+            if len(existing) >= len(desired):
                 continue
-            deletions = [f"delete rule {chain.place} handle {rule['handle']}" for rule in there]
-            self._write("\n".join([*deletions, *rules]))
-            mended.append(f"nft chain {chain.place}: opened for {network}")
-        return mended
+            deletions = [f"delete rule {chain.place} handle {rule['handle']}" for rule in existing]
+            self._write("\n".join([*deletions, *desired]))
+            changes.append(f"nft chain {chain.place}: accept rules of {network} written")
+        return changes
 
-    def listing(self, what: str) -> list[dict[str, object]]:
-        """What `nft -j list <what>` shows; nothing where it does not exist."""
+    def listing(self, what: str) -> list[JsonObject]:
+        """The objects that `nft -j list <what>` shows; none where it does not exist."""
         try:
             if self._nftables is None:
                 self._nftables = Nftables()

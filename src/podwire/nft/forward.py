@@ -1,4 +1,4 @@
-"""Accept rules in chains of other programs whose policy is to drop forwarded packets, as Docker's is."""
+"""Accept rules in forward chains of other programs whose policy is drop, as Docker's is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from podwire.cni.document import JsonObject
 from podwire.ip import Network
-from podwire.nft.names import PROTOCOL, TABLE_PREFIX, _sorted, accept_tag, is_identifier
+from podwire.nft.names import TABLE_PREFIX, accept_comment, is_identifier
+from podwire.nft.networks import KEYWORD, collapsed
 from podwire.record import Record
 
 
 class Chain(Record):
-    """A base chain of somebody else that drops forwarded packets by default."""
+    """A base chain of another program that drops forwarded packets by default."""
 
     family: str
     table: str
@@ -19,40 +20,40 @@ class Chain(Record):
 
     @property
     def place(self) -> str:
+        """The chain in nft(8)'s commands: family, table and name."""
         return f"{self.family} {self.table} {self.name}"
 
 
 def dropping_chains(chains: Sequence[JsonObject]) -> list[Chain]:
-    """Foreign base chains on the forward hook whose policy is drop, as Docker's is (`nft -j list chains`)."""
+    """Base chains of other programs on the forward hook with policy drop, in a listing (`nft -j list chains`)."""
     found = []
-    for one in chains:
-        chain = one.get("chain", {})
+    for entry in chains:
+        chain = entry.get("chain", {})
         foreign = not str(chain.get("table", "")).startswith(TABLE_PREFIX)
         drops = chain.get("hook") == "forward" and chain.get("policy") == "drop"
-        plain = all(is_identifier(str(chain.get(key, ""))) for key in ("table", "name"))
-        if foreign and drops and plain and chain.get("family") in ("ip", "ip6", "inet"):
+        named = all(is_identifier(str(chain.get(key, ""))) for key in ("table", "name"))
+        if foreign and drops and named and chain.get("family") in ("ip", "ip6", "inet"):
             found.append(Chain(chain["family"], chain["table"], chain["name"]))
     return found
 
 
 def accept_rules(chain: Chain, network: str, ranges: Iterable[Network]) -> list[str]:
-    """Rules at the chain's head that let the ranges' packets pass, both ways.
+    """Commands that insert rules at the chain's head: packets from and to the ranges are accepted.
 
-    An accept in a table of ours would not help: a drop in any other base chain of the hook is final.
+    An accept rule in a table of podwire would not help: a drop in any other base chain of the hook is final.
     nft insert rule ip filter FORWARD ip saddr 10.244.0.0/16 counter accept comment "podwire mynet"
     """
     rules = []
-    for one in _sorted(ranges):
-        word = PROTOCOL[one.version]
-        if chain.family in (word, "inet"):
-            for side in ("saddr", "daddr"):
-                rules.append(
-                    f'insert rule {chain.place} {word} {side} {one} counter accept comment "{accept_tag(network)}"'
-                )
+    for address_range in collapsed(ranges):
+        keyword = KEYWORD[address_range.version]
+        if chain.family in (keyword, "inet"):
+            for field in ("saddr", "daddr"):
+                match = f"{keyword} {field} {address_range}"
+                rules.append(f'insert rule {chain.place} {match} counter accept comment "{accept_comment(network)}"')
     return rules
 
 
-def accepted(chain: Chain, network: str, rules: Iterable[JsonObject]) -> list[JsonObject]:
-    """A network's accept rules in somebody's chain, among all the rules of its table."""
-    ours = chain.name, accept_tag(network)
-    return [one["rule"] for one in rules if (one["rule"]["chain"], one["rule"]["comment"]) == ours]
+def existing_accept_rules(chain: Chain, network: str, rules: Iterable[JsonObject]) -> list[JsonObject]:
+    """A network's accept rules in a chain, among all rules of the chain's table."""
+    wanted = chain.name, accept_comment(network)
+    return [entry["rule"] for entry in rules if (entry["rule"]["chain"], entry["rule"]["comment"]) == wanted]

@@ -1,22 +1,22 @@
-"""The nftables table that leads host ports to pods: its rules, its elements, and how it differs from a listing.
+"""The nftables table of host ports (destination NAT to pods): its rules and elements, compared with a listing.
 
-Pure: nft(8) texts are made here and listings compared; `kernel/ports.py` runs them.
+It computes nft(8) text; `podwire/hostports` runs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
-from typing import Any
 
-from podwire.digest import blake2b
+from podwire.cni.document import Json, JsonObject
 from podwire.hostports.altnames import HostPort
 from podwire.ip import Address, Network
 from podwire.nft.names import PORTS_TABLE as TABLE
+from podwire.nft.names import content_comment
 from podwire.record import Record
 
 NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
-"""IP protocol numbers: a host may have no /etc/protocols to tell names by."""
+"""IP protocol numbers: nft needs /etc/protocols to resolve names, and a host may have none."""
 
 LISTS = {
     "any4": "map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }",
@@ -26,7 +26,9 @@ LISTS = {
     "back4": "set back4 { type ipv4_addr . ipv4_addr; flags interval; }",
     "back6": "set back6 { type ipv6_addr . ipv6_addr; flags interval; }",
 }
-"""Host ports on any address and on one; and who reaches which pod only if the answer comes back through the host."""
+"""Host ports on any address (any4, any6) and on one address (at4, at6); and for which sources packets to a pod are
+masqueraded, because the reply would not come back through the host (back4, back6).
+"""
 
 HOOKS = {
     "ports": "",
@@ -42,18 +44,18 @@ RULES = {
         "dnat ip6 to meta l4proto . ip6 daddr . th dport map @at6",
         "dnat ip6 to meta l4proto . th dport map @any6",
     ),
-    # From outside and from pods; from the node itself.
+    # Packets from outside and from pods; then those of the node itself.
     "prerouting": ("fib daddr type local jump ports",),
-    # Linux forwards nothing that comes from ::1, so that stays the node's own.
+    # Linux forwards no packet with the source ::1, so packets to ::1 stay on the node.
     "output": ("ip6 daddr != ::1 fib daddr type local jump ports", "meta nfproto ipv4 fib daddr type local jump ports"),
     "postrouting": (
-        # A pod that calls itself would drop a packet from its own address; on a bridge the answer would go astray.
+        # A pod drops packets that come in with its own address; on a bridge the reply would go directly to the source.
         "ct status dnat ip saddr . ip daddr @back4 masquerade fully-random",
         "ct status dnat ip6 saddr . ip6 daddr @back6 masquerade fully-random",
-        # The node's own calls to 127.0.0.1.
+        # The node's own connections to 127.0.0.1.
         'ct status dnat oifname != "lo" ip saddr 127.0.0.0/8 masquerade fully-random',
     ),
-    # Where 127.0.0.1 is routed to pods (route_localnet), nobody else may come from there or go there.
+    # route_localnet lets the kernel route 127.0.0.0/8: no packet from outside may use it.
     "guard": (
         'iifname != "lo" ip daddr 127.0.0.0/8 drop',
         'iifname != "lo" ip saddr 127.0.0.0/8 drop',
@@ -61,64 +63,65 @@ RULES = {
 }
 
 Elements = dict[str, dict[str, str]]
-"""For each map (or set) its elements: key to value (or to "")."""
+"""The elements of each map or set by its name: key to value, "" in a set."""
 
 UNKNOWN = "?"
-"""A word of an element in a listing that podwire never writes: it differs from all that it does."""
+"""Stands for a part of a listed element that podwire never writes: it is unequal to all that it writes."""
 
 
 class Target(Record):
-    """A host port and where it leads; `near` is who needs the answer masqueraded to reach the pod by it."""
+    """A host port, and the pod's address and port; packets from `masqueraded` networks get the host's address."""
 
     port: HostPort
     address: Address
-    inside: int
-    near: tuple[Network, ...]
+    pod_port: int
+    masqueraded: tuple[Network, ...]
 
 
-def elements(targets: Iterable[Target]) -> Elements:
-    """What the maps and sets must hold."""
+def desired_elements(targets: Iterable[Target]) -> Elements:
+    """The elements that the maps and sets must have."""
     found: Elements = {name: {} for name in LISTS}
-    for one in targets:
-        family, port = one.address.version, one.port
+    for target in targets:
+        family, port = target.address.version, target.port
         number = str(NUMBERS[port.protocol])
-        value = f"{one.address} . {one.inside}"
+        value = f"{target.address} . {target.pod_port}"
         if port.address.is_unspecified:
             found[f"any{family}"][f"{number} . {port.port}"] = value
         else:
             found[f"at{family}"][f"{number} . {port.address} . {port.port}"] = value
-        for network in one.near:
-            found[f"back{family}"][f"{_network(network)} . {one.address}"] = ""
+        for network in target.masqueraded:
+            found[f"back{family}"][f"{_network(network)} . {target.address}"] = ""
     return found
 
 
 def _network(network: Network) -> str:
+    """A network as nft lists it: one of a single address without a prefix length."""
     return str(network) if network.prefixlen < network.max_prefixlen else str(network.network_address)
 
 
-def read_elements(listing: Sequence[dict[str, Any]]) -> Elements:
+def read_elements(listing: Sequence[JsonObject]) -> Elements:
     """The elements in a listing of the table (`nft -j list table`)."""
     found: Elements = {name: {} for name in LISTS}
-    for one in listing:
-        entry = one.get("map") or one.get("set")
-        if not entry or entry.get("name") not in found:
+    for entry in listing:
+        content = entry.get("map") or entry.get("set")
+        if not content or content.get("name") not in found:
             continue
-        for element in entry.get("elem", []):
-            key, value = element if "map" in one else (element, "")
-            found[entry["name"]][_words(key)] = _words(value) if value else ""
+        for element in content.get("elem", []):
+            key, value = element if "map" in entry else (element, "")
+            found[content["name"]][_concatenation(key)] = _concatenation(value) if value else ""
     return found
 
 
-def _words(value: Any) -> str:
-    """A concatenation as we write it."""
+def _concatenation(value: Json) -> str:
+    """A concatenation as podwire writes it: parts joined by dots."""
     if not isinstance(value, dict):
-        return _word(value)
+        return _part(value)
     if "elem" in value:
-        return _words(value["elem"].get("val"))
-    return " . ".join(_word(part) for part in value.get("concat", [value]))
+        return _concatenation(value["elem"].get("val"))
+    return " . ".join(_part(part) for part in value.get("concat", [value]))
 
 
-def _word(part: Any) -> str:
+def _part(part: Json) -> str:
     if isinstance(part, int) or (isinstance(part, str) and part.isdecimal()):
         return str(part)
     try:
@@ -129,71 +132,70 @@ def _word(part: Any) -> str:
         return UNKNOWN
 
 
-def is_whole(listing: Sequence[dict[str, Any]]) -> bool:
-    """Does a listing of the table hold exactly our chains, rules, maps and sets?"""
-    chains = {one["chain"]["name"]: one["chain"].get("hook", "") for one in listing if "chain" in one}
-    lists = {entry["name"] for one in listing if (entry := one.get("map") or one.get("set"))}
-    rules: dict[str, list[str]] = {name: [] for name in HOOKS}
-    for one in listing:
-        if "rule" in one:
-            rules.setdefault(one["rule"]["chain"], []).append(one["rule"].get("comment", ""))
+def is_intact(listing: Sequence[JsonObject]) -> bool:
+    """Does a listing of the table contain exactly podwire's chains, rules, maps and sets?"""
+    chains = {entry["chain"]["name"]: entry["chain"].get("hook", "") for entry in listing if "chain" in entry}
+    lists = {content["name"] for entry in listing if (content := entry.get("map") or entry.get("set"))}
+    comments: dict[str, list[str]] = {name: [] for name in HOOKS}
+    for entry in listing:
+        if "rule" in entry:
+            comments.setdefault(entry["rule"]["chain"], []).append(entry["rule"].get("comment", ""))
     hooked = set(chains) == set(HOOKS) and all(bool(hook) == bool(HOOKS[name]) for name, hook in chains.items())
-    return (
-        hooked and lists == set(LISTS) and rules == {name: [_comment(rule) for rule in RULES[name]] for name in HOOKS}
-    )
+    desired_comments = {name: [content_comment(rule) for rule in RULES[name]] for name in HOOKS}
+    return hooked and lists == set(LISTS) and comments == desired_comments
 
 
-def _comment(rule: str) -> str:
-    return "podwire " + blake2b(rule.encode(), digest_size=8).hexdigest()
+def change_text(desired: Elements, listing: Sequence[JsonObject]) -> str:
+    """One transaction that gives the table the desired elements; "" if it has them. With no elements there is no table.
 
-
-def change_text(wanted: Elements, listing: Sequence[dict[str, Any]]) -> str:
-    """One transaction that makes the table as wanted; "" if it is so. With no elements there is no table."""
-    if not any(wanted.values()):
+    nft delete element inet podwire-ports any4 { 6 . 8080 }
+    nft add element inet podwire-ports any4 { 6 . 8080 : 10.244.1.2 . 80 }
+    """
+    if not any(desired.values()):
         return f"table inet {TABLE}\ndelete table inet {TABLE}\n" if listing else ""
-    there = read_elements(listing)
-    if not is_whole(listing) or any(UNKNOWN in key for content in there.values() for key in content):
-        return whole_text(wanted)
+    existing = read_elements(listing)
+    if not is_intact(listing) or any(UNKNOWN in key for content in existing.values() for key in content):
+        return table_text(desired)
     lines = []
     for name in LISTS:
-        stale = [key for key, value in there[name].items() if wanted[name].get(key) != value]
-        missing = {key: value for key, value in wanted[name].items() if there[name].get(key) != value}
+        stale = [key for key, value in existing[name].items() if desired[name].get(key) != value]
+        missing = {key: value for key, value in desired[name].items() if existing[name].get(key) != value}
         if stale:
             lines.append(f"delete element inet {TABLE} {name} {{ {', '.join(stale)} }}")
         if missing:
-            lines.append(f"add element inet {TABLE} {name} {_braced(missing)}")
+            lines.append(f"add element inet {TABLE} {name} {_element_list(missing)}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def whole_text(wanted: Elements) -> str:
-    """One transaction that replaces the table, whatever it held.
+def table_text(desired: Elements) -> str:
+    """One transaction that replaces the table.
 
     nft add table inet podwire-ports; nft add map …; nft add chain …; nft add rule …; nft add element …
     """
     chains = ""
     for name, hook in HOOKS.items():
-        rules = "".join(f'    {rule} comment "{_comment(rule)}"\n' for rule in RULES[name])
+        rules = "".join(f'    {rule} comment "{content_comment(rule)}"\n' for rule in RULES[name])
         chains += f"  chain {name} {{\n    {hook}\n{rules}  }}\n"
     lists = "".join(f"  {text}\n" for text in LISTS.values())
     filled = "".join(
-        f"add element inet {TABLE} {name} {_braced(content)}\n" for name, content in wanted.items() if content
+        f"add element inet {TABLE} {name} {_element_list(content)}\n" for name, content in desired.items() if content
     )
     return f"table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n{lists}{chains}}}\n{filled}"
 
 
-def _braced(content: dict[str, str]) -> str:
+def _element_list(content: dict[str, str]) -> str:
     return "{ " + ", ".join(f"{key} : {value}" if value else key for key, value in content.items()) + " }"
 
 
-def changed_ports(wanted: Elements, there: Elements, protocol: str) -> list[tuple[Address | None, int, int]]:
-    """The host ports of a protocol whose target changed: (address or None for every one, IP version, port)."""
+def changed_ports(desired: Elements, existing: Elements, protocol: str) -> list[tuple[Address | None, int, int]]:
+    """The host ports of a protocol whose target changed: (address, None for any; IP version; port)."""
     found = []
     number = str(NUMBERS[protocol])
     for name in ("any4", "any6", "at4", "at6"):
-        keys = {*wanted[name], *there[name]}
+        keys = {*desired[name], *existing[name]}
         for key in sorted(keys):
             parts = key.split(" . ")
-            if parts[0] == number and UNKNOWN not in parts and wanted[name].get(key) != there[name].get(key):
+            if parts[0] == number and UNKNOWN not in parts and desired[name].get(key) != existing[name].get(key):
                 address = ip_address(parts[1]) if name.startswith("at") else None
                 found.append((address, int(name[-1]), int(parts[-1])))
     return found

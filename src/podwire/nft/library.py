@@ -1,4 +1,4 @@
-"""nftables through the maintained engine, libnftables(3): one text, one transaction; JSON out."""
+"""nftables through libnftables(3): commands as text in one transaction, listings as JSON."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from podwire.netlink.socket import Netlink, NetlinkError
 NFT_CTX_OUTPUT_JSON = 1 << 4
 NFT_CTX_OUTPUT_HANDLE = 1 << 3
 WITHOUT_TABLE = (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
-"""Refusals of a kernel that has no such table, or no nftables."""
+"""Errors of a kernel that has no such table, or no nftables."""
 
 LIBRARY = "libnftables.so.1"
 
 
 class NftablesError(Exception):
-    """nftables refused a text, or its library is missing; the message says which, in one line."""
+    """nftables refused a command, or its library is missing; the message is one line."""
 
 
 class Nftables:
     """A libnftables context of the calling thread's network namespace (it opens its socket per run)."""
 
     def __init__(self) -> None:
-        import ctypes  # noqa: PLC0415  only who writes rules waits for it
+        import ctypes  # noqa: PLC0415  it loads slowly, and only writing needs it
 
         try:
             self._library = ctypes.CDLL(LIBRARY)
@@ -49,32 +49,39 @@ class Nftables:
         self._lock = allocate_lock()
 
     def run(self, commands: str) -> str:
-        """Run nft(8) commands as one transaction; what they print. Raises NftablesError."""
+        """Run nft(8) commands as one transaction; returns what they print. Raises NftablesError."""
         with self._lock:
             failed = self._library.nft_run_cmd_from_buffer(self._context, commands.encode())
             out: bytes = self._library.nft_ctx_get_output_buffer(self._context) or b""
-            words: bytes = self._library.nft_ctx_get_error_buffer(self._context) or b""
+            errors: bytes = self._library.nft_ctx_get_error_buffer(self._context) or b""
         if failed:
-            lines = [line.strip() for line in words.decode(errors="replace").splitlines() if line.strip()]
-            raise NftablesError(lines[0].removeprefix("Error: ") if lines else "nftables refused, without a word")
+            lines = [line.strip() for line in errors.decode(errors="replace").splitlines() if line.strip()]
+            message = lines[0].removeprefix("Error: ") if lines else "nftables refused the commands without a message"
+            raise NftablesError(message)
         return out.decode(errors="replace")
 
     def list(self, what: str) -> list[JsonObject]:
-        """`nft -j list <what>`: its objects, without the line about the version. Raises NftablesError."""
+        """The objects of `nft -j list <what>`, without the metainfo. Raises NftablesError."""
         answer = self.run(f"list {what}")
         objects: list[JsonObject] = parse(answer.encode(), "nft")["nftables"] if answer.strip() else []
-        return [one for one in objects if "metainfo" not in one]
+        return [entry for entry in objects if "metainfo" not in entry]
 
 
 def generation(socket: Netlink) -> int:
-    """The ruleset's generation: it grows with every change by anybody (NFT_MSG_GETGEN). `socket` is netfilter's."""
-    ask = nl.message(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, nl.NFGENMSG.pack(0, 0, 0))
-    found = nl.attributes(socket.get(ask)[0][1], 4)
-    return int.from_bytes(found[NFTA_GEN_ID], "big")
+    """The ruleset's generation, which every change increases (NFT_MSG_GETGEN). `socket` is a netfilter socket.
+
+    Raises NetlinkError.
+    """
+    request = nl.message(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, nl.NFGENMSG.pack(0, 0, 0))
+    values = nl.attributes(socket.get(request)[0][1], 4)
+    return int.from_bytes(values[NFTA_GEN_ID], "big")
 
 
 def table_exists(socket: Netlink, name: str) -> bool:
-    """Is there a table `inet <name>`? One message (NFT_MSG_GETTABLE). `socket` is netfilter's. Raises NetlinkError."""
+    """Does the table `inet <name>` exist (NFT_MSG_GETTABLE)? `socket` is a netfilter socket. Raises NetlinkError.
+
+    nft list table inet NAME
+    """
     body = nl.NFGENMSG.pack(NFPROTO_INET, 0, 0)
     kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
     try:

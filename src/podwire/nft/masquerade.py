@@ -1,4 +1,4 @@
-"""The nftables table that masquerades what pods send out of the cluster: its text, compared with what is there."""
+"""The nftables table that masquerades what pods send out of the cluster: its text, compared with a listing."""
 
 from __future__ import annotations
 
@@ -8,64 +8,72 @@ from ipaddress import ip_network
 from podwire.cni.document import JsonObject
 from podwire.digest import blake2b
 from podwire.ip import Network
-from podwire.nft.names import PORTS_TABLE, PROTOCOL, TABLE_PREFIX, _comment, _set, _sorted, short_name
+from podwire.nft.names import PORTS_TABLE, TABLE_PREFIX, content_comment, short_name
+from podwire.nft.networks import KEYWORD, collapsed, set_text
 from podwire.record import Record
 
-NEVER_MASQUERADED: dict[int, Network] = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
+MULTICAST: dict[int, Network] = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
+"""Never masqueraded."""
 
 
 class Masquerade(Record):
-    """Traffic from `pods` to anywhere outside `inside` leaves with the node's own address."""
+    """Packets from `pods` to any destination outside `excluded` leave with the node's own address."""
 
     table: str
     pods: tuple[Network, ...]
-    inside: tuple[Network, ...]
+    excluded: tuple[Network, ...]
 
 
-def masquerade(network: str, pods: Iterable[Network], inside: Iterable[Network], *, own_ranges: bool) -> Masquerade:
-    """What to masquerade for a network: traffic that leaves `inside`.
+def desired_masquerade(
+    network: str, pods: Iterable[Network], excluded: Iterable[Network], *, own_ranges: bool
+) -> Masquerade:
+    """What to masquerade for a network: packets from `pods` to destinations outside `excluded`.
 
-    Ranges of a delegated IPAM plug-in get tables of their own by range.
+    Without `own_ranges` another IPAM plugin assigns the addresses: the table's name then contains a digest of the
+    ranges, so that networks of one name with different ranges have different tables.
     """
-    sources = tuple(_sorted(pods))
+    sources = tuple(collapsed(pods))
     name = short_name(network)
     if not own_ranges or TABLE_PREFIX + name == PORTS_TABLE:
         name += "-" + blake2b(repr(sources).encode(), digest_size=4).hexdigest()
-    return Masquerade(TABLE_PREFIX + name, sources, tuple(_sorted(inside)))
+    return Masquerade(TABLE_PREFIX + name, sources, tuple(collapsed(excluded)))
 
 
-def masquerade_rules(wanted: Masquerade) -> list[str]:
-    """The rules of the postrouting chain, one a family, each with a comment that tells its content."""
+def masquerade_rules(desired: Masquerade) -> list[str]:
+    """The rules of the postrouting chain, one for each IP version, each with a comment that is its digest.
+
+    nft add rule inet podwire-NAME postrouting ip saddr { PODS } ip daddr != { EXCLUDED } masquerade fully-random
+    """
     rules = []
-    for version, word in PROTOCOL.items():
-        pods = [one for one in wanted.pods if one.version == version]
+    for version, keyword in KEYWORD.items():
+        pods = [network for network in desired.pods if network.version == version]
         if not pods:
             continue
-        inside = [one for one in wanted.inside if one.version == version] + [NEVER_MASQUERADED[version]]
-        rule = f"{word} saddr {_set(pods)} {word} daddr != {_set(inside)} masquerade fully-random"
-        rules.append(f'{rule} comment "{_comment(rule)}"')
+        excluded = [network for network in desired.excluded if network.version == version] + [MULTICAST[version]]
+        rule = f"{keyword} saddr {set_text(pods)} {keyword} daddr != {set_text(excluded)} masquerade fully-random"
+        rules.append(f'{rule} comment "{content_comment(rule)}"')
     return rules
 
 
-def masquerade_text(wanted: Masquerade) -> str:
-    """One transaction that replaces the table, whatever it held.
+def masquerade_text(desired: Masquerade) -> str:
+    """One transaction that replaces the table.
 
     nft add table inet podwire-NAME; nft add chain … { type nat hook postrouting priority srcnat; }; nft add rule …
     """
-    rules = "".join(f"    {rule}\n" for rule in masquerade_rules(wanted))
+    rules = "".join(f"    {rule}\n" for rule in masquerade_rules(desired))
     return (
-        f"table inet {wanted.table}\n"
-        f"delete table inet {wanted.table}\n"
-        f"table inet {wanted.table} {{\n"
+        f"table inet {desired.table}\n"
+        f"delete table inet {desired.table}\n"
+        f"table inet {desired.table} {{\n"
         "  chain postrouting {\n"
         "    type nat hook postrouting priority srcnat; policy accept;\n"
         f"{rules}  }}\n}}\n"
     )
 
 
-def is_in_place(wanted: Masquerade, listing: Sequence[JsonObject]) -> bool:
-    """Does the listing of the table (`nft -j list table`) hold its chain and exactly its rules?"""
-    chains = [one["chain"] for one in listing if "chain" in one]
-    rules = [one["rule"].get("comment", "") for one in listing if "rule" in one]
+def is_in_place(desired: Masquerade, listing: Sequence[JsonObject]) -> bool:
+    """Does the listing of the table (`nft -j list table`) contain its chain and exactly its rules?"""
+    chains = [entry["chain"] for entry in listing if "chain" in entry]
+    comments = [entry["rule"].get("comment", "") for entry in listing if "rule" in entry]
     hooked = len(chains) == 1 and chains[0].get("hook") == "postrouting"
-    return hooked and rules == [rule.rsplit('"', 2)[1] for rule in masquerade_rules(wanted)]
+    return hooked and comments == [rule.rsplit('"', 2)[1] for rule in masquerade_rules(desired)]

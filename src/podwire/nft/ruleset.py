@@ -1,7 +1,6 @@
-"""What nftables holds, read by netlink: chains, and the comments of rules, in the shape of `nft -j list`.
+"""The host's ruleset, read by netlink: chains, and the comments of rules, as `nft -j list` has them.
 
-To look this way takes a tenth of a millisecond, and no library has to be loaded for it; texts are written by
-libnftables (`nftables.py`).
+This takes a tenth of a millisecond and loads no library; `library.py` writes.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ ACCEPT = b"\1"
 Object = tuple[int, dict[int, bytes]]
 
 
-def _dump(socket: Netlink, ask: int, answer: int, family: int, *attributes: bytes) -> Iterator[Object]:
-    """Objects of one kind: each one's family and attributes."""
+def _dump(socket: Netlink, request: int, answer: int, family: int, *attributes: bytes) -> Iterator[Object]:
+    """All objects of a kind: the family and the attributes of each."""
     body = nl.NFGENMSG.pack(family, 0, 0)
-    for kind, payload in socket.get(nl.message(NFNL_SUBSYS_NFTABLES << 8 | ask, NLM_F_DUMP, body, *attributes)):
+    for kind, payload in socket.get(nl.message(NFNL_SUBSYS_NFTABLES << 8 | request, NLM_F_DUMP, body, *attributes)):
         if kind == NFNL_SUBSYS_NFTABLES << 8 | answer:
             yield payload[0], nl.attributes(payload, 4)
 
@@ -55,7 +54,7 @@ def _dump(socket: Netlink, ask: int, answer: int, family: int, *attributes: byte
 def chains(socket: Netlink) -> list[JsonObject]:
     """nft -j list chains: the base chains of the families that filter packets by hook. Raises NetlinkError.
 
-    A hook or policy without a name here, such as `ingress`, is a number in words: it equals none that is looked for.
+    A hook or policy without a name here, such as `ingress`, is its number as text: it equals none of the names.
     """
     found: list[JsonObject] = []
     for number, values in _dump(socket, NFT_MSG_GETCHAIN, NFT_MSG_NEWCHAIN, 0):
@@ -78,9 +77,9 @@ def _name(names: Sequence[str], raw: bytes) -> str:
 
 
 def rules(socket: Netlink, family: str, table: str) -> list[JsonObject]:
-    """The rules of a table: each one's chain, handle and comment; none where there is no such table.
+    """The chain, handle and comment of each rule of a table; none where there is no such table. Raises NetlinkError.
 
-    Raises NetlinkError.
+    nft -j -a list table FAMILY TABLE
     """
     found: list[JsonObject] = []
     wanted = nl.text(NFTA_RULE_TABLE, table)
@@ -96,7 +95,7 @@ def rules(socket: Netlink, family: str, table: str) -> list[JsonObject]:
 
 
 def _comment(data: bytes) -> str:
-    """The comment among a rule's user data: type, length, value, and so on."""
+    """The comment in a rule's user data, which is a sequence of type, length and value."""
     while len(data) >= 2:
         kind, end = data[0], 2 + data[1]
         if kind == NFTNL_UDATA_RULE_COMMENT:

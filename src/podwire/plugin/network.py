@@ -10,7 +10,7 @@ from podwire.datapath.wiring import PodAddress
 from podwire.ip import Network as AddressRange
 from podwire.ipam.ranges import RangeSet
 from podwire.netlink.read import Link
-from podwire.nft.masquerade import Masquerade, masquerade
+from podwire.nft.masquerade import Masquerade, desired_masquerade
 from podwire.plugin.config import Configuration
 from podwire.plugin.host import Host
 from podwire.record import Record
@@ -39,7 +39,7 @@ def network_of(config: Configuration, addresses: Sequence[PodAddress] = ()) -> N
     outbound = None
     if config.masquerade and pods:
         inside = (*(config.cluster or pods), *config.masquerade_exceptions)
-        outbound = masquerade(config.name, pods, inside, own_ranges=not config.ipam_type)
+        outbound = desired_masquerade(config.name, pods, inside, own_ranges=not config.ipam_type)
     passing = (config.cluster or tuple(pods)) if config.is_gateway or config.masquerade else ()
     return Network(config, desired_gateway(config, addresses), outbound, tuple(passing))
 
