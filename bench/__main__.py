@@ -33,6 +33,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--reference", type=Path, help="folder of reference plug-ins (default: built from tests/tools)")
     parser.add_argument("--without-podwire", action="store_true", help="the reference plug-ins and the floor only")
     parser.add_argument("--only", nargs="*", help="names of plug-ins to run; the others are left out")
+    parser.add_argument(
+        "--before", type=Path, metavar="CHECKOUT", help="another checkout, built by `make build`, to alternate with"
+    )
     parser.add_argument("--traffic-rounds", type=int, default=12, help="legs of half a second, of each way and kind")
     parser.add_argument("--peers", type=int, default=5000, help="peers in the settings file")
     parser.add_argument("--changes", type=int, default=15, help="peers that come one by one, and go again")

@@ -29,6 +29,8 @@ SERIES = {
 POD = "podwire"
 BRIDGE = "bridge"
 ONESHOT = "podwire-oneshot"
+BEFORE = "before"
+BEFORE_ONESHOT = "before-oneshot"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class CniResults:
     samples: Mapping[str, Samples]
     full: FullNode | None
     shares: Shares | None
+    full_before: FullNode | None = None
+    """The same of another checkout (`--before`)."""
 
     def targets(self) -> list[Target]:
         """The promised figures, in the order in which they were promised."""
@@ -69,31 +73,42 @@ def run(arguments: argparse.Namespace, reference: Path, bin_dir: Path | None, fo
     contestants = [*plugins.floors(folder), *plugins.references(reference, folder / "leases")]
     log = folder / "agent.log"
     agent_pid = None
+    before: Path | None = arguments.before and (arguments.before / ".venv" / "bin" / "podwire").absolute()
     with ExitStack() as stack:
         stack.enter_context(stage.host())
         if bin_dir:
             contestants = [*plugins.podwires(bin_dir, folder / "agent.sock"), *contestants]
             agent_pid = stack.enter_context(plugins.agent(folder / "agent.sock", log))
+        if before:
+            (folder / BEFORE).mkdir()
+            socket = folder / BEFORE / "agent.sock"
+            bin_dir_before = plugins.install(folder / BEFORE, before)
+            contestants = [*plugins.podwires(bin_dir_before, socket, BEFORE, 200), *contestants]
+            stack.enter_context(plugins.agent(socket, folder / BEFORE / "agent.log", podwire=before))
         if arguments.only:
             contestants = [plugin for plugin in contestants if plugin.name in arguments.only]
         results = _measure(contestants, arguments, agent_pid, log)
     if bin_dir and arguments.pods:
-        return replace(results, full=_full_node(bin_dir, arguments.pods, arguments.rounds, folder))
+        results = replace(results, full=_full_node(bin_dir, arguments.pods, arguments.rounds, folder))
+    if before and arguments.pods:
+        full = _full_node(bin_dir_before, arguments.pods, arguments.rounds, folder / BEFORE, before)
+        results = replace(results, full_before=full)
     return results
 
 
 def _measure(contestants: list[Plugin], arguments: argparse.Namespace, agent_pid: int | None, log: Path) -> CniResults:
     samples = {plugin.name: Samples() for plugin in contestants}
     named = {plugin.name: plugin for plugin in contestants}
-    oneshot, podwire = named.get(ONESHOT), named.get(POD)
-    quick = [plugin for plugin in contestants if plugin is not oneshot]
+    podwire = named.get(POD)
+    slow = [plugin for plugin in contestants if plugin.name in (ONESHOT, BEFORE_ONESHOT)]
+    quick = [plugin for plugin in contestants if plugin not in slow]
     discarded = {name: Samples() for name in samples}
     measures.single_calls(
         contestants, measures.WARM_UP_ROUNDS, discarded
     )  # first calls make bridges, load modules, fill caches
     measures.single_calls(quick, arguments.rounds, samples)
-    if oneshot:
-        measures.single_calls([oneshot], min(ONESHOT_ROUNDS, arguments.rounds), samples)
+    if slow:
+        measures.single_calls(slow, min(ONESHOT_ROUNDS * len(slow), arguments.rounds), samples)
     measures.bursts(quick, arguments.bursts, arguments.burst_calls, samples)
     if podwire is None or agent_pid is None:
         return CniResults(samples, None, None)
@@ -101,14 +116,14 @@ def _measure(contestants: list[Plugin], arguments: argparse.Namespace, agent_pid
     return CniResults(samples, None, shares)
 
 
-def _full_node(bin_dir: Path, pods: int, rounds: int, folder: Path) -> FullNode:
+def _full_node(bin_dir: Path, pods: int, rounds: int, folder: Path, podwire: Path = plugins.PODWIRE) -> FullNode:
     """Two nodes, each with an agent: one stays empty, the other gets `pods` pods."""
     with ExitStack() as stack:
         nodes = []
         for name in ("empty", "full"):
             socket, log = folder / f"{name}.sock", folder / f"{name}.log"
             stack.enter_context(stage.host())
-            pid = stack.enter_context(plugins.agent(socket, log))
+            pid = stack.enter_context(plugins.agent(socket, log, podwire=podwire))
             plugin = replace(plugins.podwires(bin_dir, socket)[0], name=name)
             nodes.append(measures.Node(plugin, pid, log))
         return measures.full_node(nodes[0], nodes[1], pods, rounds)
@@ -123,6 +138,29 @@ def _median(results: CniResults, plugin: str, series: str) -> float | None:
 def _ratio(results: CniResults, over: str, under: str, series: str) -> float | None:
     above, below = _median(results, over, series), _median(results, under, series)
     return above / below if above and below else None
+
+
+def _against_before(results: CniResults) -> list[Target]:
+    """This checkout against another one (`--before`)."""
+    if BEFORE not in results.samples:
+        return []
+    now, then = results.full, results.full_before
+    memory = now.resident_mib_full / then.resident_mib_full if now and then else None
+    series = {"add": "ADD p50", "delete": "DEL p50", "add_burst_wall": "100 ADDs", "del_burst_wall": "100 DELs"}
+    return [
+        *(
+            Target(f"{title}: now / before", _ratio(results, POD, BEFORE, one), 1.03, at_most=True)
+            for one, title in series.items()
+        ),
+        Target(
+            "bridge mode, ADD p50: now / before",
+            _ratio(results, "podwire-bridge", "before-bridge", "add"),
+            1.03,
+            at_most=True,
+        ),
+        Target("one-shot ADD p50: now / before", _ratio(results, ONESHOT, BEFORE_ONESHOT, "add"), 1.25, at_most=True),
+        Target("agent's memory: now / before", memory, 1.0, at_most=True),
+    ]
 
 
 def _targets(results: CniResults) -> list[Target]:
@@ -150,6 +188,7 @@ def _targets(results: CniResults) -> list[Target]:
             unit=" MiB",
         ),
         Target("one-shot ADD p50 / bridge", _ratio(results, ONESHOT, BRIDGE, "add"), 4.0, at_most=True),
+        *_against_before(results),
     ]
 
 

@@ -79,38 +79,43 @@ def references(folder: Path, state: Path) -> list[Plugin]:
     return made
 
 
-def podwires(bin_dir: Path, agent_socket: Path) -> list[Plugin]:
-    """podwire in both modes with the agent, and routed without it."""
+def podwires(bin_dir: Path, agent_socket: Path, name: str = "podwire", first_network: int = 194) -> list[Plugin]:
+    """podwire in both modes with the agent, and routed without it; ranges from 10.`first_network`.0.0/16 on."""
     nowhere = agent_socket.with_name("no-agent.sock")
     routed = {"type": "podwire", "mode": "routed", "ipMasq": False}
-    bridge = {"type": "podwire", "mode": "bridge", "bridge": "cni-pw0", "isGateway": True, "ipMasq": False}
+    bridge = {
+        "type": "podwire",
+        "mode": "bridge",
+        "bridge": f"cni-pw{first_network}",
+        "isGateway": True,
+        "ipMasq": False,
+    }
     program = bin_dir / "podwire"
     return [
-        Plugin("podwire", program, routed | {"subnet": "10.194.0.0/16"}, {"PODWIRE_SOCKET": str(agent_socket)}),
-        Plugin(
-            "podwire-bridge",
-            program,
-            bridge | {"subnet": "10.195.0.0/16"},
-            {"PODWIRE_SOCKET": str(agent_socket)},
-        ),
-        Plugin("podwire-oneshot", program, routed | {"subnet": "10.196.0.0/16"}, {"PODWIRE_SOCKET": str(nowhere)}),
+        Plugin(name, program, routed | _subnet(first_network), {"PODWIRE_SOCKET": str(agent_socket)}),
+        Plugin(f"{name}-bridge", program, bridge | _subnet(first_network + 1), {"PODWIRE_SOCKET": str(agent_socket)}),
+        Plugin(f"{name}-oneshot", program, routed | _subnet(first_network + 2), {"PODWIRE_SOCKET": str(nowhere)}),
     ]
 
 
-def install(folder: Path) -> Path:
+def _subnet(network: int) -> dict[str, str]:
+    return {"subnet": f"10.{network}.0.0/16"}
+
+
+def install(folder: Path, podwire: Path = PODWIRE) -> Path:
     """`podwire install` into fresh folders; the bin directory."""
     bin_dir = folder / "bin"
-    argv = [str(PODWIRE), "install", "--bin-dir", str(bin_dir), "--conf-dir", str(folder / "conf")]
+    argv = [str(podwire), "install", "--bin-dir", str(bin_dir), "--conf-dir", str(folder / "conf")]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     return bin_dir
 
 
 @contextmanager
-def agent(agent_socket: Path, log_path: Path, *arguments: str) -> Iterator[int]:
+def agent(agent_socket: Path, log_path: Path, *arguments: str, podwire: Path = PODWIRE) -> Iterator[int]:
     """`podwire agent` serving in this process' network namespace; its process id."""
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            [str(PODWIRE), "agent", "--socket", str(agent_socket), *arguments],
+            [str(podwire), "agent", "--socket", str(agent_socket), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
