@@ -17,14 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from podwire.netlink.constants import (
-    CLONE_NEWCGROUP,
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWUTS,
-)
+from podwire.netlink import constants as c
 from podwire_lab import cgroup, programs, root, service
 from podwire_lab.command import run
 from podwire_lab.place import Place
@@ -50,9 +43,9 @@ def _check(answer: int, what: str) -> None:
 def leave_the_machine(place: Place) -> None:
     """Enter the node's network namespace and begin all its other ones; children are in its PID namespace."""
     descriptor = os.open(place.netns_path, os.O_RDONLY | os.O_CLOEXEC)
-    _check(libc.setns(descriptor, CLONE_NEWNET), f"setns {place.netns_path}")
+    _check(libc.setns(descriptor, c.CLONE_NEWNET), f"setns {place.netns_path}")
     os.close(descriptor)
-    flags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID
+    flags = c.CLONE_NEWNS | c.CLONE_NEWCGROUP | c.CLONE_NEWUTS | c.CLONE_NEWIPC | c.CLONE_NEWPID
     _check(libc.unshare(flags), "unshare")
 
 

@@ -10,29 +10,10 @@ from podwire.attachments.identity import PREFIX
 from podwire.datapath.gateway import CREATED
 from podwire.datapath.peer_routes import VXLAN_DEVICE, Paths, Underlay
 from podwire.ip import Address, Network
+from podwire.netlink import constants as c
 from podwire.netlink import message as nl
 from podwire.netlink import operations as op
 from podwire.netlink import read
-from podwire.netlink.constants import (
-    AF_BRIDGE,
-    IFLA_VXLAN_ID,
-    IFLA_VXLAN_LINK,
-    IFLA_VXLAN_LOCAL,
-    IFLA_VXLAN_LOCAL6,
-    IFLA_VXLAN_PORT,
-    NDA_DST,
-    NDA_IFINDEX,
-    NDA_LLADDR,
-    NLM_F_DUMP,
-    NUD_PERMANENT,
-    RTA_DST,
-    RTA_GATEWAY,
-    RTA_OIF,
-    RTA_PREFSRC,
-    RTM_GETNEIGH,
-    RTM_NEWNEIGH,
-    RTNH_F_ONLINK,
-)
 from podwire.netlink.socket import Netlink
 
 OURS = (*VXLAN_DEVICE.values(), "podwire0")
@@ -74,17 +55,17 @@ def _read_routes(socket: Netlink, version: int, links: Mapping[int, str], paths:
         if protocol != op.PROTOCOL:
             continue
         values = nl.attributes(payload, 12)
-        gateway = values.get(RTA_GATEWAY)
+        gateway = values.get(c.RTA_GATEWAY)
         if not gateway:
             continue  # a pod's own route
-        network = _network(values.get(RTA_DST, bytes(len(gateway))), prefix)
-        source = values.get(RTA_PREFSRC)
+        network = _network(values.get(c.RTA_DST, bytes(len(gateway))), prefix)
+        source = values.get(c.RTA_PREFSRC)
         paths.routes[network] = op.AddRoute(
-            links.get(read.number(values.get(RTA_OIF)), "?"),
+            links.get(read.number(values.get(c.RTA_OIF)), "?"),
             network,
             ip_address(gateway),
             source=ip_address(source) if source else None,
-            onlink=bool(flags & RTNH_F_ONLINK),
+            onlink=bool(flags & c.RTNH_F_ONLINK),
             replace=True,
         )
 
@@ -100,14 +81,14 @@ def read_vxlan(socket: Netlink, name: str, links: Mapping[int, str]) -> op.AddVx
     if link is None or not link.up or link.kind != "vxlan":
         return None
     values = nl.attributes(link.data)
-    local = values.get(IFLA_VXLAN_LOCAL) or values.get(IFLA_VXLAN_LOCAL6)
+    local = values.get(c.IFLA_VXLAN_LOCAL) or values.get(c.IFLA_VXLAN_LOCAL6)
     return op.AddVxlan(
         name,
         link.mac,
-        read.number(values.get(IFLA_VXLAN_ID)),
-        BIG_ENDIAN_PORT.unpack(values.get(IFLA_VXLAN_PORT, b"\0\0"))[0],
+        read.number(values.get(c.IFLA_VXLAN_ID)),
+        BIG_ENDIAN_PORT.unpack(values.get(c.IFLA_VXLAN_PORT, b"\0\0"))[0],
         ip_address(local) if local else ip_address(0),
-        links.get(read.number(values.get(IFLA_VXLAN_LINK)), "?"),
+        links.get(read.number(values.get(c.IFLA_VXLAN_LINK)), "?"),
         link.mtu,
     )
 
@@ -118,20 +99,20 @@ def _read_entries(socket: Netlink, name: str, paths: Paths) -> None:
     for family in (4, 6):
         for address, mac in _permanent(socket, nl.family(family), index):
             paths.neighbours[name, address] = op.AddNeighbour(name, address, mac)
-    for node, mac in _permanent(socket, AF_BRIDGE, index):
+    for node, mac in _permanent(socket, c.AF_BRIDGE, index):
         paths.forwarding[name, mac] = op.AddForwarding(name, mac, node)
 
 
 def _permanent(socket: Netlink, family: int, index: int) -> list[tuple[Address, str]]:
-    body = nl.NDMSG.pack(family, index if family == AF_BRIDGE else 0, 0, 0, 0)
-    only = b"" if family == AF_BRIDGE else nl.u32(NDA_IFINDEX, index)
+    body = nl.NDMSG.pack(family, index if family == c.AF_BRIDGE else 0, 0, 0, 0)
+    only = b"" if family == c.AF_BRIDGE else nl.u32(c.NDA_IFINDEX, index)
     found = []
-    for kind, payload in socket.get(nl.message(RTM_GETNEIGH, NLM_F_DUMP, body, only)):
-        if kind != RTM_NEWNEIGH:
+    for kind, payload in socket.get(nl.message(c.RTM_GETNEIGH, c.NLM_F_DUMP, body, only)):
+        if kind != c.RTM_NEWNEIGH:
             continue
         _, device, state, _, _ = nl.NDMSG.unpack_from(payload)
         values = nl.attributes(payload, 12)
-        address, mac = values.get(NDA_DST), values.get(NDA_LLADDR)
-        if device == index and state & NUD_PERMANENT and address and mac:
+        address, mac = values.get(c.NDA_DST), values.get(c.NDA_LLADDR)
+        if device == index and state & c.NUD_PERMANENT and address and mac:
             found.append((ip_address(address), mac.hex(":")))
     return found

@@ -11,19 +11,10 @@ from podwire.attachments.read import ShownAttachment, read_attachments
 from podwire.datapath.peer_routes_read import read_underlays
 from podwire.diagnose.endpoints import Endpoint
 from podwire.ip import Address
+from podwire.netlink import constants as c
 from podwire.netlink import message as nl
 from podwire.netlink import namespaces as namespace
 from podwire.netlink import read
-from podwire.netlink.constants import (
-    IFLA_IFNAME,
-    IFLA_LINK_NETNSID,
-    NETNSA_FD,
-    NETNSA_NSID,
-    NLM_F_DUMP,
-    RTM_GETLINK,
-    RTM_GETNSID,
-    RTM_NEWLINK,
-)
 from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.node.old_settings import Settings
 
@@ -77,11 +68,11 @@ def _host_addresses(socket: Netlink, settings: Settings | None) -> list[Address]
 def _peer_netns_ids(socket: Netlink) -> dict[str, int]:
     """The number by which this namespace knows that of a device's other end, by the device's name."""
     found = {}
-    ask = nl.message(RTM_GETLINK, NLM_F_DUMP, nl.link_body(), read.SKIP_STATS)
+    ask = nl.message(c.RTM_GETLINK, c.NLM_F_DUMP, nl.link_body(), read.SKIP_STATS)
     for kind, payload in socket.get(ask):
         values = nl.attributes(payload, 16)
-        if kind == RTM_NEWLINK and IFLA_LINK_NETNSID in values:
-            found[read.string(values.get(IFLA_IFNAME))] = _signed(values[IFLA_LINK_NETNSID])
+        if kind == c.RTM_NEWLINK and c.IFLA_LINK_NETNSID in values:
+            found[read.string(values.get(c.IFLA_IFNAME))] = _signed(values[c.IFLA_LINK_NETNSID])
     return found
 
 
@@ -115,8 +106,8 @@ def _netns_id(socket: Netlink, path: str) -> int:
     try:
         if not namespace.is_network_namespace(descriptor):
             return -1
-        ask = nl.message(RTM_GETNSID, 0, b"\0\0\0\0", nl.u32(NETNSA_FD, descriptor))
-        return _signed(nl.attributes(socket.get(ask)[0][1], 4)[NETNSA_NSID])
+        ask = nl.message(c.RTM_GETNSID, 0, b"\0\0\0\0", nl.u32(c.NETNSA_FD, descriptor))
+        return _signed(nl.attributes(socket.get(ask)[0][1], 4)[c.NETNSA_NSID])
     except (NetlinkError, KeyError):
         return -1
     finally:

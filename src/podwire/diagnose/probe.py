@@ -17,23 +17,10 @@ from msgspec import Struct
 from podwire.diagnose import packets
 from podwire.diagnose.plan import Outcome, Probe, Status, verdict
 from podwire.ip import Address
-from podwire.netlink.constants import (
-    ICMP_FILTER,
-    ICMPV6_FILTER,
-    IP_MTU_DISCOVER,
-    IP_PMTUDISC_PROBE,
-    IP_RECVERR,
-    IPV6_MTU_DISCOVER,
-    IPV6_PMTUDISC_PROBE,
-    IPV6_RECVERR,
-    SO_EE_ORIGIN_ICMP,
-    SO_EE_ORIGIN_ICMP6,
-    SO_RCVBUFFORCE,
-    SOL_RAW,
-)
+from podwire.netlink import constants as c
 
 AGAIN_SECONDS = 0.25
-ICMP_ORIGINS = (SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6)
+ICMP_ORIGINS = (c.SO_EE_ORIGIN_ICMP, c.SO_EE_ORIGIN_ICMP6)
 EXTENDED_ERROR = struct.Struct("=IBBBBII")
 RECEIVE_BYTES = 65536
 SMALLEST_MTU = {4: 576, 6: 1280}
@@ -128,7 +115,7 @@ def _largest(address: Address, size: int, timeout_seconds: float) -> int:
     best = 0
     mark = _mark()
     with _raw(address) as client:
-        client.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BURST_BYTES)
+        client.setsockopt(socket.SOL_SOCKET, c.SO_RCVBUFFORCE, BURST_BYTES)
         smallest = SMALLEST_MTU[address.version]
         for length in range(smallest, size, STEP_BYTES):
             with suppress(OSError):
@@ -163,14 +150,14 @@ def _raw(address: Address) -> socket.socket:
     """A raw socket that hears echo replies alone, sets DF, and forgets what earlier packets learned of the path."""
     if address.version == 4:
         client = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        client.setsockopt(SOL_RAW, ICMP_FILTER, struct.pack("=I", ~(1 << packets.ECHO_REPLY[4]) & 0xFFFFFFFF))
-        client.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
+        client.setsockopt(c.SOL_RAW, c.ICMP_FILTER, struct.pack("=I", ~(1 << packets.ECHO_REPLY[4]) & 0xFFFFFFFF))
+        client.setsockopt(socket.IPPROTO_IP, c.IP_MTU_DISCOVER, c.IP_PMTUDISC_PROBE)
     else:
         client = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         blocked = [0xFFFFFFFF] * 8
         blocked[packets.ECHO_REPLY[6] >> 5] &= ~(1 << (packets.ECHO_REPLY[6] & 31)) & 0xFFFFFFFF
-        client.setsockopt(socket.IPPROTO_ICMPV6, ICMPV6_FILTER, struct.pack("=8I", *blocked))
-        client.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE)
+        client.setsockopt(socket.IPPROTO_ICMPV6, c.ICMPV6_FILTER, struct.pack("=8I", *blocked))
+        client.setsockopt(socket.IPPROTO_IPV6, c.IPV6_MTU_DISCOVER, c.IPV6_PMTUDISC_PROBE)
     try:
         # In this order: until it is connected, a raw socket hears of errors on the way to anybody.
         client.connect((str(address), 0))
@@ -184,9 +171,9 @@ def _raw(address: Address) -> socket.socket:
 def _want_errors(client: socket.socket, family: int) -> None:
     """Have ICMP errors told on the socket, with who sent them (IP_RECVERR, ip(7))."""
     if family == 4:
-        client.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        client.setsockopt(socket.IPPROTO_IP, c.IP_RECVERR, 1)
     else:
-        client.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        client.setsockopt(socket.IPPROTO_IPV6, c.IPV6_RECVERR, 1)
 
 
 def _ask(

@@ -10,32 +10,14 @@ import errno
 from collections.abc import Iterable
 
 from podwire.ip import Address
+from podwire.netlink import constants as c
 from podwire.netlink import message as nl
-from podwire.netlink.constants import (
-    CTA_FILTER,
-    CTA_FILTER_F_CTA_PROTO_DST_PORT,
-    CTA_FILTER_F_CTA_PROTO_NUM,
-    CTA_FILTER_ORIG_FLAGS,
-    CTA_ID,
-    CTA_IP_V4_DST,
-    CTA_IP_V6_DST,
-    CTA_PROTO_DST_PORT,
-    CTA_PROTO_NUM,
-    CTA_TUPLE_IP,
-    CTA_TUPLE_ORIG,
-    CTA_TUPLE_PROTO,
-    IPCTNL_MSG_CT_DELETE,
-    IPCTNL_MSG_CT_GET,
-    IPCTNL_MSG_CT_NEW,
-    NFNL_SUBSYS_CTNETLINK,
-    NLM_F_DUMP,
-)
 from podwire.netlink.socket import Netlink, NetlinkError
 
 CT_NEW, CT_GET, CT_DELETE = (
-    NFNL_SUBSYS_CTNETLINK << 8 | kind for kind in (IPCTNL_MSG_CT_NEW, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE)
+    c.NFNL_SUBSYS_CTNETLINK << 8 | kind for kind in (c.IPCTNL_MSG_CT_NEW, c.IPCTNL_MSG_CT_GET, c.IPCTNL_MSG_CT_DELETE)
 )
-DESTINATION = {4: CTA_IP_V4_DST, 6: CTA_IP_V6_DST}
+DESTINATION = {4: c.CTA_IP_V4_DST, 6: c.CTA_IP_V6_DST}
 WITHOUT_CONNTRACK = (errno.EOPNOTSUPP, errno.ENOENT, errno.EPROTONOSUPPORT)
 UDP = 17
 
@@ -48,20 +30,20 @@ def forget_udp(socket: Netlink, version: int, port: int, addresses: Iterable[Add
     local = {one.packed for one in addresses}
     body = nl.NFGENMSG.pack(nl.family(version), 0, 0)
     wanted = nl.nested(
-        CTA_TUPLE_PROTO,
-        nl.attribute(CTA_PROTO_NUM, bytes([UDP])),
-        nl.attribute(CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
+        c.CTA_TUPLE_PROTO,
+        nl.attribute(c.CTA_PROTO_NUM, bytes([UDP])),
+        nl.attribute(c.CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
     )
     # Kernels before 5.8 do not know the filter and tell everything: what comes is looked at again.
-    flags = nl.u32(CTA_FILTER_ORIG_FLAGS, CTA_FILTER_F_CTA_PROTO_NUM | CTA_FILTER_F_CTA_PROTO_DST_PORT)
-    only = nl.nested(CTA_TUPLE_ORIG, wanted) + nl.nested(CTA_FILTER, flags)
+    flags = nl.u32(c.CTA_FILTER_ORIG_FLAGS, c.CTA_FILTER_F_CTA_PROTO_NUM | c.CTA_FILTER_F_CTA_PROTO_DST_PORT)
+    only = nl.nested(c.CTA_TUPLE_ORIG, wanted) + nl.nested(c.CTA_FILTER, flags)
     count = 0
     for kind, payload in _flows(socket, body, only):
         found = nl.attributes(payload, nl.NFGENMSG.size)
-        tuple_ = found.get(CTA_TUPLE_ORIG, b"")
+        tuple_ = found.get(c.CTA_TUPLE_ORIG, b"")
         if kind != CT_NEW or not _is_to(tuple_, version, port, local):
             continue
-        which = nl.nested(CTA_TUPLE_ORIG, tuple_) + nl.attribute(CTA_ID, found[CTA_ID])
+        which = nl.nested(c.CTA_TUPLE_ORIG, tuple_) + nl.attribute(c.CTA_ID, found[c.CTA_ID])
         try:
             socket.do(nl.message(CT_DELETE, 0, body, which))
             count += 1
@@ -74,11 +56,11 @@ def forget_udp(socket: Netlink, version: int, port: int, addresses: Iterable[Add
 def _flows(socket: Netlink, body: bytes, only: bytes) -> list[tuple[int, memoryview]]:
     try:
         try:
-            return socket.get(nl.message(CT_GET, NLM_F_DUMP, body, only))
+            return socket.get(nl.message(CT_GET, c.NLM_F_DUMP, body, only))
         except NetlinkError as refused:
             if refused.errno != errno.EINVAL:
                 raise
-            return socket.get(nl.message(CT_GET, NLM_F_DUMP, body))  # a kernel with another idea of the filter
+            return socket.get(nl.message(CT_GET, c.NLM_F_DUMP, body))  # a kernel with another idea of the filter
     except NetlinkError as refused:
         if refused.errno in WITHOUT_CONNTRACK or refused.errno == errno.EINVAL:
             return []
@@ -87,10 +69,10 @@ def _flows(socket: Netlink, body: bytes, only: bytes) -> list[tuple[int, memoryv
 
 def _is_to(tuple_: bytes, version: int, port: int, local: set[bytes]) -> bool:
     parts = nl.attributes(tuple_)
-    destination = nl.attributes(parts.get(CTA_TUPLE_IP, b"")).get(DESTINATION[version])
-    protocol = nl.attributes(parts.get(CTA_TUPLE_PROTO, b""))
+    destination = nl.attributes(parts.get(c.CTA_TUPLE_IP, b"")).get(DESTINATION[version])
+    protocol = nl.attributes(parts.get(c.CTA_TUPLE_PROTO, b""))
     return (
-        protocol.get(CTA_PROTO_NUM) == bytes([UDP])
-        and protocol.get(CTA_PROTO_DST_PORT) == port.to_bytes(2, "big")
+        protocol.get(c.CTA_PROTO_NUM) == bytes([UDP])
+        and protocol.get(c.CTA_PROTO_DST_PORT) == port.to_bytes(2, "big")
         and destination in local
     )

@@ -8,40 +8,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from podwire.netlink import constants as c
 from podwire.netlink import message as nl
-from podwire.netlink.constants import (
-    AF_BRIDGE,
-    BPF_ABS,
-    BPF_H,
-    BPF_JEQ,
-    BPF_JMP,
-    BPF_LD,
-    BPF_RET,
-    BPF_W,
-    IFLA_IFNAME,
-    NDA_DST,
-    NDA_LLADDR,
-    NETLINK_ADD_MEMBERSHIP,
-    NETLINK_NETFILTER,
-    NFNLGRP_NFTABLES,
-    RTA_DST,
-    RTM_DELADDR,
-    RTM_DELLINK,
-    RTM_DELNEIGH,
-    RTM_DELROUTE,
-    RTM_NEWADDR,
-    RTM_NEWNETCONF,
-    RTNLGRP_IPV4_IFADDR,
-    RTNLGRP_IPV4_NETCONF,
-    RTNLGRP_IPV4_ROUTE,
-    RTNLGRP_IPV6_IFADDR,
-    RTNLGRP_IPV6_NETCONF,
-    RTNLGRP_IPV6_ROUTE,
-    RTNLGRP_LINK,
-    RTNLGRP_NEIGH,
-    SO_ATTACH_FILTER,
-    SOL_NETLINK,
-)
 from podwire.netlink.read import number, string
 from podwire.netlink.socket import RECEIVE_BYTES, Netlink
 
@@ -51,7 +19,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 RECEIVE_BUFFER_BYTES = 1 << 20
 
 
-WATCHED = (RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, RTM_DELROUTE, RTM_DELNEIGH)
+WATCHED = (c.RTM_DELLINK, c.RTM_NEWADDR, c.RTM_DELADDR, c.RTM_DELROUTE, c.RTM_DELNEIGH)
 
 
 _filters: list[ctypes.Array[ctypes.c_char]] = []
@@ -61,8 +29,8 @@ _filters: list[ctypes.Array[ctypes.c_char]] = []
 Instruction = tuple[int, int, int, int]
 
 
-LOAD_HALF, LOAD_WORD = BPF_LD | BPF_H | BPF_ABS, BPF_LD | BPF_W | BPF_ABS
-JUMP_IF_EQUAL, RETURN = BPF_JMP | BPF_JEQ, BPF_RET
+LOAD_HALF, LOAD_WORD = c.BPF_LD | c.BPF_H | c.BPF_ABS, c.BPF_LD | c.BPF_W | c.BPF_ABS
+JUMP_IF_EQUAL, RETURN = c.BPF_JMP | c.BPF_JEQ, c.BPF_RET
 
 
 ALL, NOTHING = 0xFFFFFFFF, 0
@@ -80,7 +48,7 @@ def type_filter(*types: int, netconf_of_all: bool = False) -> bytes:
         tests.append((JUMP_IF_EQUAL, len(types) - 1 - place + rest, 0, socket.htons(kind)))
     if netconf_of_all:
         tests += [
-            (JUMP_IF_EQUAL, 0, 2, socket.htons(RTM_NEWNETCONF)),
+            (JUMP_IF_EQUAL, 0, 2, socket.htons(c.RTM_NEWNETCONF)),
             (LOAD_WORD, 0, 0, 24),
             (JUMP_IF_EQUAL, 1, 0, ALL),
         ]
@@ -100,18 +68,18 @@ class Watch:
 
     def __init__(self) -> None:
         self.route = Netlink()
-        self.route.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, type_filter(*WATCHED, netconf_of_all=True))
+        self.route.socket.setsockopt(socket.SOL_SOCKET, c.SO_ATTACH_FILTER, type_filter(*WATCHED, netconf_of_all=True))
         self.route.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         # One without a port of its own would pass for the kernel and hear nothing. (A later bind ends memberships.)
         self.route.socket.bind((0, 0))
         for group in (
-            *(RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE),
-            *(RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF),
+            *(c.RTNLGRP_LINK, c.RTNLGRP_NEIGH, c.RTNLGRP_IPV4_IFADDR, c.RTNLGRP_IPV4_ROUTE),
+            *(c.RTNLGRP_IPV6_IFADDR, c.RTNLGRP_IPV6_ROUTE, c.RTNLGRP_IPV4_NETCONF, c.RTNLGRP_IPV6_NETCONF),
         ):
-            self.route.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
-        self.nftables = Netlink(NETLINK_NETFILTER)
+            self.route.socket.setsockopt(c.SOL_NETLINK, c.NETLINK_ADD_MEMBERSHIP, group)
+        self.nftables = Netlink(c.NETLINK_NETFILTER)
         self.nftables.socket.bind((0, 0))
-        self.nftables.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
+        self.nftables.socket.setsockopt(c.SOL_NETLINK, c.NETLINK_ADD_MEMBERSHIP, c.NFNLGRP_NFTABLES)
         for one in (self.route, self.nftables):
             one.socket.setblocking(False)
 
@@ -147,12 +115,12 @@ def _drain(source: Netlink) -> Iterator[bytes]:
 
 
 def _key(kind: int, payload: memoryview) -> bytes:
-    if kind == RTM_DELLINK:
-        return string(nl.attributes(payload, 16).get(IFLA_IFNAME)).encode()
-    if kind == RTM_DELROUTE:
-        return nl.attributes(payload, 12).get(RTA_DST, b"") + bytes(payload[1:2])
-    if kind == RTM_DELNEIGH:
-        which = NDA_LLADDR if payload[0] == AF_BRIDGE else NDA_DST
+    if kind == c.RTM_DELLINK:
+        return string(nl.attributes(payload, 16).get(c.IFLA_IFNAME)).encode()
+    if kind == c.RTM_DELROUTE:
+        return nl.attributes(payload, 12).get(c.RTA_DST, b"") + bytes(payload[1:2])
+    if kind == c.RTM_DELNEIGH:
+        which = c.NDA_LLADDR if payload[0] == c.AF_BRIDGE else c.NDA_DST
         return bytes(payload[4:8]) + nl.attributes(payload, 12).get(which, b"")
     return bytes(payload[4:8])
 

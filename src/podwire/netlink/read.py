@@ -13,42 +13,12 @@ from podwire.ip import (
     Network,
     with_prefix,
 )
+from podwire.netlink import constants as c
 from podwire.netlink import message as nl
-from podwire.netlink.constants import (
-    IFA_ADDRESS,
-    IFA_LOCAL,
-    IFF_PROMISC,
-    IFF_UP,
-    IFLA_ADDRESS,
-    IFLA_ALT_IFNAME,
-    IFLA_EXT_MASK,
-    IFLA_IFALIAS,
-    IFLA_IFNAME,
-    IFLA_INFO_DATA,
-    IFLA_INFO_KIND,
-    IFLA_LINKINFO,
-    IFLA_MASTER,
-    IFLA_MTU,
-    IFLA_PROP_LIST,
-    NLA_TYPE_MASK,
-    NLM_F_DUMP,
-    RT_TABLE_MAIN,
-    RTA_DST,
-    RTA_GATEWAY,
-    RTA_OIF,
-    RTEXT_FILTER_SKIP_STATS,
-    RTM_GETADDR,
-    RTM_GETLINK,
-    RTM_GETROUTE,
-    RTM_NEWADDR,
-    RTM_NEWLINK,
-    RTM_NEWROUTE,
-    RTN_UNICAST,
-)
 from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.record import Record
 
-SKIP_STATS = nl.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+SKIP_STATS = nl.u32(c.IFLA_EXT_MASK, c.RTEXT_FILTER_SKIP_STATS)
 PROP_ITEM = struct.Struct("=HH")
 
 
@@ -69,11 +39,11 @@ class Link(Record):
 
     @property
     def up(self) -> bool:
-        return bool(self.flags & IFF_UP)
+        return bool(self.flags & c.IFF_UP)
 
     @property
     def promiscuous(self) -> bool:
-        return bool(self.flags & IFF_PROMISC)
+        return bool(self.flags & c.IFF_PROMISC)
 
 
 class Route(Record):
@@ -102,7 +72,7 @@ def altnames(raw: bytes | None) -> tuple[str, ...]:
         length, kind = PROP_ITEM.unpack_from(raw, offset)
         if length < 4:
             break
-        if kind & NLA_TYPE_MASK == IFLA_ALT_IFNAME:
+        if kind & c.NLA_TYPE_MASK == c.IFLA_ALT_IFNAME:
             found.append(string(raw[offset + 4 : offset + length]))
         offset += (length + 3) & ~3
     return tuple(found)
@@ -111,25 +81,25 @@ def altnames(raw: bytes | None) -> tuple[str, ...]:
 def _link(payload: memoryview) -> Link:
     _, _, index, flags, _ = nl.IFINFOMSG.unpack_from(payload)
     found = nl.attributes(payload, 16)
-    info = nl.attributes(found.get(IFLA_LINKINFO, b""))
+    info = nl.attributes(found.get(c.IFLA_LINKINFO, b""))
     return Link(
         index=index,
-        name=string(found.get(IFLA_IFNAME)),
+        name=string(found.get(c.IFLA_IFNAME)),
         flags=flags,
-        mtu=number(found.get(IFLA_MTU)),
-        mac=found.get(IFLA_ADDRESS, b"").hex(":"),
-        master=number(found.get(IFLA_MASTER)),
-        kind=string(info.get(IFLA_INFO_KIND)),
-        alias=string(found.get(IFLA_IFALIAS)),
-        altnames=altnames(found.get(IFLA_PROP_LIST)),
-        data=info.get(IFLA_INFO_DATA, b""),
+        mtu=number(found.get(c.IFLA_MTU)),
+        mac=found.get(c.IFLA_ADDRESS, b"").hex(":"),
+        master=number(found.get(c.IFLA_MASTER)),
+        kind=string(info.get(c.IFLA_INFO_KIND)),
+        alias=string(found.get(c.IFLA_IFALIAS)),
+        altnames=altnames(found.get(c.IFLA_PROP_LIST)),
+        data=info.get(c.IFLA_INFO_DATA, b""),
     )
 
 
 def link(socket: Netlink, name: str) -> Link | None:
     """The device of that name or alternative name, or None."""
-    kind = IFLA_IFNAME if len(name.encode()) < 16 else IFLA_ALT_IFNAME
-    ask = nl.message(RTM_GETLINK, 0, nl.link_body(), nl.text(kind, name), SKIP_STATS)
+    kind = c.IFLA_IFNAME if len(name.encode()) < 16 else c.IFLA_ALT_IFNAME
+    ask = nl.message(c.RTM_GETLINK, 0, nl.link_body(), nl.text(kind, name), SKIP_STATS)
     try:
         return _link(socket.get(ask)[0][1])
     except NetlinkError as refused:
@@ -140,8 +110,8 @@ def link(socket: Netlink, name: str) -> Link | None:
 
 def links(socket: Netlink) -> list[Link]:
     """All devices of the namespace."""
-    ask = nl.message(RTM_GETLINK, NLM_F_DUMP, nl.link_body(), SKIP_STATS)
-    return [_link(payload) for kind, payload in socket.get(ask) if kind == RTM_NEWLINK]
+    ask = nl.message(c.RTM_GETLINK, c.NLM_F_DUMP, nl.link_body(), SKIP_STATS)
+    return [_link(payload) for kind, payload in socket.get(ask) if kind == c.RTM_NEWLINK]
 
 
 def addresses(socket: Netlink, index: int, version: int) -> list[Interface]:
@@ -162,12 +132,12 @@ def all_addresses(socket: Netlink, version: int) -> list[tuple[int, Interface]]:
 def _addresses(socket: Netlink, index: int, version: int) -> list[tuple[int, Interface]]:
     body = nl.IFADDRMSG.pack(nl.family(version), 0, 0, 0, index)
     found: list[tuple[int, Interface]] = []
-    for kind, payload in socket.get(nl.message(RTM_GETADDR, NLM_F_DUMP, body)):
-        if kind != RTM_NEWADDR:
+    for kind, payload in socket.get(nl.message(c.RTM_GETADDR, c.NLM_F_DUMP, body)):
+        if kind != c.RTM_NEWADDR:
             continue
         _, prefix, _, _, device = nl.IFADDRMSG.unpack_from(payload)
         values = nl.attributes(payload, 8)
-        raw = values.get(IFA_LOCAL) or values.get(IFA_ADDRESS)
+        raw = values.get(c.IFA_LOCAL) or values.get(c.IFA_ADDRESS)
         if raw:
             found.append((device, with_prefix(ip_address(raw), prefix)))
     return found
@@ -175,11 +145,11 @@ def _addresses(socket: Netlink, index: int, version: int) -> list[tuple[int, Int
 
 def route_payloads(socket: Netlink, version: int) -> Iterator[memoryview]:
     """The unicast routes of the main table, as messages (`struct rtmsg` and attributes)."""
-    body = nl.RTMSG.pack(nl.family(version), 0, 0, 0, RT_TABLE_MAIN, 0, 0, RTN_UNICAST, 0)
-    for kind, payload in socket.get(nl.message(RTM_GETROUTE, NLM_F_DUMP, body)):
-        if kind == RTM_NEWROUTE:
+    body = nl.RTMSG.pack(nl.family(version), 0, 0, 0, c.RT_TABLE_MAIN, 0, 0, c.RTN_UNICAST, 0)
+    for kind, payload in socket.get(nl.message(c.RTM_GETROUTE, c.NLM_F_DUMP, body)):
+        if kind == c.RTM_NEWROUTE:
             _, _, _, _, table, _, _, what, _ = nl.RTMSG.unpack_from(payload)
-            if table == RT_TABLE_MAIN and what == RTN_UNICAST:
+            if table == c.RT_TABLE_MAIN and what == c.RTN_UNICAST:
                 yield payload
 
 
@@ -190,8 +160,8 @@ def routes(socket: Netlink, version: int) -> list[Route]:
         _, prefix, _, _, _, protocol, _, _, _ = nl.RTMSG.unpack_from(payload)
         values = nl.attributes(payload, 12)
         size = 4 if version == 4 else 16
-        to = ip_network((values.get(RTA_DST, bytes(size)), prefix))
-        gateway = values.get(RTA_GATEWAY)
+        to = ip_network((values.get(c.RTA_DST, bytes(size)), prefix))
+        gateway = values.get(c.RTA_GATEWAY)
         via = ip_address(gateway) if gateway else None
-        found.append(Route(to, via, number(values.get(RTA_OIF)), protocol))
+        found.append(Route(to, via, number(values.get(c.RTA_OIF)), protocol))
     return found

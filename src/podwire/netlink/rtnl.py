@@ -5,93 +5,26 @@ from __future__ import annotations
 from _socket import AF_INET6
 from collections.abc import Callable
 
+from podwire.netlink import constants as c
 from podwire.netlink import message as nl
 from podwire.netlink import operations as op
 from podwire.netlink import tc as shaping
-from podwire.netlink.constants import (
-    AF_BRIDGE,
-    IFA_ADDRESS,
-    IFA_BROADCAST,
-    IFA_F_NODAD,
-    IFA_F_PERMANENT,
-    IFA_FLAGS,
-    IFA_LOCAL,
-    IFF_PROMISC,
-    IFF_UP,
-    IFLA_ADDRESS,
-    IFLA_AF_SPEC,
-    IFLA_ALT_IFNAME,
-    IFLA_BRPORT_MODE,
-    IFLA_IFALIAS,
-    IFLA_IFNAME,
-    IFLA_INET6_ADDR_GEN_MODE,
-    IFLA_INFO_DATA,
-    IFLA_INFO_KIND,
-    IFLA_INFO_SLAVE_DATA,
-    IFLA_INFO_SLAVE_KIND,
-    IFLA_LINKINFO,
-    IFLA_MASTER,
-    IFLA_MTU,
-    IFLA_NET_NS_FD,
-    IFLA_NUM_RX_QUEUES,
-    IFLA_NUM_TX_QUEUES,
-    IFLA_PROP_LIST,
-    IFLA_VXLAN_ID,
-    IFLA_VXLAN_LEARNING,
-    IFLA_VXLAN_LINK,
-    IFLA_VXLAN_LOCAL,
-    IFLA_VXLAN_LOCAL6,
-    IFLA_VXLAN_PORT,
-    IN6_ADDR_GEN_MODE_NONE,
-    NDA_DST,
-    NDA_LLADDR,
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    NLM_F_REPLACE,
-    NTF_SELF,
-    NUD_NOARP,
-    NUD_PERMANENT,
-    RT_SCOPE_LINK,
-    RT_SCOPE_NOWHERE,
-    RT_SCOPE_UNIVERSE,
-    RT_TABLE_MAIN,
-    RTA_DST,
-    RTA_GATEWAY,
-    RTA_METRICS,
-    RTA_OIF,
-    RTA_PREFSRC,
-    RTA_PRIORITY,
-    RTA_TABLE,
-    RTAX_ADVMSS,
-    RTAX_MTU,
-    RTM_DELLINK,
-    RTM_DELNEIGH,
-    RTM_DELROUTE,
-    RTM_NEWADDR,
-    RTM_NEWLINK,
-    RTM_NEWLINKPROP,
-    RTM_NEWNEIGH,
-    RTM_NEWROUTE,
-    RTN_UNICAST,
-    RTNH_F_ONLINK,
-    VETH_INFO_PEER,
-)
 
-CREATE = NLM_F_CREATE | NLM_F_EXCL
-ONE_QUEUE = nl.u32(IFLA_NUM_TX_QUEUES, 1) + nl.u32(IFLA_NUM_RX_QUEUES, 1)
+CREATE = c.NLM_F_CREATE | c.NLM_F_EXCL
+ONE_QUEUE = nl.u32(c.IFLA_NUM_TX_QUEUES, 1) + nl.u32(c.IFLA_NUM_RX_QUEUES, 1)
 """A veth has no queue that could be full, so more than one is of no use; the kernel would make one per processor."""
 
-VETH = nl.text(IFLA_INFO_KIND, "veth")
-BRIDGE = nl.text(IFLA_INFO_KIND, "bridge")
-VXLAN = nl.text(IFLA_INFO_KIND, "vxlan")
+VETH = nl.text(c.IFLA_INFO_KIND, "veth")
+BRIDGE = nl.text(c.IFLA_INFO_KIND, "bridge")
+VXLAN = nl.text(c.IFLA_INFO_KIND, "vxlan")
 ADDRGENMODE_NONE = nl.nested(
-    IFLA_AF_SPEC,
-    nl.nested(AF_INET6, nl.attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))),
+    c.IFLA_AF_SPEC,
+    nl.nested(AF_INET6, nl.attribute(c.IFLA_INET6_ADDR_GEN_MODE, bytes([c.IN6_ADDR_GEN_MODE_NONE]))),
 )
 HAIRPIN = nl.nested(
-    IFLA_LINKINFO,
-    nl.text(IFLA_INFO_SLAVE_KIND, "bridge"),
-    nl.nested(IFLA_INFO_SLAVE_DATA, nl.attribute(IFLA_BRPORT_MODE, b"\1")),
+    c.IFLA_LINKINFO,
+    nl.text(c.IFLA_INFO_SLAVE_KIND, "bridge"),
+    nl.nested(c.IFLA_INFO_SLAVE_DATA, nl.attribute(c.IFLA_BRPORT_MODE, b"\1")),
 )
 
 ALIAS_LENGTHS = (64, 128, 192, 252)
@@ -103,51 +36,51 @@ IndexOf = Callable[[str], int]
 
 
 def _add_veth(veth: op.AddVeth, index_of: IndexOf, pod_netns: int) -> bytes:
-    mtu = nl.u32(IFLA_MTU, veth.mtu) if veth.mtu else b""
+    mtu = nl.u32(c.IFLA_MTU, veth.mtu) if veth.mtu else b""
     peer = nl.attribute(
-        VETH_INFO_PEER,
+        c.VETH_INFO_PEER,
         nl.link_body(veth.peer_index)
-        + nl.text(IFLA_IFNAME, veth.peer)
-        + nl.attribute(IFLA_ADDRESS, nl.mac_bytes(veth.peer_mac))
-        + nl.u32(IFLA_NET_NS_FD, pod_netns)
+        + nl.text(c.IFLA_IFNAME, veth.peer)
+        + nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(veth.peer_mac))
+        + nl.u32(c.IFLA_NET_NS_FD, pod_netns)
         + ONE_QUEUE
         + mtu,
     )
     return nl.message(
-        RTM_NEWLINK,
+        c.RTM_NEWLINK,
         CREATE,
         nl.link_body(veth.index),
-        nl.text(IFLA_IFNAME, veth.name),
-        nl.attribute(IFLA_ADDRESS, nl.mac_bytes(veth.mac)),
+        nl.text(c.IFLA_IFNAME, veth.name),
+        nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(veth.mac)),
         ONE_QUEUE,
         mtu,
-        nl.u32(IFLA_MASTER, index_of(veth.master)) if veth.master else b"",
-        nl.nested(IFLA_LINKINFO, VETH, nl.nested(IFLA_INFO_DATA, peer)),
+        nl.u32(c.IFLA_MASTER, index_of(veth.master)) if veth.master else b"",
+        nl.nested(c.IFLA_LINKINFO, VETH, nl.nested(c.IFLA_INFO_DATA, peer)),
     )
 
 
 def _add_bridge(bridge: op.AddBridge, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
-        RTM_NEWLINK,
+        c.RTM_NEWLINK,
         CREATE,
         nl.link_body(),
-        nl.text(IFLA_IFNAME, bridge.name),
-        nl.attribute(IFLA_ADDRESS, nl.mac_bytes(bridge.mac)),
-        nl.u32(IFLA_MTU, bridge.mtu) if bridge.mtu else b"",
-        nl.nested(IFLA_LINKINFO, BRIDGE),
+        nl.text(c.IFLA_IFNAME, bridge.name),
+        nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(bridge.mac)),
+        nl.u32(c.IFLA_MTU, bridge.mtu) if bridge.mtu else b"",
+        nl.nested(c.IFLA_LINKINFO, BRIDGE),
     )
 
 
 def _delete_link(gone: op.DeleteLink, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(RTM_DELLINK, 0, nl.link_body(), nl.text(IFLA_IFNAME, gone.device))
+    return nl.message(c.RTM_DELLINK, 0, nl.link_body(), nl.text(c.IFLA_IFNAME, gone.device))
 
 
 def _set_alias(owner: op.SetAlias, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
-        RTM_NEWLINK,
+        c.RTM_NEWLINK,
         0,
         nl.link_body(index_of(owner.device)),
-        nl.attribute(IFLA_IFALIAS, nl.filled(owner.alias, *ALIAS_LENGTHS)),
+        nl.attribute(c.IFLA_IFALIAS, nl.filled(owner.alias, *ALIAS_LENGTHS)),
         ADDRGENMODE_NONE if owner.addrgenmode_none else b"",
     )
 
@@ -155,45 +88,45 @@ def _set_alias(owner: op.SetAlias, index_of: IndexOf, pod_netns: int) -> bytes:
 def _add_altname(lease: op.AddAltname, index_of: IndexOf, pod_netns: int) -> bytes:
     name = nl.filled(lease.altname, ADDRESS_TEXT_BYTES[6 if ":" in lease.altname else 4])
     return nl.message(
-        RTM_NEWLINKPROP,
-        NLM_F_CREATE | NLM_F_EXCL,
+        c.RTM_NEWLINKPROP,
+        c.NLM_F_CREATE | c.NLM_F_EXCL,
         nl.link_body(index_of(lease.device)),
-        nl.nested(IFLA_PROP_LIST, nl.attribute(IFLA_ALT_IFNAME, name)),
+        nl.nested(c.IFLA_PROP_LIST, nl.attribute(c.IFLA_ALT_IFNAME, name)),
     )
 
 
 def _set_up(up: op.SetUp, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(RTM_NEWLINK, 0, nl.link_body(index_of(up.device), IFF_UP, IFF_UP))
+    return nl.message(c.RTM_NEWLINK, 0, nl.link_body(index_of(up.device), c.IFF_UP, c.IFF_UP))
 
 
 def _set_mac(mac: op.SetMac, index_of: IndexOf, pod_netns: int) -> bytes:
-    new = nl.attribute(IFLA_ADDRESS, nl.mac_bytes(mac.mac))
-    return nl.message(RTM_NEWLINK, 0, nl.link_body(index_of(mac.device)), new)
+    new = nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(mac.mac))
+    return nl.message(c.RTM_NEWLINK, 0, nl.link_body(index_of(mac.device)), new)
 
 
 def _set_promiscuous(device: op.SetPromiscuous, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(RTM_NEWLINK, 0, nl.link_body(index_of(device.device), IFF_PROMISC, IFF_PROMISC))
+    return nl.message(c.RTM_NEWLINK, 0, nl.link_body(index_of(device.device), c.IFF_PROMISC, c.IFF_PROMISC))
 
 
 def _set_hairpin(port: op.SetHairpin, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(RTM_NEWLINK, 0, nl.link_body(index_of(port.device)), HAIRPIN)
+    return nl.message(c.RTM_NEWLINK, 0, nl.link_body(index_of(port.device)), HAIRPIN)
 
 
 def _add_address(one: op.AddAddress, index_of: IndexOf, pod_netns: int) -> bytes:
     address, version = one.address.ip.packed, one.address.version
     network = one.address.network
-    flags = IFA_F_PERMANENT | (IFA_F_NODAD if version == 6 else 0)
+    flags = c.IFA_F_PERMANENT | (c.IFA_F_NODAD if version == 6 else 0)
     broadcast = b""
     if version == 4 and network.prefixlen < 31:
-        broadcast = nl.attribute(IFA_BROADCAST, network.broadcast_address.packed)
+        broadcast = nl.attribute(c.IFA_BROADCAST, network.broadcast_address.packed)
     return nl.message(
-        RTM_NEWADDR,
+        c.RTM_NEWADDR,
         CREATE,
-        nl.IFADDRMSG.pack(nl.family(version), network.prefixlen, flags, RT_SCOPE_UNIVERSE, index_of(one.device)),
-        nl.attribute(IFA_LOCAL, address),
-        nl.attribute(IFA_ADDRESS, address),
+        nl.IFADDRMSG.pack(nl.family(version), network.prefixlen, flags, c.RT_SCOPE_UNIVERSE, index_of(one.device)),
+        nl.attribute(c.IFA_LOCAL, address),
+        nl.attribute(c.IFA_ADDRESS, address),
         broadcast,
-        nl.u32(IFA_FLAGS, flags),
+        nl.u32(c.IFA_FLAGS, flags),
     )
 
 
@@ -201,92 +134,92 @@ def _add_route(route: op.AddRoute, index_of: IndexOf, pod_netns: int) -> bytes:
     destination = route.destination
     scope = route.scope
     if scope is None:
-        scope = RT_SCOPE_LINK if route.link_scope and destination.version == 4 else RT_SCOPE_UNIVERSE
-    table = RT_TABLE_MAIN if route.table is None else route.table
-    metrics = [nl.u32(kind, value) for kind, value in ((RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)) if value]
+        scope = c.RT_SCOPE_LINK if route.link_scope and destination.version == 4 else c.RT_SCOPE_UNIVERSE
+    table = c.RT_TABLE_MAIN if route.table is None else route.table
+    metrics = [nl.u32(kind, value) for kind, value in ((c.RTAX_MTU, route.mtu), (c.RTAX_ADVMSS, route.advmss)) if value]
     return nl.message(
-        RTM_NEWROUTE,
-        NLM_F_CREATE | (NLM_F_REPLACE if route.replace else NLM_F_EXCL),
+        c.RTM_NEWROUTE,
+        c.NLM_F_CREATE | (c.NLM_F_REPLACE if route.replace else c.NLM_F_EXCL),
         nl.RTMSG.pack(
             *(nl.family(destination.version), destination.prefixlen, 0, 0, min(table, 255) if table < 256 else 0),
-            *(route.protocol, scope, RTN_UNICAST, RTNH_F_ONLINK if route.onlink else 0),
+            *(route.protocol, scope, c.RTN_UNICAST, c.RTNH_F_ONLINK if route.onlink else 0),
         ),
-        nl.attribute(RTA_DST, destination.network_address.packed) if destination.prefixlen else b"",
-        nl.attribute(RTA_GATEWAY, route.via.packed) if route.via else b"",
-        nl.u32(RTA_OIF, index_of(route.device)),
-        nl.u32(RTA_PRIORITY, route.metric) if route.metric else b"",
-        nl.attribute(RTA_PREFSRC, route.source.packed) if route.source else b"",
-        nl.u32(RTA_TABLE, table) if table > 255 else b"",
-        nl.nested(RTA_METRICS, *metrics) if metrics else b"",
+        nl.attribute(c.RTA_DST, destination.network_address.packed) if destination.prefixlen else b"",
+        nl.attribute(c.RTA_GATEWAY, route.via.packed) if route.via else b"",
+        nl.u32(c.RTA_OIF, index_of(route.device)),
+        nl.u32(c.RTA_PRIORITY, route.metric) if route.metric else b"",
+        nl.attribute(c.RTA_PREFSRC, route.source.packed) if route.source else b"",
+        nl.u32(c.RTA_TABLE, table) if table > 255 else b"",
+        nl.nested(c.RTA_METRICS, *metrics) if metrics else b"",
     )
 
 
 def _add_neighbour(entry: op.AddNeighbour, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
-        RTM_NEWNEIGH,
-        NLM_F_CREATE | NLM_F_REPLACE,
-        nl.NDMSG.pack(nl.family(entry.address.version), index_of(entry.device), NUD_PERMANENT, 0, 0),
-        nl.attribute(NDA_DST, entry.address.packed),
-        nl.attribute(NDA_LLADDR, nl.mac_bytes(entry.mac)),
+        c.RTM_NEWNEIGH,
+        c.NLM_F_CREATE | c.NLM_F_REPLACE,
+        nl.NDMSG.pack(nl.family(entry.address.version), index_of(entry.device), c.NUD_PERMANENT, 0, 0),
+        nl.attribute(c.NDA_DST, entry.address.packed),
+        nl.attribute(c.NDA_LLADDR, nl.mac_bytes(entry.mac)),
     )
 
 
 def _add_vxlan(vxlan: op.AddVxlan, index_of: IndexOf, pod_netns: int) -> bytes:
-    local = IFLA_VXLAN_LOCAL if vxlan.local.version == 4 else IFLA_VXLAN_LOCAL6
+    local = c.IFLA_VXLAN_LOCAL if vxlan.local.version == 4 else c.IFLA_VXLAN_LOCAL6
     data = nl.nested(
-        IFLA_INFO_DATA,
-        nl.u32(IFLA_VXLAN_ID, vxlan.vni),
-        nl.u32(IFLA_VXLAN_LINK, index_of(vxlan.underlay)),
+        c.IFLA_INFO_DATA,
+        nl.u32(c.IFLA_VXLAN_ID, vxlan.vni),
+        nl.u32(c.IFLA_VXLAN_LINK, index_of(vxlan.underlay)),
         nl.attribute(local, vxlan.local.packed),
-        nl.attribute(IFLA_VXLAN_LEARNING, b"\0"),
-        nl.attribute(IFLA_VXLAN_PORT, vxlan.port.to_bytes(2, "big")),
+        nl.attribute(c.IFLA_VXLAN_LEARNING, b"\0"),
+        nl.attribute(c.IFLA_VXLAN_PORT, vxlan.port.to_bytes(2, "big")),
     )
     return nl.message(
-        RTM_NEWLINK,
+        c.RTM_NEWLINK,
         CREATE,
         nl.link_body(),
-        nl.text(IFLA_IFNAME, vxlan.name),
-        nl.attribute(IFLA_ADDRESS, nl.mac_bytes(vxlan.mac)),
-        nl.u32(IFLA_MTU, vxlan.mtu),
-        nl.nested(IFLA_LINKINFO, VXLAN, data),
+        nl.text(c.IFLA_IFNAME, vxlan.name),
+        nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(vxlan.mac)),
+        nl.u32(c.IFLA_MTU, vxlan.mtu),
+        nl.nested(c.IFLA_LINKINFO, VXLAN, data),
     )
 
 
 def _delete_route(gone: op.DeleteRoute, index_of: IndexOf, pod_netns: int) -> bytes:
     to = gone.destination
     body = nl.RTMSG.pack(
-        nl.family(to.version), to.prefixlen, 0, 0, RT_TABLE_MAIN, gone.protocol, RT_SCOPE_NOWHERE, 0, 0
+        nl.family(to.version), to.prefixlen, 0, 0, c.RT_TABLE_MAIN, gone.protocol, c.RT_SCOPE_NOWHERE, 0, 0
     )
     return nl.message(
-        RTM_DELROUTE,
+        c.RTM_DELROUTE,
         0,
         body,
-        nl.attribute(RTA_DST, to.network_address.packed),
-        nl.u32(RTA_OIF, index_of(gone.device)),
+        nl.attribute(c.RTA_DST, to.network_address.packed),
+        nl.u32(c.RTA_OIF, index_of(gone.device)),
     )
 
 
 def _delete_neighbour(gone: op.DeleteNeighbour, index_of: IndexOf, pod_netns: int) -> bytes:
     body = nl.NDMSG.pack(nl.family(gone.address.version), index_of(gone.device), 0, 0, 0)
-    return nl.message(RTM_DELNEIGH, 0, body, nl.attribute(NDA_DST, gone.address.packed))
+    return nl.message(c.RTM_DELNEIGH, 0, body, nl.attribute(c.NDA_DST, gone.address.packed))
 
 
 def _forwarding(kind: int, flags: int, entry: op.AddForwarding | op.DeleteForwarding, index_of: IndexOf) -> bytes:
     return nl.message(
         kind,
         flags,
-        nl.NDMSG.pack(AF_BRIDGE, index_of(entry.device), NUD_PERMANENT | NUD_NOARP, NTF_SELF, 0),
-        nl.attribute(NDA_LLADDR, nl.mac_bytes(entry.mac)),
-        nl.attribute(NDA_DST, entry.node.packed),
+        nl.NDMSG.pack(c.AF_BRIDGE, index_of(entry.device), c.NUD_PERMANENT | c.NUD_NOARP, c.NTF_SELF, 0),
+        nl.attribute(c.NDA_LLADDR, nl.mac_bytes(entry.mac)),
+        nl.attribute(c.NDA_DST, entry.node.packed),
     )
 
 
 def _add_forwarding(entry: op.AddForwarding, index_of: IndexOf, pod_netns: int) -> bytes:
-    return _forwarding(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry, index_of)
+    return _forwarding(c.RTM_NEWNEIGH, c.NLM_F_CREATE | c.NLM_F_REPLACE, entry, index_of)
 
 
 def _delete_forwarding(entry: op.DeleteForwarding, index_of: IndexOf, pod_netns: int) -> bytes:
-    return _forwarding(RTM_DELNEIGH, 0, entry, index_of)
+    return _forwarding(c.RTM_DELNEIGH, 0, entry, index_of)
 
 
 ENCODERS: dict[type, Callable[..., bytes]] = {

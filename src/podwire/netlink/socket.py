@@ -10,18 +10,7 @@ from collections.abc import Sequence
 from fcntl import ioctl
 from time import perf_counter
 
-from podwire.netlink.constants import (
-    NETLINK_CAP_ACK,
-    NETLINK_EXT_ACK,
-    NETLINK_GET_STRICT_CHK,
-    NLM_F_ACK,
-    NLM_F_DUMP,
-    NLM_F_DUMP_INTR,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    SIOCGIFINDEX,
-    SOL_NETLINK,
-)
+from podwire.netlink import constants as c
 from podwire.netlink.message import ACK, PADDING, messages, refusal
 
 ACK_BYTES = 8 * 1024
@@ -53,10 +42,10 @@ class Netlink:
         self.busy_seconds = 0.0
         if without_extended_ack:
             return
-        self.socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-        self.socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        self.socket.setsockopt(c.SOL_NETLINK, c.NETLINK_CAP_ACK, 1)
+        self.socket.setsockopt(c.SOL_NETLINK, c.NETLINK_EXT_ACK, 1)
         if family == NETLINK_ROUTE and not groups:
-            self.socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+            self.socket.setsockopt(c.SOL_NETLINK, c.NETLINK_GET_STRICT_CHK, 1)
         if groups:
             self.socket.bind((0, groups))
 
@@ -76,7 +65,7 @@ class Netlink:
         By ioctl SIOCGIFINDEX (netdevice(7)), which unlike if_nametoindex(3) needs no second socket.
         """
         try:
-            answer = ioctl(self.socket, SIOCGIFINDEX, struct.pack("=16s24x", name.encode()))
+            answer = ioctl(self.socket, c.SIOCGIFINDEX, struct.pack("=16s24x", name.encode()))
         except OSError as refused:
             raise NetlinkError(refused.errno or errno.ENODEV) from None
         number: int = struct.unpack_from("=i", answer, 16)[0]
@@ -96,7 +85,7 @@ class Netlink:
             struct.pack_into("=I", out, start + 8, number)
             out += PADDING[len(one) & 3]
         flags_at = len(out) - ((len(wanted[-1]) + 3) & ~3) + 6
-        out[flags_at] |= NLM_F_ACK
+        out[flags_at] |= c.NLM_F_ACK
         return self.exchange(out, first, last)
 
     def exchange(self, out: bytes | bytearray, first: int, last: int) -> list[NetlinkError]:
@@ -108,10 +97,10 @@ class Netlink:
         while True:
             data = self.socket.recv(ACK_BYTES)
             _, kind, _, number, _, code = ACK.unpack_from(data)
-            if number == last and not code and kind == NLMSG_ERROR:
+            if number == last and not code and kind == c.NLMSG_ERROR:
                 return refused
             for kind, flags, number, payload in messages(data):
-                if kind != NLMSG_ERROR or not first <= number <= last:
+                if kind != c.NLMSG_ERROR or not first <= number <= last:
                     continue
                 code, words = refusal(payload, flags)
                 if code:
@@ -139,7 +128,7 @@ class Netlink:
         self.sequence += 1
         out = bytearray(one)
         struct.pack_into("=I", out, 8, self.sequence)
-        dump = struct.unpack_from("=H", out, 6)[0] & NLM_F_DUMP == NLM_F_DUMP
+        dump = struct.unpack_from("=H", out, 6)[0] & c.NLM_F_DUMP == c.NLM_F_DUMP
         begun = perf_counter()
         self.socket.send(out)
         self.busy_seconds += perf_counter() - begun
@@ -149,13 +138,13 @@ class Netlink:
             for kind, flags, number, payload in messages(self.socket.recv(RECEIVE_BYTES)):
                 if number != self.sequence:
                     continue
-                whole = whole and not flags & NLM_F_DUMP_INTR
-                if kind == NLMSG_ERROR:
+                whole = whole and not flags & c.NLM_F_DUMP_INTR
+                if kind == c.NLMSG_ERROR:
                     code, words = refusal(payload, flags)
                     if code:
                         raise NetlinkError(code, words)
                     return found, whole
-                if kind == NLMSG_DONE:
+                if kind == c.NLMSG_DONE:
                     return found, whole
                 found.append((kind, payload))
                 if not dump:

@@ -5,45 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from podwire.netlink import constants as c
 from podwire.netlink import message as nl
 from podwire.netlink import tc_operations as op
-from podwire.netlink.constants import (
-    ETH_P_ALL,
-    IFLA_IFNAME,
-    IFLA_INFO_KIND,
-    IFLA_LINKINFO,
-    IFLA_MTU,
-    IFLA_NUM_RX_QUEUES,
-    IFLA_NUM_TX_QUEUES,
-    NLM_F_CREATE,
-    NLM_F_DUMP,
-    NLM_F_EXCL,
-    NLM_F_REPLACE,
-    RTM_GETQDISC,
-    RTM_NEWLINK,
-    RTM_NEWQDISC,
-    RTM_NEWTFILTER,
-    TC_ACT_STOLEN,
-    TC_H_INGRESS,
-    TC_H_ROOT,
-    TC_LINKLAYER_ETHERNET,
-    TC_U32_TERMINAL,
-    TCA_ACT_KIND,
-    TCA_ACT_OPTIONS,
-    TCA_EGRESS_REDIR,
-    TCA_KIND,
-    TCA_MIRRED_PARMS,
-    TCA_OPTIONS,
-    TCA_TBF_BURST,
-    TCA_TBF_PARMS,
-    TCA_TBF_RATE64,
-    TCA_U32_ACT,
-    TCA_U32_SEL,
-)
 from podwire.netlink.socket import Netlink
 
 INGRESS_HANDLE, ROOT_HANDLE = 0xFFFF0000, 0x00010000
-ETH_P_ALL_BIG_ENDIAN = ETH_P_ALL << 8
+ETH_P_ALL_BIG_ENDIAN = c.ETH_P_ALL << 8
 MOST = 0xFFFFFFFF
 
 TCMSG = struct.Struct("=BxxxiIII")
@@ -53,62 +21,62 @@ U32_SEL = struct.Struct("=BBBxHHhhI")
 U32_KEY = struct.Struct("=IIii")
 MIRRED = struct.Struct("=IIiiiiI")
 
-CREATE = NLM_F_CREATE | NLM_F_EXCL
+CREATE = c.NLM_F_CREATE | c.NLM_F_EXCL
 IndexOf = Callable[[str], int]
 
 
 def _add_ifb(ifb: op.AddIfb, index_of: IndexOf, pod_netns: int) -> bytes:
     return nl.message(
-        RTM_NEWLINK,
+        c.RTM_NEWLINK,
         CREATE,
         bytes(16),
-        nl.text(IFLA_IFNAME, ifb.name),
-        nl.u32(IFLA_MTU, ifb.mtu),
-        nl.u32(IFLA_NUM_TX_QUEUES, 1),
-        nl.u32(IFLA_NUM_RX_QUEUES, 1),
-        nl.nested(IFLA_LINKINFO, nl.text(IFLA_INFO_KIND, "ifb")),
+        nl.text(c.IFLA_IFNAME, ifb.name),
+        nl.u32(c.IFLA_MTU, ifb.mtu),
+        nl.u32(c.IFLA_NUM_TX_QUEUES, 1),
+        nl.u32(c.IFLA_NUM_RX_QUEUES, 1),
+        nl.nested(c.IFLA_LINKINFO, nl.text(c.IFLA_INFO_KIND, "ifb")),
     )
 
 
 def _token_bucket(tbf: op.SetTokenBucket, index_of: IndexOf, pod_netns: int) -> bytes:
     """With the link layer given, the kernel computes times itself and wants no table of them."""
-    rate = RATESPEC.pack(0, TC_LINKLAYER_ETHERNET, 0, 0, 0, min(tbf.rate_bytes, MOST))
+    rate = RATESPEC.pack(0, c.TC_LINKLAYER_ETHERNET, 0, 0, 0, min(tbf.rate_bytes, MOST))
     # The buffer counts clock ticks; TCA_TBF_BURST says the same in bytes and wins.
     parameters = rate + bytes(RATESPEC.size) + TBF_QOPT_REST.pack(min(tbf.limit_bytes, MOST), MOST, 0)
     return nl.message(
-        RTM_NEWQDISC,
-        NLM_F_CREATE | NLM_F_REPLACE,
-        TCMSG.pack(0, index_of(tbf.device), ROOT_HANDLE, TC_H_ROOT, 0),
-        nl.text(TCA_KIND, "tbf"),
+        c.RTM_NEWQDISC,
+        c.NLM_F_CREATE | c.NLM_F_REPLACE,
+        TCMSG.pack(0, index_of(tbf.device), ROOT_HANDLE, c.TC_H_ROOT, 0),
+        nl.text(c.TCA_KIND, "tbf"),
         nl.nested(
-            TCA_OPTIONS,
-            nl.attribute(TCA_TBF_PARMS, parameters),
-            nl.u32(TCA_TBF_BURST, min(tbf.burst_bytes, MOST)),
-            nl.attribute(TCA_TBF_RATE64, struct.pack("=Q", tbf.rate_bytes)),
+            c.TCA_OPTIONS,
+            nl.attribute(c.TCA_TBF_PARMS, parameters),
+            nl.u32(c.TCA_TBF_BURST, min(tbf.burst_bytes, MOST)),
+            nl.attribute(c.TCA_TBF_RATE64, struct.pack("=Q", tbf.rate_bytes)),
         ),
     )
 
 
 def _add_ingress(ingress: op.AddIngress, index_of: IndexOf, pod_netns: int) -> bytes:
-    body = TCMSG.pack(0, index_of(ingress.device), INGRESS_HANDLE, TC_H_INGRESS, 0)
-    return nl.message(RTM_NEWQDISC, CREATE, body, nl.text(TCA_KIND, "ingress"))
+    body = TCMSG.pack(0, index_of(ingress.device), INGRESS_HANDLE, c.TC_H_INGRESS, 0)
+    return nl.message(c.RTM_NEWQDISC, CREATE, body, nl.text(c.TCA_KIND, "ingress"))
 
 
 def _add_redirect(redirect: op.AddRedirect, index_of: IndexOf, pod_netns: int) -> bytes:
-    everything = U32_SEL.pack(TC_U32_TERMINAL, 0, 1, 0, 0, 0, 0, 0) + U32_KEY.pack(0, 0, 0, 0)
-    mirred = MIRRED.pack(0, 0, TC_ACT_STOLEN, 0, 0, TCA_EGRESS_REDIR, index_of(redirect.to))
+    everything = U32_SEL.pack(c.TC_U32_TERMINAL, 0, 1, 0, 0, 0, 0, 0) + U32_KEY.pack(0, 0, 0, 0)
+    mirred = MIRRED.pack(0, 0, c.TC_ACT_STOLEN, 0, 0, c.TCA_EGRESS_REDIR, index_of(redirect.to))
     action = nl.nested(
         1,  # the first action of a list
-        nl.text(TCA_ACT_KIND, "mirred"),
-        nl.nested(TCA_ACT_OPTIONS, nl.attribute(TCA_MIRRED_PARMS, mirred)),
+        nl.text(c.TCA_ACT_KIND, "mirred"),
+        nl.nested(c.TCA_ACT_OPTIONS, nl.attribute(c.TCA_MIRRED_PARMS, mirred)),
     )
     priority_and_protocol = op.PRIORITY << 16 | ETH_P_ALL_BIG_ENDIAN
     return nl.message(
-        RTM_NEWTFILTER,
+        c.RTM_NEWTFILTER,
         CREATE,
         TCMSG.pack(0, index_of(redirect.device), 0, INGRESS_HANDLE, priority_and_protocol),
-        nl.text(TCA_KIND, "u32"),
-        nl.nested(TCA_OPTIONS, nl.attribute(TCA_U32_SEL, everything), nl.nested(TCA_U32_ACT, action)),
+        nl.text(c.TCA_KIND, "u32"),
+        nl.nested(c.TCA_OPTIONS, nl.attribute(c.TCA_U32_SEL, everything), nl.nested(c.TCA_U32_ACT, action)),
     )
 
 
@@ -125,17 +93,17 @@ def read_rate_bytes(socket: Netlink, index: int) -> int:
 
     tc -j qdisc show dev DEVICE root
     """
-    ask = nl.message(RTM_GETQDISC, NLM_F_DUMP, TCMSG.pack(0, index, 0, 0, 0))
+    ask = nl.message(c.RTM_GETQDISC, c.NLM_F_DUMP, TCMSG.pack(0, index, 0, 0, 0))
     for kind, payload in socket.get(ask):
-        if kind != RTM_NEWQDISC:
+        if kind != c.RTM_NEWQDISC:
             continue
         _, device, _, parent, _ = TCMSG.unpack_from(payload)
         found = nl.attributes(payload, TCMSG.size)
-        if device != index or parent != TC_H_ROOT or found.get(TCA_KIND) != b"tbf\0":
+        if device != index or parent != c.TC_H_ROOT or found.get(c.TCA_KIND) != b"tbf\0":
             continue
-        options = nl.attributes(found.get(TCA_OPTIONS, b""))
-        if TCA_TBF_RATE64 in options:
-            return int.from_bytes(options[TCA_TBF_RATE64], "little")
-        rate: int = RATESPEC.unpack_from(options[TCA_TBF_PARMS])[5]
+        options = nl.attributes(found.get(c.TCA_OPTIONS, b""))
+        if c.TCA_TBF_RATE64 in options:
+            return int.from_bytes(options[c.TCA_TBF_RATE64], "little")
+        rate: int = RATESPEC.unpack_from(options[c.TCA_TBF_PARMS])[5]
         return rate
     return 0

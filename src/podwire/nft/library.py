@@ -6,15 +6,8 @@ import errno
 from _thread import allocate_lock
 
 from podwire.cni.document import JsonObject, parse
+from podwire.netlink import constants as c
 from podwire.netlink import message as nl
-from podwire.netlink.constants import (
-    NFNL_SUBSYS_NFTABLES,
-    NFPROTO_INET,
-    NFT_MSG_GETGEN,
-    NFT_MSG_GETTABLE,
-    NFTA_GEN_ID,
-    NFTA_TABLE_NAME,
-)
 from podwire.netlink.socket import Netlink, NetlinkError
 
 NFT_CTX_OUTPUT_JSON = 1 << 4
@@ -72,9 +65,9 @@ def generation(socket: Netlink) -> int:
 
     Raises NetlinkError.
     """
-    request = nl.message(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, nl.NFGENMSG.pack(0, 0, 0))
+    request = nl.message(c.NFNL_SUBSYS_NFTABLES << 8 | c.NFT_MSG_GETGEN, 0, nl.NFGENMSG.pack(0, 0, 0))
     values = nl.attributes(socket.get(request)[0][1], 4)
-    return int.from_bytes(values[NFTA_GEN_ID], "big")
+    return int.from_bytes(values[c.NFTA_GEN_ID], "big")
 
 
 def table_exists(socket: Netlink, name: str) -> bool:
@@ -82,10 +75,10 @@ def table_exists(socket: Netlink, name: str) -> bool:
 
     nft list table inet NAME
     """
-    body = nl.NFGENMSG.pack(NFPROTO_INET, 0, 0)
-    kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
+    body = nl.NFGENMSG.pack(c.NFPROTO_INET, 0, 0)
+    kind = c.NFNL_SUBSYS_NFTABLES << 8 | c.NFT_MSG_GETTABLE
     try:
-        return bool(socket.get(nl.message(kind, 0, body, nl.text(NFTA_TABLE_NAME, name))))
+        return bool(socket.get(nl.message(kind, 0, body, nl.text(c.NFTA_TABLE_NAME, name))))
     except NetlinkError as refused:
         if refused.errno in WITHOUT_TABLE:
             return False

@@ -8,33 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from podwire.cni.document import JsonObject
+from podwire.netlink import constants as c
 from podwire.netlink import message as nl
-from podwire.netlink.constants import (
-    NFNL_SUBSYS_NFTABLES,
-    NFPROTO_BRIDGE,
-    NFPROTO_INET,
-    NFPROTO_IPV4,
-    NFPROTO_IPV6,
-    NFT_MSG_GETCHAIN,
-    NFT_MSG_GETRULE,
-    NFT_MSG_NEWCHAIN,
-    NFT_MSG_NEWRULE,
-    NFTA_CHAIN_HOOK,
-    NFTA_CHAIN_NAME,
-    NFTA_CHAIN_POLICY,
-    NFTA_CHAIN_TABLE,
-    NFTA_HOOK_HOOKNUM,
-    NFTA_RULE_CHAIN,
-    NFTA_RULE_HANDLE,
-    NFTA_RULE_TABLE,
-    NFTA_RULE_USERDATA,
-    NFTNL_UDATA_RULE_COMMENT,
-    NLM_F_DUMP,
-)
 from podwire.netlink.read import string
 from podwire.netlink.socket import Netlink
 
-FAMILIES = {NFPROTO_INET: "inet", NFPROTO_IPV4: "ip", NFPROTO_BRIDGE: "bridge", NFPROTO_IPV6: "ip6"}
+FAMILIES = {c.NFPROTO_INET: "inet", c.NFPROTO_IPV4: "ip", c.NFPROTO_BRIDGE: "bridge", c.NFPROTO_IPV6: "ip6"}
 NUMBERS = {name: number for number, name in FAMILIES.items()}
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 POLICIES = ("drop", "accept")
@@ -46,8 +25,8 @@ Object = tuple[int, dict[int, bytes]]
 def _dump(socket: Netlink, request: int, answer: int, family: int, *attributes: bytes) -> Iterator[Object]:
     """All objects of a kind: the family and the attributes of each."""
     body = nl.NFGENMSG.pack(family, 0, 0)
-    for kind, payload in socket.get(nl.message(NFNL_SUBSYS_NFTABLES << 8 | request, NLM_F_DUMP, body, *attributes)):
-        if kind == NFNL_SUBSYS_NFTABLES << 8 | answer:
+    for kind, payload in socket.get(nl.message(c.NFNL_SUBSYS_NFTABLES << 8 | request, c.NLM_F_DUMP, body, *attributes)):
+        if kind == c.NFNL_SUBSYS_NFTABLES << 8 | answer:
             yield payload[0], nl.attributes(payload, 4)
 
 
@@ -57,15 +36,15 @@ def chains(socket: Netlink) -> list[JsonObject]:
     A hook or policy without a name here, such as `ingress`, is its number as text: it equals none of the names.
     """
     found: list[JsonObject] = []
-    for number, values in _dump(socket, NFT_MSG_GETCHAIN, NFT_MSG_NEWCHAIN, 0):
-        hook = nl.attributes(values.get(NFTA_CHAIN_HOOK, b""))
-        if number in FAMILIES and NFTA_HOOK_HOOKNUM in hook:
+    for number, values in _dump(socket, c.NFT_MSG_GETCHAIN, c.NFT_MSG_NEWCHAIN, 0):
+        hook = nl.attributes(values.get(c.NFTA_CHAIN_HOOK, b""))
+        if number in FAMILIES and c.NFTA_HOOK_HOOKNUM in hook:
             chain = {
                 "family": FAMILIES[number],
-                "table": string(values.get(NFTA_CHAIN_TABLE)),
-                "name": string(values.get(NFTA_CHAIN_NAME)),
-                "hook": _name(HOOKS, hook[NFTA_HOOK_HOOKNUM]),
-                "policy": _name(POLICIES, values.get(NFTA_CHAIN_POLICY, ACCEPT)),
+                "table": string(values.get(c.NFTA_CHAIN_TABLE)),
+                "name": string(values.get(c.NFTA_CHAIN_NAME)),
+                "hook": _name(HOOKS, hook[c.NFTA_HOOK_HOOKNUM]),
+                "policy": _name(POLICIES, values.get(c.NFTA_CHAIN_POLICY, ACCEPT)),
             }
             found.append({"chain": chain})
     return found
@@ -82,13 +61,13 @@ def rules(socket: Netlink, family: str, table: str) -> list[JsonObject]:
     nft -j -a list table FAMILY TABLE
     """
     found: list[JsonObject] = []
-    wanted = nl.text(NFTA_RULE_TABLE, table)
-    for _, values in _dump(socket, NFT_MSG_GETRULE, NFT_MSG_NEWRULE, NUMBERS[family], wanted):
-        if string(values.get(NFTA_RULE_TABLE)) == table:
+    wanted = nl.text(c.NFTA_RULE_TABLE, table)
+    for _, values in _dump(socket, c.NFT_MSG_GETRULE, c.NFT_MSG_NEWRULE, NUMBERS[family], wanted):
+        if string(values.get(c.NFTA_RULE_TABLE)) == table:
             rule = {
-                "chain": string(values.get(NFTA_RULE_CHAIN)),
-                "handle": int.from_bytes(values.get(NFTA_RULE_HANDLE, b""), "big"),
-                "comment": _comment(values.get(NFTA_RULE_USERDATA, b"")),
+                "chain": string(values.get(c.NFTA_RULE_CHAIN)),
+                "handle": int.from_bytes(values.get(c.NFTA_RULE_HANDLE, b""), "big"),
+                "comment": _comment(values.get(c.NFTA_RULE_USERDATA, b"")),
             }
             found.append({"rule": rule})
     return found
@@ -98,7 +77,7 @@ def _comment(data: bytes) -> str:
     """The comment in a rule's user data, which is a sequence of type, length and value."""
     while len(data) >= 2:
         kind, end = data[0], 2 + data[1]
-        if kind == NFTNL_UDATA_RULE_COMMENT:
+        if kind == c.NFTNL_UDATA_RULE_COMMENT:
             return string(data[2:end])
         data = data[end:]
     return ""
