@@ -138,11 +138,11 @@ def test_wrong_values_are_refused_by_name(value: str, word: str) -> None:
 def test_the_arguments_are_the_command_lines(plain: list[Object]) -> None:
     uninstall = objects((manifests.DEPLOY / "uninstall.yaml").read_text())
     agent, install, remove = pod(plain)["containers"][0], pod(plain)["initContainers"][0], pod(uninstall)
-    options = parser().parse_args(agent["args"])
+    options = parser("agent").parse_args(agent["args"])
     assert options.kubernetes and options.log_format == "json"
     assert str(options.config).startswith(agent["volumeMounts"][0]["mountPath"])
-    assert parser().parse_args(install["args"]).kubernetes
-    assert parser().parse_args(remove["initContainers"][0]["args"]).verb == "uninstall"
+    assert parser("install").parse_args(install["args"]).kubernetes
+    assert parser("uninstall").parse_args(remove["initContainers"][0]["args"]).verb == "uninstall"
 
 
 def test_rights_are_few_and_confined(plain: list[Object]) -> None:

@@ -21,8 +21,8 @@ VERBS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; the verbs' files add their own options."""
+def parser(chosen: str) -> argparse.ArgumentParser:
+    """The command line. Only the chosen verb's file adds its options: the agent does not load what others need."""
     top = argparse.ArgumentParser(
         prog="podwire",
         description="A Kubernetes pod network: CNI plug-in, node agent, and the tools around them.",
@@ -34,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
         if importlib.util.find_spec(_module(name).partition(".")[0]) is None:
             continue
         verb = verbs.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
-        importlib.import_module(_module(name)).add_options(verb)
+        if name == chosen:
+            importlib.import_module(_module(name)).add_options(verb)
     return top
 
 
@@ -46,8 +47,9 @@ def _module(verb: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run `podwire`; the exit status. 1: refused, with one line on stderr; 2: unusable arguments."""
     words = sys.argv[1:] if arguments is None else arguments
-    options = parser().parse_args(words or ["status"])
-    module = importlib.import_module(_module(options.verb or "status"))
+    verb = next((word for word in words if not word.startswith("-")), "status")
+    options = parser(verb).parse_args(words or [verb])
+    module = importlib.import_module(_module(verb))
     try:
         status: int = module.run(options)
     except UserError as wrong:
