@@ -1,10 +1,10 @@
-"""BLAKE2 without OpenSSL: `hashlib` loads it, which costs a process for one call a tenth of its time."""
+"""BLAKE2 without `hashlib`, which loads OpenSSL: that takes a tenth of the time of a one-shot process."""
 
 from __future__ import annotations
 
 try:
     from _blake2 import blake2b
-except ImportError:  # another Python than CPython
+except ImportError:  # not CPython
     from hashlib import blake2b
 
 __all__ = ["blake2b"]

@@ -1,5 +1,7 @@
-"""Values with named fields. Their classes are made without running generated code, so that a process for one call is
-not kept waiting for them: `dataclasses` and msgspec would each be a fifth of its time (ADR 8).
+"""The value class of the code base: immutable, with named fields, compared by value.
+
+It generates no code, and a one-shot process loads nothing for it: `dataclasses` and msgspec would each take a fifth
+of the time of such a process (ADR 8).
 """
 
 from __future__ import annotations
@@ -10,15 +12,15 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_: bool) -> object:
-        """What only type checkers need; `typing` itself takes longer to load than all of podwire."""
-        return lambda made: made
+        """Only type checkers need it; loading `typing` takes longer than loading podwire."""
+        return lambda decorated: decorated
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=False)
 class Record:
-    """An immutable value: annotations are its fields, in order, inherited ones first; an assigned one has a default.
+    """An immutable value: its annotations are its fields, inherited ones first; assigned ones have a default.
 
-    Equal to another of its class with equal fields. Defaults are shared by all, so they are immutable as well.
+    Values of one class with equal fields are equal. All values share the defaults, which must be immutable too.
     """
 
     __slots__ = ("__dict__", "_hash")
@@ -29,15 +31,15 @@ class Record:
         _hash: int
 
     def __init_subclass__(cls) -> None:
-        own = cls.__dict__.get("__annotations__", ())  # noqa: RUF063  `inspect` is what this module avoids
-        cls.__match_args__ = (*cls.__match_args__, *own)  # type: ignore[misc]  # mypy wants it literal
+        own = cls.__dict__.get("__annotations__", ())  # noqa: RUF063  `inspect` takes long to load
+        cls.__match_args__ = (*cls.__match_args__, *own)  # type: ignore[misc]  # mypy expects a literal
         cls._defaults = cls._defaults | {name: cls.__dict__[name] for name in own if name in cls.__dict__}
 
     def __init__(self, *values: object, **named: object) -> None:
         state = self.__dict__
         if len(values) + len(named) < len(self.__match_args__):
             state.update(self._defaults)
-        state.update(zip(self.__match_args__, values))  # noqa: B905  the length is looked at below
+        state.update(zip(self.__match_args__, values))  # noqa: B905  the length is checked below
         if named:
             state.update(named)
         if len(state) != len(self.__match_args__) or len(values) > len(state):

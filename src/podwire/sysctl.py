@@ -1,22 +1,23 @@
-"""Kernel settings below /proc/sys, as the calling thread's namespaces have them (sysctl(8))."""
+"""Kernel settings in /proc/sys, in the namespaces of the calling thread (sysctl(8))."""
 
 from __future__ import annotations
 
 import os
 
 ROOT = os.environ.get("PODWIRE_PROC_SYS") or "/proc/sys"
-"""In a container /proc/sys is read-only, and nothing may be mounted into /proc: the node's is then mounted elsewhere.
+"""The node's /proc/sys may be mounted elsewhere: in a container it is read-only, and nothing can be mounted in /proc.
 
-It is one tree wherever it is mounted: below `net`, it shows each thread the network namespace that the thread is in.
+Wherever it is mounted, `net` shows each thread the settings of the network namespace that the thread is in.
 """
 
 VALUE_BYTES = 4096
 
 
 def read(path: str) -> str | None:
-    """The value of a setting such as `net/ipv4/ip_forward`, or None where the kernel has none of that name.
+    """The value of a setting such as `net/ipv4/ip_forward`, or None if the kernel has no such setting.
 
-    Raises OSError, also where there are no settings at all: a mount is missing then.
+    Raises OSError, also if the root has no `net`: then the mount is missing.
+    sysctl -n PATH
     """
     try:
         descriptor = os.open(f"{ROOT}/{path}", os.O_RDONLY | os.O_CLOEXEC)
@@ -31,9 +32,9 @@ def read(path: str) -> str | None:
 
 
 def ensure(path: str, value: str) -> bool:
-    """Make a setting hold `value`; True if it had to be changed. Raises OSError.
+    """Set a setting to `value`; True if it was changed. Raises OSError.
 
-    Equals `sysctl -w <path>=<value>`.
+    sysctl -w PATH=VALUE
     """
     if read(path) in (value, None):
         return False
@@ -42,7 +43,10 @@ def ensure(path: str, value: str) -> bool:
 
 
 def write(path: str, value: str) -> None:
-    """Write a setting; raises OSError."""
+    """Write a setting; raises OSError.
+
+    sysctl -w PATH=VALUE
+    """
     descriptor = os.open(f"{ROOT}/{path}", os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, value.encode())

@@ -17,7 +17,7 @@ def one_line(words: str, limit_bytes: int = MESSAGE_BYTES) -> str:
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """A value from outside, fit to stand in a message."""
+    """A value from outside as printable text for a message, of at most `limit` characters."""
     words = value if isinstance(value, str) else repr(value)
     words = one_line(words, 4 * limit)
     return words if len(words) <= limit else words[: limit - 1] + "…"

@@ -132,7 +132,7 @@ def test_what_memory_is_missing_for_is_to_be_tried_again(monkeypatch: pytest.Mon
 def test_a_delete_that_never_returns_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where it is waited for, nor where announcements were lost."""
     monkeypatch.setattr(link_deleter, "WAIT_SECONDS", 0.1)
-    monkeypatch.setattr(link_deleter._Removal, "run", lambda self: None)
+    monkeypatch.setattr(link_deleter._Deletion, "run", lambda self: None)
     with stage.host(), stage.pods(1) as (pod,), Node(configuration("routed", (4,))) as node:
         node.add(pod)
         assert node.call(pod, "DEL").status == 1

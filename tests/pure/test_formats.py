@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from podwire.attachments.identity import Attachment, pod_mac
 from podwire.datapath import wiring as wire
 from podwire.datapath.wiring import PodAddress, Wiring
-from podwire.netlink.message import PADDING, filled
+from podwire.netlink.message import PADDING, padded
 from podwire.netlink.read import Link
 from podwire.netlink.rtnl import ALIAS_LENGTHS, encode
 from podwire.plugin.add import answer
@@ -88,7 +88,7 @@ def unnumbered(batch: bytes) -> bytes:
 
 
 def shape_of(pod: Wiring) -> Shape:
-    alias, note = (len(filled(one, *ALIAS_LENGTHS)) if one else 0 for one in (pod.alias, pod.note))
+    alias, note = (len(padded(one, *ALIAS_LENGTHS)) if one else 0 for one in (pod.alias, pod.note))
     return Shape(pod.config, pod.ifname, tuple(pod.addresses), alias, note, pod.addrgenmode_none)
 
 

@@ -76,13 +76,13 @@ def answers(place: Place, address: str, port: int) -> bool:
 def socket_in(netns: Path, family: socket.AddressFamily) -> socket.socket:
     """A TCP socket that lives in a network namespace; this process stays where it is."""
     there = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-    home = namespace.open_own()
+    own = namespace.open_own()
     try:
         namespace.setns(there)
         try:
             return socket.socket(family, socket.SOCK_STREAM)
         finally:
-            namespace.come_home(home)
+            namespace.return_to(own)
     finally:
         os.close(there)
-        os.close(home)
+        os.close(own)

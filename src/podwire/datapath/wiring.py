@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 from podwire.attachments.identity import Attachment
 from podwire.cni.result import Result, ResultAddress, ResultInterface, ResultRoute
-from podwire.ip import Address, Interface, Network, alone, with_prefix
+from podwire.ip import Address, Interface, Network, single_address, with_prefix
 from podwire.netlink import operations as op
 from podwire.netlink.operations import Operation
 from podwire.plugin.config import Configuration
@@ -109,7 +109,7 @@ def host_operations(wiring: Wiring) -> list[Operation]:
     if not wiring.routed and (wiring.config.hairpin or wiring.config.port_mappings):
         operations.append(op.SetHairpin(device))
     for one in wiring.addresses if wiring.routed else ():
-        operations.append(op.AddRoute(device, alone(one.ip), link_scope=True))
+        operations.append(op.AddRoute(device, single_address(one.ip), link_scope=True))
         operations.append(op.AddNeighbour(device, one.ip, wiring.pod_mac))
     if wiring.note:
         operations.append(op.SetAlias(wiring.config.gateway_device, wiring.note))
@@ -132,7 +132,7 @@ def pod_operations(wiring: Wiring) -> list[Operation]:
         operations.append(op.AddAddress(ifname, in_pod(wiring, one)))
     if wiring.routed:
         for gateway in gateways(wiring.addresses).values():
-            operations.append(op.AddRoute(ifname, alone(gateway), link_scope=True, may_exist=True))
+            operations.append(op.AddRoute(ifname, single_address(gateway), link_scope=True, may_exist=True))
             operations.append(op.AddNeighbour(ifname, gateway, wiring.attachment.host_mac))
     for route in wiring.routes:
         operations.append(_pod_route(wiring, route))

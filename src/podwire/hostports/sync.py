@@ -12,9 +12,9 @@ from podwire.attachments.altnames import leased_addresses
 from podwire.attachments.identity import PREFIX, parse_alias
 from podwire.datapath.gateway import CREATED
 from podwire.hostports.altnames import Claims, HostPort, parse_altnames
-from podwire.ip import Address, Network, alone
+from podwire.ip import Address, Network, single_address
 from podwire.netlink import read
-from podwire.netlink.conntrack import forget_udp
+from podwire.netlink.conntrack import delete_udp_flows
 from podwire.netlink.namespaces import open_own
 from podwire.netlink.read import Link
 from podwire.nft.hostports import Target, change_text, changed_ports, desired_elements, read_elements
@@ -107,7 +107,7 @@ def _targets(host: Host, link: Link, links: Iterable[Link]) -> list[Target]:
         address = next((one for one in addresses if one.version == version), None)
         if address is None:
             continue
-        near: tuple[Network, ...] = (alone(address),)
+        near: tuple[Network, ...] = (single_address(address),)
         if link.master:
             on_bridge = {one.network for one in read.addresses(host.socket, link.master, version)}
             near = tuple(sorted((one for one in on_bridge if address in one), key=str)) or near
@@ -145,4 +145,4 @@ def _forget(host: Host, ports: Iterable[tuple[Address | None, int, int]]) -> Non
         if version not in local:
             local[version] = {one.ip for _, one in read.all_addresses(host.socket, version)}
         wanted = [one for one in local[version] if address in (None, one)]
-        forget_udp(host.netfilter, version, port, wanted)
+        delete_udp_flows(host.netfilter, version, port, wanted)

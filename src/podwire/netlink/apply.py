@@ -1,4 +1,4 @@
-"""Carries out operations, batch by batch, and says which command the kernel refused."""
+"""Carries out operations in batches; an error names the command that the kernel refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from podwire.netlink.socket import Netlink, NetlinkError
 
 
 class KernelRefusedError(Exception):
-    """The kernel refused an operation: `operation`, `number` (errno) and one line for people."""
+    """The kernel refused an operation: `operation`, `number` (errno); the message names the command, in one line."""
 
     def __init__(self, operation: Operation, refused: NetlinkError, *, pod: bool = False) -> None:
         command = describe(operation, pod=pod)
@@ -25,7 +25,7 @@ LOOPBACK_INDEX = 1
 
 
 class Indexes:
-    """Device indexes by name, each asked for once; `known` ones never."""
+    """Device indexes by name: each is read once, `known` ones never."""
 
     def __init__(self, socket: Netlink, known: Mapping[str, int] | None = None) -> None:
         self._socket = socket
@@ -38,8 +38,8 @@ class Indexes:
         return index
 
 
-Excuse = Callable[[Operation, NetlinkError], bool]
-"""Says which refusals do not matter to the caller."""
+Ignore = Callable[[Operation, NetlinkError], bool]
+"""Does the caller ignore this error of this operation?"""
 
 
 def apply(
@@ -49,12 +49,12 @@ def apply(
     *,
     pod_netns: int = -1,
     pod: bool = False,
-    excused: Excuse | None = None,
+    ignore: Ignore | None = None,
 ) -> list[Operation]:
-    """Send operations as one batch; raises KernelRefusedError for the first refusal that matters.
+    """Send operations as one batch; raises KernelRefusedError for the first error that is not ignored.
 
-    All operations are tried, also behind a refusal. Operations in one batch may not refer to a device that the
-    same batch creates. Returns what `judge` does.
+    The kernel tries all operations, also after an error. An operation must not refer to a device that the same batch
+    creates. Returns the altnames that are taken, as `check` does.
     """
     if not operations:
         return []
@@ -65,43 +65,42 @@ def apply(
             requests.append(encode(operation, indexes, pod_netns))
         except NetlinkError as refused:
             raise KernelRefusedError(operation, refused, pod=pod) from None
-    return judge(operations, socket.batch(requests), pod=pod, excused=excused)
+    return check(operations, socket.batch(requests), pod=pod, ignore=ignore)
 
 
-def judge(
+def check(
     operations: Sequence[Operation],
-    refusals: Iterable[NetlinkError],
+    errors: Iterable[NetlinkError],
     *,
     pod: bool = False,
-    excused: Excuse | None = None,
+    ignore: Ignore | None = None,
 ) -> list[Operation]:
-    """What refusals of operations mean: raises KernelRefusedError for the first that matters.
+    """Raise KernelRefusedError for the first error of `operations` that is not ignored.
 
-    What is there already (EEXIST) does not matter for routes that may exist, and for altnames: those altnames
-    are returned, since a taken name is an answer.
+    EEXIST is no error for routes that may exist, and for altnames: the operations whose altname is taken are returned.
     """
     taken: list[Operation] = []
-    for refusal in refusals:
-        operation = operations[refusal.place]
-        exists = refusal.errno == errno.EEXIST
+    for error in errors:
+        operation = operations[error.position]
+        exists = error.errno == errno.EEXIST
         if exists and isinstance(operation, AddAltname):
             taken.append(operation)
         elif exists and isinstance(operation, AddRoute) and operation.may_exist:
             continue
-        elif not (excused and excused(operation, refusal)):
-            raise KernelRefusedError(operation, refusal, pod=pod)
+        elif not (ignore and ignore(operation, error)):
+            raise KernelRefusedError(operation, error, pod=pod)
     return taken
 
 
 def apply_each(socket: Netlink, operations: Sequence[Operation]) -> None:
-    """Carry out operations one after the other; those whose object exists meanwhile are done.
+    """Carry out operations one after the other; an object that exists by now is no error.
 
-    For objects that several processes may be making at once, such as the host's bridge.
+    For objects that several processes may create at the same time, such as the host's bridge.
     """
     for operation in operations:
         try:
             apply(socket, [operation])
         except KernelRefusedError as refused:
-            made_elsewhere = isinstance(operation, AddBridge | AddAddress | AddRoute | AddNeighbour)
-            if refused.number != errno.EEXIST or not made_elsewhere:
+            created_elsewhere = isinstance(operation, AddBridge | AddAddress | AddRoute | AddNeighbour)
+            if refused.number != errno.EEXIST or not created_elsewhere:
                 raise

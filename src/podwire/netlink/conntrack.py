@@ -1,7 +1,7 @@
-"""Forgets UDP flows to a host port, so that the next packet is led anew (ctnetlink; `conntrack -D -p udp`).
+"""Deletes the conntrack entries of UDP flows to a host port, so that its next packet passes the NAT rules again.
 
-A flow that was seen before a mapping came, or that still leads to a pod that is gone, would otherwise stay as it
-is for as long as its sender goes on sending.
+An entry from before the port was mapped, or to a pod that is deleted, otherwise lives as long as its sender sends.
+conntrack -D -p udp --orig-dst ADDRESS --orig-port-dst PORT
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ WITHOUT_CONNTRACK = (errno.EOPNOTSUPP, errno.ENOENT, errno.EPROTONOSUPPORT)
 UDP = 17
 
 
-def forget_udp(socket: Netlink, version: int, port: int, addresses: Iterable[Address]) -> int:
-    """Delete the UDP flows that began as calls to `port` of one of `addresses`; how many there were.
+def delete_udp_flows(socket: Netlink, version: int, port: int, addresses: Iterable[Address]) -> int:
+    """Delete the UDP flows whose original destination is `port` of one of `addresses`; returns their number.
 
-    `socket` is a netfilter socket. Without connection tracking in the kernel there are none. Raises NetlinkError.
+    `socket` is a netfilter socket. Without connection tracking in the kernel there are no flows. Raises NetlinkError.
     """
-    local = {one.packed for one in addresses}
+    local = {address.packed for address in addresses}
     body = nl.NFGENMSG.pack(nl.family(version), 0, 0)
     wanted = nl.nested(
         c.CTA_TUPLE_PROTO,
         nl.attribute(c.CTA_PROTO_NUM, bytes([UDP])),
         nl.attribute(c.CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
     )
-    # Kernels before 5.8 do not know the filter and tell everything: what comes is looked at again.
+    # Kernels before 5.8 ignore the filter and dump all flows, so each flow is checked.
     flags = nl.u32(c.CTA_FILTER_ORIG_FLAGS, c.CTA_FILTER_F_CTA_PROTO_NUM | c.CTA_FILTER_F_CTA_PROTO_DST_PORT)
     only = nl.nested(c.CTA_TUPLE_ORIG, wanted) + nl.nested(c.CTA_FILTER, flags)
     count = 0
@@ -48,7 +48,7 @@ def forget_udp(socket: Netlink, version: int, port: int, addresses: Iterable[Add
             socket.do(nl.message(CT_DELETE, 0, body, which))
             count += 1
         except NetlinkError as refused:
-            if refused.errno != errno.ENOENT:  # it ended by itself meanwhile
+            if refused.errno != errno.ENOENT:  # it has expired by now
                 raise
     return count
 
@@ -60,7 +60,7 @@ def _flows(socket: Netlink, body: bytes, only: bytes) -> list[tuple[int, memoryv
         except NetlinkError as refused:
             if refused.errno != errno.EINVAL:
                 raise
-            return socket.get(nl.message(CT_GET, c.NLM_F_DUMP, body))  # a kernel with another idea of the filter
+            return socket.get(nl.message(CT_GET, c.NLM_F_DUMP, body))  # this kernel does not accept the filter
     except NetlinkError as refused:
         if refused.errno in WITHOUT_CONNTRACK or refused.errno == errno.EINVAL:
             return []

@@ -1,8 +1,10 @@
-"""Deleting a device, answered when the kernel announces that it is gone.
+"""Deletes a device and returns as soon as the kernel notifies that it is gone, after about 0.7 ms.
 
-RTM_DELLINK's send returns only after an RCU barrier (15 to 25 ms) that the kernel waits out *after* the device,
-its names, addresses and routes are gone and announced. So the send runs on a thread, and whoever deletes waits
-for the announcement (RTM_DELLINK to group RTNLGRP_LINK) or for a refusal: about 0.7 ms.
+The send of RTM_DELLINK returns only after an RCU barrier of 15 to 25 ms, for which the kernel waits after the device,
+its names, addresses and routes are removed and the notification is sent. So a thread sends, and the caller waits for
+the notification (RTM_DELLINK to group RTNLGRP_LINK) or for an error.
+
+ip link delete DEVICE
 """
 
 from __future__ import annotations
@@ -24,42 +26,42 @@ from podwire.netlink.socket import RECEIVE_BYTES, Netlink, NetlinkError
 THREADS = 48
 WAIT_SECONDS = 15
 
-_ONLY_DEPARTURES = type_filter(RTM_DELLINK)
+_ONLY_DELLINK = type_filter(RTM_DELLINK)
 
 
-class _Removal:
-    """One delete under way: what to send, and where its return is reported."""
+class _Deletion:
+    """One deletion: the message, and the result of the send."""
 
     def __init__(self, request: bytes) -> None:
         self.request = request
-        self.refused: Exception | None = None
+        self.error: Exception | None = None
         self.done = threading.Event()
-        # Two threads know this object and the last to forget it closes the descriptor: neither may do it earlier.
-        self.bell = io.FileIO(os.eventfd(0, os.EFD_CLOEXEC), "r+")
+        # Two threads use the descriptor: it is closed when both have dropped this object.
+        self.returned = io.FileIO(os.eventfd(0, os.EFD_CLOEXEC), "r+")
 
     def run(self) -> None:
-        """Send, and tell how it ended. Never raises: the thread is there for the next one."""
+        """Send and store the error. Never raises: the thread serves the next deletion."""
         try:
             with Netlink() as own:
                 own.do(self.request)
-        except Exception as refused:  # noqa: BLE001  whoever deletes raises it
-            self.refused = refused.with_traceback(None)  # which would hold this object, and its descriptor, in a circle
+        except Exception as error:  # noqa: BLE001  the caller of `delete` raises it
+            self.error = error.with_traceback(None)  # a traceback refers to this object: the descriptor would stay open
         finally:
             self.done.set()
-            os.eventfd_write(self.bell.fileno(), 1)
+            os.eventfd_write(self.returned.fileno(), 1)
 
 
 class LinkDeleter:
     """Deletes devices of the namespace in which its threads were started; any thread may call `delete`."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[_Removal] = SimpleQueue()
+        self._queue: SimpleQueue[_Deletion] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
         self._waiting = 0
 
-    def _submit(self, removal: _Removal) -> None:
-        """Give it to a thread, a new one where all are busy. Raises OSError(EAGAIN) where none can be started."""
+    def _submit(self, deletion: _Deletion) -> None:
+        """Queue it; start a thread if all are busy. Raises OSError(EAGAIN) if no thread can be started."""
         with self._lock:
             if self._waiting >= self._threads and self._threads < THREADS:
                 try:
@@ -68,57 +70,57 @@ class LinkDeleter:
                     raise OSError(errno.EAGAIN, f"no thread can be started ({refused})") from None
                 self._threads += 1
             self._waiting += 1
-        self._queue.put(removal)
+        self._queue.put(deletion)
 
     def _serve(self) -> None:
         while True:
-            removal = self._queue.get()
-            removal.run()
-            del removal
+            deletion = self._queue.get()
+            deletion.run()
+            del deletion
             with self._lock:
                 self._waiting -= 1
 
     def delete(self, name: str) -> bool:
         """Delete a device by name; False if there is none. Returns when it is gone.
 
-        Raises NetlinkError, and OSError where a descriptor or a thread cannot be had.
+        Raises NetlinkError, and OSError where a descriptor or a thread is not available.
         """
-        with Netlink(groups=RTMGRP_LINK) as announcements:
-            announcements.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _ONLY_DEPARTURES)
-            removal = _Removal(nl.message(RTM_DELLINK, 0, nl.link_body(), nl.text(IFLA_IFNAME, name)))
-            self._submit(removal)
-            if _is_announced(announcements, removal, name):
+        with Netlink(groups=RTMGRP_LINK) as notifications:
+            notifications.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _ONLY_DELLINK)
+            deletion = _Deletion(nl.message(RTM_DELLINK, 0, nl.link_body(), nl.text(IFLA_IFNAME, name)))
+            self._submit(deletion)
+            if _wait_until_gone(notifications, deletion, name):
                 return True
-        refused = removal.refused
-        del removal  # see `run`
-        if refused is None:
+        error = deletion.error
+        del deletion  # see `run`
+        if error is None:
             return True
-        if isinstance(refused, NetlinkError) and refused.errno == errno.ENODEV:
+        if isinstance(error, NetlinkError) and error.errno == errno.ENODEV:
             return False
-        raise refused
+        raise error
 
 
-def _is_announced(announcements: Netlink, removal: _Removal, name: str) -> bool:
-    """Wait until the device's departure is announced (True), or the delete has returned (False).
+def _wait_until_gone(notifications: Netlink, deletion: _Deletion, name: str) -> bool:
+    """Wait until the kernel notifies that the device is gone (True), or the send has returned (False).
 
-    Raises NetlinkError(ETIMEDOUT) where neither happens.
+    Raises NetlinkError(ETIMEDOUT) if neither happens.
     """
-    both = select.poll()
-    both.register(announcements.socket.fileno(), select.POLLIN)
-    both.register(removal.bell.fileno(), select.POLLIN)
-    while not removal.done.is_set():
-        ready = [descriptor for descriptor, _ in both.poll(WAIT_SECONDS * 1000)]
-        if announcements.socket.fileno() not in ready:
+    poll = select.poll()
+    poll.register(notifications.socket.fileno(), select.POLLIN)
+    poll.register(deletion.returned.fileno(), select.POLLIN)
+    while not deletion.done.is_set():
+        ready = [descriptor for descriptor, _ in poll.poll(WAIT_SECONDS * 1000)]
+        if notifications.socket.fileno() not in ready:
             if not ready:
-                raise _too_late(name)
+                raise _timeout(name)
             continue
         try:
-            data = announcements.socket.recv(RECEIVE_BYTES)
+            data = notifications.socket.recv(RECEIVE_BYTES)
         except OSError as lost:
             if lost.errno != errno.ENOBUFS:
                 raise
-            if not removal.done.wait(WAIT_SECONDS):  # announcements were lost: the return tells as well, only later
-                raise _too_late(name) from None
+            if not deletion.done.wait(WAIT_SECONDS):  # notifications were lost, but the send returns
+                raise _timeout(name) from None
             return False
         for kind, _, _, payload in nl.messages(data):
             if kind == RTM_DELLINK and string(nl.attributes(payload, 16).get(IFLA_IFNAME)) == name:
@@ -126,14 +128,15 @@ def _is_announced(announcements: Netlink, removal: _Removal, name: str) -> bool:
     return False
 
 
-def _too_late(name: str) -> NetlinkError:
+def _timeout(name: str) -> NetlinkError:
     return NetlinkError(errno.ETIMEDOUT, f"the kernel did not delete {name}")
 
 
 def delete_group(socket_: Netlink, names: list[str], group: int) -> None:
-    """Delete many devices at once: they join link group `group`, then one RTM_DELLINK takes the group.
+    """Delete many devices: put them into link group `group`, then delete the group with one RTM_DELLINK.
 
-    Thirty cost as much as one this way. A device that is gone already is no error. Raises NetlinkError.
+    Thirty devices take as long as one. A device that is already gone is no error. Raises NetlinkError.
+    ip link set DEVICE group GROUP; ip link delete group GROUP
     """
     present = []
     for name in names:
@@ -147,7 +150,7 @@ def delete_group(socket_: Netlink, names: list[str], group: int) -> None:
             if refused.errno != errno.ENODEV:
                 raise refused
     if present:
-        gone = nl.message(RTM_DELLINK, 0, nl.link_body(), nl.u32(IFLA_GROUP, group))
-        for refused in socket_.batch([gone]):
-            if refused.errno != errno.ENODEV:  # somebody else deleted them all meanwhile
+        deletion = nl.message(RTM_DELLINK, 0, nl.link_body(), nl.u32(IFLA_GROUP, group))
+        for refused in socket_.batch([deletion]):
+            if refused.errno != errno.ENODEV:  # another process has deleted them all by now
                 raise refused

@@ -1,4 +1,4 @@
-"""The netlink codec: attributes and messages to bytes and back (netlink(7))."""
+"""The netlink codec: attributes and messages as bytes, and bytes as attributes and messages (netlink(7))."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from podwire.netlink.constants import NLA_F_NESTED, NLA_TYPE_MASK, NLM_F_ACK_TLVS, NLM_F_REQUEST, NLMSGERR_ATTR_MSG
 
 HEADER = struct.Struct("=IHHII")
+"""`struct nlmsghdr`: length, type, flags, sequence number, port."""
+
 ATTRIBUTE = struct.Struct("=HH")
+"""`struct nlattr`: length and type."""
+
 ERROR = struct.Struct("=i")
 ACK = struct.Struct("=IHHIIi")
 """`struct nlmsghdr` and the errno of an NLMSG_ERROR."""
 
+# What follows the header, by the kind of object: `struct ifinfomsg` and so on.
 IFINFOMSG = struct.Struct("=BxHiII")
 IFADDRMSG = struct.Struct("=BBBBI")
 RTMSG = struct.Struct("=BBBBBBBBI")
@@ -29,7 +34,7 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
-    """An attribute that holds attributes."""
+    """An attribute that contains attributes."""
     payload = b"".join(attributes)
     return ATTRIBUTE.pack(4 + len(payload), kind | NLA_F_NESTED) + payload
 
@@ -39,10 +44,10 @@ def text(kind: int, value: str) -> bytes:
     return attribute(kind, value.encode() + b"\0")
 
 
-def filled(value: str, *lengths: int) -> bytes:
-    """A string with NULs up to the first length that holds it and one of them; with one NUL where none does.
+def padded(value: str, *lengths: int) -> bytes:
+    """A string padded with NULs to the first length that is longer than it; with one NUL where none is.
 
-    The kernel reads up to the first. Values of one length can take each other's place (`stencil.py`).
+    The kernel reads up to the first NUL. Values of one length can replace each other in a message template.
     """
     raw = value.encode()
     for length in lengths:
@@ -52,18 +57,18 @@ def filled(value: str, *lengths: int) -> bytes:
 
 
 def u32(kind: int, value: int) -> bytes:
-    """A 32-bit attribute in the machine's byte order."""
+    """A 32-bit attribute in native byte order."""
     return ATTRIBUTE.pack(8, kind) + struct.pack("=I", value)
 
 
 def message(kind: int, flags: int, body: bytes, *attributes: bytes) -> bytes:
-    """One message without its sequence number, which the socket fills in."""
+    """One message; the socket sets its sequence number."""
     payload = body + b"".join(attributes)
     return HEADER.pack(16 + len(payload), kind, flags | NLM_F_REQUEST, 0, 0) + payload
 
 
 def attributes(data: memoryview | bytes, offset: int = 0) -> dict[int, bytes]:
-    """Attributes by their type; the last of a kind wins. Stops at the first that does not fit."""
+    """Attributes by their type; of equal types the last wins. Stops at the first attribute that is cut off."""
     found: dict[int, bytes] = {}
     end = len(data)
     while offset + 4 <= end:
@@ -86,8 +91,8 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
         offset += (length + 3) & ~3
 
 
-def refusal(payload: memoryview, flags: int) -> tuple[int, str]:
-    """(errno, the kernel's words) of an NLMSG_ERROR; errno 0 is an acknowledgement."""
+def parse_error(payload: memoryview, flags: int) -> tuple[int, str]:
+    """The errno and the extended ack message of an NLMSG_ERROR; errno 0 is an acknowledgement."""
     number = -ERROR.unpack_from(payload)[0]
     if not number or not flags & NLM_F_ACK_TLVS:
         return number, ""

@@ -1,4 +1,4 @@
-"""Notifications: the kernel tells when something that podwire keeps in order was touched by somebody."""
+"""Notifications of the kernel about changes of devices, addresses, routes, neighbours, sysctls and nftables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WATCHED = (c.RTM_DELLINK, c.RTM_NEWADDR, c.RTM_DELADDR, c.RTM_DELROUTE, c.RTM_DE
 
 
 _filters: list[ctypes.Array[ctypes.c_char]] = []
-"""Filter programs are read by the kernel when they are attached; kept, because they are few and forever."""
+"""The filters' programs: the kernel reads them when a filter is attached, so they must not be freed before."""
 
 
 Instruction = tuple[int, int, int, int]
@@ -37,15 +37,15 @@ ALL, NOTHING = 0xFFFFFFFF, 0
 
 
 def type_filter(*types: int, netconf_of_all: bool = False) -> bytes:
-    """`struct sock_fprog`: let only messages of these types through; a filter reads big endian, netlink writes little.
+    """`struct sock_fprog`: a filter that accepts only messages of these types.
 
-    With `netconf_of_all` also RTM_NEWNETCONF, but only what is told of all devices together (`NETCONFA_IFINDEX_ALL`),
-    not of every new device.
+    With `netconf_of_all` it also accepts RTM_NEWNETCONF about the setting of all devices (`NETCONFA_IFINDEX_ALL`), not
+    the one about each new device. A filter reads big endian, netlink writes little endian.
     """
     tests: list[Instruction] = [(LOAD_HALF, 0, 0, 4)]
-    rest = 4 if netconf_of_all else 1  # instructions between the last of the types and the final acceptance
-    for place, kind in enumerate(types):
-        tests.append((JUMP_IF_EQUAL, len(types) - 1 - place + rest, 0, socket.htons(kind)))
+    rest = 4 if netconf_of_all else 1  # instructions between the last type and the final RETURN
+    for position, kind in enumerate(types):
+        tests.append((JUMP_IF_EQUAL, len(types) - 1 - position + rest, 0, socket.htons(kind)))
     if netconf_of_all:
         tests += [
             (JUMP_IF_EQUAL, 0, 2, socket.htons(c.RTM_NEWNETCONF)),
@@ -53,24 +53,27 @@ def type_filter(*types: int, netconf_of_all: bool = False) -> bytes:
             (JUMP_IF_EQUAL, 1, 0, ALL),
         ]
     tests += [(RETURN, 0, 0, NOTHING), (RETURN, 0, 0, ALL)]
-    program = b"".join(struct.pack("=HBBI", *one) for one in tests)
+    program = b"".join(struct.pack("=HBBI", *instruction) for instruction in tests)
     buffer = ctypes.create_string_buffer(program, len(program))
     _filters.append(buffer)
     return struct.pack("HL", len(tests), ctypes.addressof(buffer))
 
 
-class TouchedError(Exception):
-    """So much record_event that notifications were lost: look at everything."""
+class NotificationsLostError(Exception):
+    """The receive buffer was full and notifications were lost: everything must be read again."""
 
 
 class Watch:
-    """Notifications: deleted links, addresses, routes and neighbours, changed forwarding, changed nftables."""
+    """Subscribes to deleted links, addresses, routes and neighbours, to forwarding sysctls, and to nftables.
+
+    ip monitor link address route neigh netconf; nft monitor
+    """
 
     def __init__(self) -> None:
         self.route = Netlink()
         self.route.socket.setsockopt(socket.SOL_SOCKET, c.SO_ATTACH_FILTER, type_filter(*WATCHED, netconf_of_all=True))
         self.route.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        # One without a port of its own would pass for the kernel and hear nothing. (A later bind ends memberships.)
+        # An unbound socket receives nothing. It is bound before it joins: a later bind ends memberships.
         self.route.socket.bind((0, 0))
         for group in (
             *(c.RTNLGRP_LINK, c.RTNLGRP_NEIGH, c.RTNLGRP_IPV4_IFADDR, c.RTNLGRP_IPV4_ROUTE),
@@ -80,25 +83,25 @@ class Watch:
         self.nftables = Netlink(c.NETLINK_NETFILTER)
         self.nftables.socket.bind((0, 0))
         self.nftables.socket.setsockopt(c.SOL_NETLINK, c.NETLINK_ADD_MEMBERSHIP, c.NFNLGRP_NFTABLES)
-        for one in (self.route, self.nftables):
-            one.socket.setblocking(False)
+        for netlink in (self.route, self.nftables):
+            netlink.socket.setblocking(False)
 
     def route_events(self) -> Iterator[tuple[int, bytes]]:
-        """What rtnetlink told since the last time: (message type, key). Raises TouchedError when some of it was lost.
+        """The rtnetlink notifications since the last call: type and key of each. Raises NotificationsLostError.
 
         The key is the device's name (DELLINK), the packed destination and prefix length (DELROUTE), the device's
-        index (NEWADDR, DELADDR), the index and the address, or of a forwarding entry the MAC (DELNEIGH), nothing that
-        matters (NEWNETCONF).
+        index (NEWADDR, DELADDR), the index and the address, for a fdb entry the index and the MAC (DELNEIGH); for
+        NEWNETCONF it has no meaning.
         """
         for data in _drain(self.route):
             for kind, _, _, payload in nl.messages(data):
                 yield kind, _key(kind, payload)
 
     def nftables_changed(self) -> bool:
-        """Did anybody change the ruleset since the last time?"""
+        """Has the ruleset changed since the last call?"""
         try:
             return any(_drain(self.nftables))
-        except TouchedError:
+        except NotificationsLostError:
             return True
 
 
@@ -110,7 +113,7 @@ def _drain(source: Netlink) -> Iterator[bytes]:
             return
         except OSError as lost:
             if lost.errno == errno.ENOBUFS:
-                raise TouchedError from None
+                raise NotificationsLostError from None
             raise
 
 
@@ -126,10 +129,10 @@ def _key(kind: int, payload: memoryview) -> bytes:
 
 
 def route_key(packed: bytes, prefix: int) -> bytes:
-    """The key of a route's deletion."""
+    """The key of a deleted route."""
     return packed + bytes([prefix])
 
 
 def index_of_key(key: bytes) -> int:
-    """The device's index that a key begins with."""
+    """The device's index with which a key begins."""
     return number(key)

@@ -1,7 +1,7 @@
-"""Network namespaces: which one a descriptor is, and sockets and files opened inside another one.
+"""Network namespaces: their identity, and sockets and files that are opened inside another namespace.
 
-setns(2) changes the calling thread alone. Nothing here may run on a thread that an event loop owns, and
-nothing may be awaited between going in and coming back.
+setns(2) moves the calling thread only. The functions that enter a namespace return to the thread's own before they
+return. Do not call them on a thread that runs an event loop.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from podwire.netlink.socket import Netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING or not hasattr(os, "setns"):  # until Python 3.12
-    import _ctypes as c  # `ctypes` would load what is not needed for one function
+    import _ctypes as c  # `ctypes` loads more than one function needs
 
     class _Int(c._SimpleCData):  # type: ignore[type-arg]
         _type_ = "i"
 
     class _Function(c.CFuncPtr):
-        """A function of libc that sets errno, called with the interpreter's lock held: it does not block."""
+        """A function of libc that sets errno, called with the GIL held: it does not block."""
 
         _flags_ = c.FUNCFLAG_CDECL | c.FUNCFLAG_USE_ERRNO | c.FUNCFLAG_PYTHONAPI
         _restype_ = _Int
@@ -61,33 +61,36 @@ def open_own() -> int:
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def come_home(home: int) -> None:
-    """Go back to the thread's own namespace.
+def return_to(own: int) -> None:
+    """Return to the thread's own namespace.
 
-    A thread that cannot come home would do the next pod's work in this pod's namespace: the process ends
-    (it keeps no state, so its successor loses nothing).
+    If that fails, the process exits: the thread would otherwise do the next pod's work in this pod's namespace.
+    The process keeps no state that its successor needs.
     """
     try:
-        setns(home)
+        setns(own)
     except OSError:
         os._exit(os.EX_OSERR)
 
 
 def netlink_inside(
-    descriptor: int, home: int, family: int = NETLINK_ROUTE, *, without_extended_ack: bool = False
+    descriptor: int, own: int, family: int = NETLINK_ROUTE, *, without_extended_ack: bool = False
 ) -> Netlink:
-    """A netlink socket that lives in the namespace of `descriptor`."""
+    """A netlink socket in the namespace of `descriptor`; `own` is the thread's own namespace."""
     setns(descriptor)
     try:
         return Netlink(family, without_extended_ack=without_extended_ack)
     finally:
-        come_home(home)
+        return_to(own)
 
 
-def write_sysctl_inside(descriptor: int, home: int, path: str, value: str) -> None:
-    """Write `/proc/sys/<path>` as the namespace of `descriptor` has it; raises OSError."""
+def write_sysctl_inside(descriptor: int, own: int, path: str, value: str) -> None:
+    """Write `/proc/sys/<path>` in the namespace of `descriptor`; raises OSError.
+
+    ip netns exec POD sysctl -w PATH=VALUE
+    """
     setns(descriptor)
     try:
         sysctl.write(path, value)
     finally:
-        come_home(home)
+        return_to(own)

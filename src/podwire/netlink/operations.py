@@ -1,23 +1,23 @@
-"""An operation is one change of the kernel as plain data; it can say the `ip` command that it equals.
+"""An operation is one change of the kernel's configuration as plain data; `command` is the command that it equals.
 
-Operations name devices by name, never by index: a plan is made before its devices exist. The room
-`kernel/` turns them into netlink messages; nothing here touches the kernel.
+Operations refer to devices by name, not by index: they are computed before the devices exist. `rtnl.py` encodes them
+as messages; nothing here has an effect.
 """
 
 from __future__ import annotations
 
 from podwire.ip import Address, Interface, Network
-from podwire.netlink.tc_operations import Shaping
+from podwire.netlink.tc_operations import TcOperation
 from podwire.record import Record
 
 PROTOCOL = 112
-"""`rtm_protocol` of every route that podwire makes (rtnetlink(7)): `ip route show proto 112` lists them."""
+"""`rtm_protocol` of every route that podwire adds (rtnetlink(7)): `ip route show proto 112` lists them."""
 
 
 class AddVeth(Record):
-    """Create a veth with each end in its own namespace (`IFLA_NET_NS_FD` in `VETH_INFO_PEER`).
+    """Create a veth pair, its peer in the pod's namespace (`IFLA_NET_NS_FD` in `VETH_INFO_PEER`).
 
-    Without indexes, the kernel chooses them.
+    An index of 0 lets the kernel choose.
     """
 
     name: str
@@ -32,13 +32,13 @@ class AddVeth(Record):
     def command(self) -> list[str]:
         mtu = ["mtu", str(self.mtu)] if self.mtu else []
         master = ["master", self.master] if self.master else []
-        index, peer_index = (["index", str(one)] if one else [] for one in (self.index, self.peer_index))
+        index, peer_index = (["index", str(number)] if number else [] for number in (self.index, self.peer_index))
         peer = ["peer", "name", self.peer, *peer_index, "address", self.peer_mac, *mtu, "netns", "POD"]
         return ["ip", "link", "add", self.name, *index, "address", self.mac, *mtu, *master, "type", "veth", *peer]
 
 
 class AddBridge(Record):
-    """Create a bridge with a fixed MAC (without one, it changes as ports come and go)."""
+    """Create a bridge with a fixed MAC: without one, the MAC changes with the ports."""
 
     name: str
     mac: str
@@ -50,7 +50,7 @@ class AddBridge(Record):
 
 
 class AddVxlan(Record):
-    """Create a VXLAN device without learning: its forwarding entries are all written by us (RFC 7348)."""
+    """Create a VXLAN device without learning: podwire writes all its fdb entries (RFC 7348)."""
 
     name: str
     mac: str
@@ -69,7 +69,7 @@ class AddVxlan(Record):
 
 
 class DeleteLink(Record):
-    """Delete a device, and with it its peer, names, addresses, routes and neighbours."""
+    """Delete a device with its peer, altnames, addresses, routes and neighbours."""
 
     device: str
 
@@ -78,9 +78,9 @@ class DeleteLink(Record):
 
 
 class SetAlias(Record):
-    """Write who owns a device into it (`IFLA_IFALIAS`, 254 bytes).
+    """Set a device's alias (`IFLA_IFALIAS`, at most 254 bytes).
 
-    With `quiet6` the device also gets no link-local address (`IFLA_INET6_ADDR_GEN_MODE` none).
+    With `addrgenmode_none` the device also gets no link-local address (`IFLA_INET6_ADDR_GEN_MODE`).
     """
 
     device: str
@@ -88,12 +88,12 @@ class SetAlias(Record):
     addrgenmode_none: bool = False
 
     def command(self) -> list[str]:
-        quiet = ["addrgenmode", "none"] if self.addrgenmode_none else []
-        return ["ip", "link", "set", self.device, "alias", self.alias, *quiet]
+        mode = ["addrgenmode", "none"] if self.addrgenmode_none else []
+        return ["ip", "link", "set", self.device, "alias", self.alias, *mode]
 
 
 class AddAltname(Record):
-    """Give a device one more name (`IFLA_PROP_LIST`/`IFLA_ALT_IFNAME`): the lease of an address."""
+    """Add an altname to a device (`IFLA_PROP_LIST`, `IFLA_ALT_IFNAME`): a lease or a host port."""
 
     device: str
     altname: str
@@ -103,7 +103,7 @@ class AddAltname(Record):
 
 
 class SetUp(Record):
-    """Raise a device (`IFF_UP`)."""
+    """Bring a device up (`IFF_UP`)."""
 
     device: str
 
@@ -122,7 +122,7 @@ class SetMac(Record):
 
 
 class SetPromiscuous(Record):
-    """Switch a device's promiscuous mode on (`IFF_PROMISC`)."""
+    """Set a device's promiscuous mode (`IFF_PROMISC`)."""
 
     device: str
 
@@ -131,7 +131,7 @@ class SetPromiscuous(Record):
 
 
 class SetHairpin(Record):
-    """Let a bridge port send a frame back where it came from (`IFLA_BRPORT_MODE`)."""
+    """Let a bridge port send a frame back to the port that it came from (`IFLA_BRPORT_MODE`)."""
 
     device: str
 
@@ -140,7 +140,7 @@ class SetHairpin(Record):
 
 
 class AddAddress(Record):
-    """Add an address; IPv6 without duplicate address detection (`IFA_F_NODAD`): the lease is the proof."""
+    """Add an address; IPv6 without duplicate address detection (`IFA_F_NODAD`): the lease makes it unique."""
 
     device: str
     address: Interface
@@ -151,7 +151,7 @@ class AddAddress(Record):
 
 
 class AddRoute(Record):
-    """Add a route; with `may_exist`, one that is there already is left as it is (the first one wins)."""
+    """Add a route; with `may_exist`, an existing one is kept, with `replace` it is replaced."""
 
     device: str
     destination: Network
@@ -197,7 +197,7 @@ class AddRoute(Record):
 
 
 class AddNeighbour(Record):
-    """Add a permanent neighbour entry (`NUD_PERMANENT`): neither ARP nor ND is ever needed for it."""
+    """Add or replace a permanent neighbour entry (`NUD_PERMANENT`): no ARP or ND is needed for it."""
 
     device: str
     address: Address
@@ -234,7 +234,7 @@ class DeleteNeighbour(Record):
 
 
 class AddForwarding(Record):
-    """Tell a VXLAN device behind which node a MAC lives (`NTF_SELF`, `NDA_DST`)."""
+    """Add or replace a VXLAN fdb entry: frames to a MAC go to a node's address (`NTF_SELF`, `NDA_DST`)."""
 
     device: str
     mac: str
@@ -245,7 +245,7 @@ class AddForwarding(Record):
 
 
 class DeleteForwarding(Record):
-    """Delete a VXLAN device's forwarding entry."""
+    """Delete a VXLAN fdb entry."""
 
     device: str
     mac: str
@@ -258,12 +258,12 @@ class DeleteForwarding(Record):
 Operation = (
     AddVeth | AddBridge | DeleteLink | SetAlias | AddAltname | SetUp | SetMac | SetPromiscuous | SetHairpin
     | AddAddress | AddRoute | AddNeighbour | AddVxlan | DeleteRoute | DeleteNeighbour | AddForwarding | DeleteForwarding
-    | Shaping
+    | TcOperation
 )  # fmt: skip
 
 
 def describe(operation: Operation, *, pod: bool = False) -> str:
-    """The command that `operation` equals, as a person would type it (`ip -n POD …` inside the pod)."""
+    """The command that `operation` equals, quoted for a shell (`ip -n POD …` in a pod's namespace)."""
     words = operation.command()
     if pod:
         words = [words[0], "-n", "POD", *words[1:]]

@@ -1,4 +1,4 @@
-"""What the kernel has: devices, addresses, routes and neighbours of one namespace, by rtnetlink dumps."""
+"""Devices, addresses, routes and neighbours of one network namespace, read by rtnetlink dumps."""
 
 from __future__ import annotations
 
@@ -35,19 +35,21 @@ class Link(Record):
     alias: str
     altnames: tuple[str, ...]
     data: bytes = b""
-    """The attributes that only devices of this kind have (`IFLA_INFO_DATA`)."""
+    """The attributes of this kind of device (`IFLA_INFO_DATA`), encoded."""
 
     @property
     def up(self) -> bool:
+        """Administratively up (`IFF_UP`)."""
         return bool(self.flags & c.IFF_UP)
 
     @property
     def promiscuous(self) -> bool:
+        """`ip link set … promisc on` (`IFF_PROMISC`)."""
         return bool(self.flags & c.IFF_PROMISC)
 
 
 class Route(Record):
-    """A route of the main table, as far as podwire compares it."""
+    """A unicast route of the main table: the fields that podwire compares; `device` is an index."""
 
     destination: Network
     gateway: Address | None
@@ -97,11 +99,14 @@ def _link(payload: memoryview) -> Link:
 
 
 def link(socket: Netlink, name: str) -> Link | None:
-    """The device of that name or alternative name, or None."""
+    """The device with this name or alternative name, or None. Raises NetlinkError.
+
+    ip -d link show NAME
+    """
     kind = c.IFLA_IFNAME if len(name.encode()) < 16 else c.IFLA_ALT_IFNAME
-    ask = nl.message(c.RTM_GETLINK, 0, nl.link_body(), nl.text(kind, name), SKIP_STATS)
+    request = nl.message(c.RTM_GETLINK, 0, nl.link_body(), nl.text(kind, name), SKIP_STATS)
     try:
-        return _link(socket.get(ask)[0][1])
+        return _link(socket.get(request)[0][1])
     except NetlinkError as refused:
         if refused.errno == errno.ENODEV:
             return None
@@ -109,15 +114,21 @@ def link(socket: Netlink, name: str) -> Link | None:
 
 
 def links(socket: Netlink) -> list[Link]:
-    """All devices of the namespace."""
-    ask = nl.message(c.RTM_GETLINK, c.NLM_F_DUMP, nl.link_body(), SKIP_STATS)
-    return [_link(payload) for kind, payload in socket.get(ask) if kind == c.RTM_NEWLINK]
+    """All devices of the namespace. Raises NetlinkError.
+
+    ip -d link show
+    """
+    request = nl.message(c.RTM_GETLINK, c.NLM_F_DUMP, nl.link_body(), SKIP_STATS)
+    return [_link(payload) for kind, payload in socket.get(request) if kind == c.RTM_NEWLINK]
 
 
 def addresses(socket: Netlink, index: int, version: int) -> list[Interface]:
-    """The addresses of one device and family (4 or 6)."""
+    """The addresses of one device and IP version (4 or 6). Raises NetlinkError.
+
+    ip -4 address show dev DEVICE
+    """
     try:
-        return [one for device, one in _addresses(socket, index, version) if device == index]
+        return [address for device, address in _addresses(socket, index, version) if device == index]
     except NetlinkError as refused:
         if refused.errno == errno.ENODEV:
             return []
@@ -125,7 +136,10 @@ def addresses(socket: Netlink, index: int, version: int) -> list[Interface]:
 
 
 def all_addresses(socket: Netlink, version: int) -> list[tuple[int, Interface]]:
-    """The addresses of all devices, each with its device's index."""
+    """The addresses of all devices, each with its device's index. Raises NetlinkError.
+
+    ip -4 address show
+    """
     return _addresses(socket, 0, version)
 
 
@@ -154,7 +168,10 @@ def route_payloads(socket: Netlink, version: int) -> Iterator[memoryview]:
 
 
 def routes(socket: Netlink, version: int) -> list[Route]:
-    """The unicast routes of the main table."""
+    """The unicast routes of the main table. Raises NetlinkError.
+
+    ip -4 route show type unicast
+    """
     found = []
     for payload in route_payloads(socket, version):
         _, prefix, _, _, _, protocol, _, _, _ = nl.RTMSG.unpack_from(payload)

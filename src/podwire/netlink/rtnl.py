@@ -1,4 +1,4 @@
-"""Operations as rtnetlink messages: over each, the `ip` command that it equals stands in `plan/operations.py`."""
+"""Operations as rtnetlink messages; `operations.py` has the command that each one equals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from podwire.netlink import tc as shaping
 
 CREATE = c.NLM_F_CREATE | c.NLM_F_EXCL
 ONE_QUEUE = nl.u32(c.IFLA_NUM_TX_QUEUES, 1) + nl.u32(c.IFLA_NUM_RX_QUEUES, 1)
-"""A veth has no queue that could be full, so more than one is of no use; the kernel would make one per processor."""
+"""The kernel would create one queue per processor; a veth has no queue that can fill up, so one is enough."""
 
 VETH = nl.text(c.IFLA_INFO_KIND, "veth")
 BRIDGE = nl.text(c.IFLA_INFO_KIND, "bridge")
@@ -28,11 +28,13 @@ HAIRPIN = nl.nested(
 )
 
 ALIAS_LENGTHS = (64, 128, 192, 252)
+"""Aliases are padded to these lengths in bytes, so that a message template fits most pods."""
+
 ADDRESS_TEXT_BYTES = {4: 16, 6: 40}
-"""The length of the longest text of an address, with its NUL, by IP version."""
+"""The length of an address's longest text with its NUL, by IP version."""
 
 IndexOf = Callable[[str], int]
-"""Tells a device's index by its name, or raises NetlinkError(ENODEV)."""
+"""The index of a device by its name; raises NetlinkError(ENODEV)."""
 
 
 def _add_veth(veth: op.AddVeth, index_of: IndexOf, pod_netns: int) -> bytes:
@@ -80,13 +82,13 @@ def _set_alias(owner: op.SetAlias, index_of: IndexOf, pod_netns: int) -> bytes:
         c.RTM_NEWLINK,
         0,
         nl.link_body(index_of(owner.device)),
-        nl.attribute(c.IFLA_IFALIAS, nl.filled(owner.alias, *ALIAS_LENGTHS)),
+        nl.attribute(c.IFLA_IFALIAS, nl.padded(owner.alias, *ALIAS_LENGTHS)),
         ADDRGENMODE_NONE if owner.addrgenmode_none else b"",
     )
 
 
 def _add_altname(lease: op.AddAltname, index_of: IndexOf, pod_netns: int) -> bytes:
-    name = nl.filled(lease.altname, ADDRESS_TEXT_BYTES[6 if ":" in lease.altname else 4])
+    name = nl.padded(lease.altname, ADDRESS_TEXT_BYTES[6 if ":" in lease.altname else 4])
     return nl.message(
         c.RTM_NEWLINKPROP,
         c.NLM_F_CREATE | c.NLM_F_EXCL,
@@ -245,5 +247,5 @@ ENCODERS: dict[type, Callable[..., bytes]] = {
 
 
 def encode(operation: op.Operation, index_of: IndexOf, pod_netns: int = -1) -> bytes:
-    """The netlink message of an operation. `pod_netns` is the descriptor that `AddVeth` puts its peer into."""
+    """The message of an operation; `pod_netns` is a descriptor of the namespace of `AddVeth`'s peer."""
     return ENCODERS[type(operation)](operation, index_of, pod_netns)

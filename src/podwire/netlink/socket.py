@@ -1,4 +1,4 @@
-"""A netlink socket: messages are sent, answers received, the kernel's refusals raised (netlink(7))."""
+"""A netlink socket: sends messages, receives answers, raises the kernel's errors (netlink(7))."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ from fcntl import ioctl
 from time import perf_counter
 
 from podwire.netlink import constants as c
-from podwire.netlink.message import ACK, PADDING, messages, refusal
+from podwire.netlink.message import ACK, PADDING, messages, parse_error
 
 ACK_BYTES = 8 * 1024
 RECEIVE_BYTES = 64 * 1024
 DUMP_ATTEMPTS = 8
-SEND_TIMEOUT_SECONDS = 30
 
 
 class NetlinkError(OSError):
-    """The kernel refused a message: `errno`, the kernel's own words (extended ack), the message's place."""
+    """The kernel refused a message: `errno`, the extended ack message as `strerror`, its position in the batch."""
 
-    def __init__(self, number: int, words: str = "", place: int = 0) -> None:
-        super().__init__(number, words or os.strerror(number))
-        self.words = words
-        self.place = place
+    def __init__(self, number: int, message: str = "", position: int = 0) -> None:
+        super().__init__(number, message or os.strerror(number))
+        self.position = position
 
 
 class Netlink:
     """A netlink socket in the network namespace in which it was opened. One thread at a time.
 
-    `socket` is the plain one beneath Python's: the module `socket` is a tenth of what a process for one call loads.
-    The kernel explains its refusals to it, unless it is `laconic`.
-    `busy_seconds` is the time spent inside the kernel so far: a send returns when the work is done.
+    `socket` is `_socket.socket`: loading the module `socket` takes a tenth of the time of a one-shot process.
+    Errors come with a message (extended ack), except where `without_extended_ack` saves the system calls for it.
+    `busy_seconds` is the time spent in the kernel so far: a send returns when the kernel has done the work.
     """
 
     def __init__(self, family: int = NETLINK_ROUTE, groups: int = 0, *, without_extended_ack: bool = False) -> None:
@@ -71,81 +69,81 @@ class Netlink:
         number: int = struct.unpack_from("=i", answer, 16)[0]
         return number
 
-    def batch(self, wanted: Sequence[bytes]) -> list[NetlinkError]:
-        """Send messages in one go; the refusals, each with its message's place. All are tried.
+    def batch(self, requests: Sequence[bytes]) -> list[NetlinkError]:
+        """Send messages with one system call; returns the errors. The kernel tries every message.
 
-        Only the last one asks for an acknowledgement: a refusal always comes, and in order.
+        Only the last message requests an acknowledgement: errors are always sent, and in order.
         """
         first = self.sequence + 1
-        last = self.sequence = self.sequence + len(wanted)
+        last = self.sequence = self.sequence + len(requests)
         out = bytearray()
-        for number, one in enumerate(wanted, first):
+        for number, request in enumerate(requests, first):
             start = len(out)
-            out += one
+            out += request
             struct.pack_into("=I", out, start + 8, number)
-            out += PADDING[len(one) & 3]
-        flags_at = len(out) - ((len(wanted[-1]) + 3) & ~3) + 6
+            out += PADDING[len(request) & 3]
+        flags_at = len(out) - ((len(requests[-1]) + 3) & ~3) + 6
         out[flags_at] |= c.NLM_F_ACK
         return self.exchange(out, first, last)
 
     def exchange(self, out: bytes | bytearray, first: int, last: int) -> list[NetlinkError]:
-        """Send messages that are numbered `first` to `last`, of which the last one asks for an acknowledgement."""
-        begun = perf_counter()
+        """Send messages with the sequence numbers `first` to `last`; the last one requests an acknowledgement."""
+        started = perf_counter()
         self.socket.send(out)
-        self.busy_seconds += perf_counter() - begun
-        refused: list[NetlinkError] = []
+        self.busy_seconds += perf_counter() - started
+        errors: list[NetlinkError] = []
         while True:
             data = self.socket.recv(ACK_BYTES)
             _, kind, _, number, _, code = ACK.unpack_from(data)
             if number == last and not code and kind == c.NLMSG_ERROR:
-                return refused
+                return errors
             for kind, flags, number, payload in messages(data):
                 if kind != c.NLMSG_ERROR or not first <= number <= last:
                     continue
-                code, words = refusal(payload, flags)
+                code, text = parse_error(payload, flags)
                 if code:
-                    refused.append(NetlinkError(code, words, number - first))
+                    errors.append(NetlinkError(code, text, number - first))
                 if number == last:
-                    return refused
+                    return errors
 
-    def do(self, one: bytes) -> None:
+    def do(self, request: bytes) -> None:
         """Send one message; raises NetlinkError if the kernel refuses it."""
-        if refused := self.batch([one]):
-            raise refused[0]
+        if errors := self.batch([request]):
+            raise errors[0]
 
-    def get(self, one: bytes) -> list[tuple[int, memoryview]]:
-        """Ask for objects: (type, payload) of each. Raises NetlinkError.
+    def get(self, request: bytes) -> list[tuple[int, memoryview]]:
+        """Read objects: the type and payload of each. Raises NetlinkError.
 
-        A dump that the kernel marks as interrupted (NLM_F_DUMP_INTR) is asked for again.
+        A dump that the kernel marks as interrupted (NLM_F_DUMP_INTR) is repeated.
         """
         for _ in range(DUMP_ATTEMPTS):
-            found, whole = self._get_once(one)
-            if whole:
+            found, complete = self._get_once(request)
+            if complete:
                 break
         return found
 
-    def _get_once(self, one: bytes) -> tuple[list[tuple[int, memoryview]], bool]:
+    def _get_once(self, request: bytes) -> tuple[list[tuple[int, memoryview]], bool]:
         self.sequence += 1
-        out = bytearray(one)
+        out = bytearray(request)
         struct.pack_into("=I", out, 8, self.sequence)
         dump = struct.unpack_from("=H", out, 6)[0] & c.NLM_F_DUMP == c.NLM_F_DUMP
-        begun = perf_counter()
+        started = perf_counter()
         self.socket.send(out)
-        self.busy_seconds += perf_counter() - begun
+        self.busy_seconds += perf_counter() - started
         found: list[tuple[int, memoryview]] = []
-        whole = True
+        complete = True
         while True:
             for kind, flags, number, payload in messages(self.socket.recv(RECEIVE_BYTES)):
                 if number != self.sequence:
                     continue
-                whole = whole and not flags & c.NLM_F_DUMP_INTR
+                complete = complete and not flags & c.NLM_F_DUMP_INTR
                 if kind == c.NLMSG_ERROR:
-                    code, words = refusal(payload, flags)
+                    code, text = parse_error(payload, flags)
                     if code:
-                        raise NetlinkError(code, words)
-                    return found, whole
+                        raise NetlinkError(code, text)
+                    return found, complete
                 if kind == c.NLMSG_DONE:
-                    return found, whole
+                    return found, complete
                 found.append((kind, payload))
                 if not dump:
-                    return found, whole
+                    return found, complete

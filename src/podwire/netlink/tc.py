@@ -1,4 +1,4 @@
-"""Shaping as rtnetlink messages (linux/pkt_sched.h, linux/pkt_cls.h), and the rates that a device has."""
+"""Bandwidth operations as rtnetlink messages (linux/pkt_sched.h, linux/pkt_cls.h); reads a device's rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from podwire.netlink.socket import Netlink
 
 INGRESS_HANDLE, ROOT_HANDLE = 0xFFFF0000, 0x00010000
 ETH_P_ALL_BIG_ENDIAN = c.ETH_P_ALL << 8
-MOST = 0xFFFFFFFF
+U32_MAX = 0xFFFFFFFF
 
 TCMSG = struct.Struct("=BxxxiIII")
 RATESPEC = struct.Struct("=BBHhHI")
@@ -39,10 +39,13 @@ def _add_ifb(ifb: op.AddIfb, index_of: IndexOf, pod_netns: int) -> bytes:
 
 
 def _token_bucket(tbf: op.SetTokenBucket, index_of: IndexOf, pod_netns: int) -> bytes:
-    """With the link layer given, the kernel computes times itself and wants no table of them."""
-    rate = RATESPEC.pack(0, c.TC_LINKLAYER_ETHERNET, 0, 0, 0, min(tbf.rate_bytes, MOST))
-    # The buffer counts clock ticks; TCA_TBF_BURST says the same in bytes and wins.
-    parameters = rate + bytes(RATESPEC.size) + TBF_QOPT_REST.pack(min(tbf.limit_bytes, MOST), MOST, 0)
+    """tc qdisc replace dev DEVICE root handle 1: tbf rate RATE burst BURST limit LIMIT.
+
+    With the link layer given, the kernel computes the transmission times and needs no rate table.
+    """
+    rate = RATESPEC.pack(0, c.TC_LINKLAYER_ETHERNET, 0, 0, 0, min(tbf.rate_bytes, U32_MAX))
+    # The buffer is in clock ticks; TCA_TBF_BURST gives it in bytes and overrides it.
+    parameters = rate + bytes(RATESPEC.size) + TBF_QOPT_REST.pack(min(tbf.limit_bytes, U32_MAX), U32_MAX, 0)
     return nl.message(
         c.RTM_NEWQDISC,
         c.NLM_F_CREATE | c.NLM_F_REPLACE,
@@ -51,7 +54,7 @@ def _token_bucket(tbf: op.SetTokenBucket, index_of: IndexOf, pod_netns: int) -> 
         nl.nested(
             c.TCA_OPTIONS,
             nl.attribute(c.TCA_TBF_PARMS, parameters),
-            nl.u32(c.TCA_TBF_BURST, min(tbf.burst_bytes, MOST)),
+            nl.u32(c.TCA_TBF_BURST, min(tbf.burst_bytes, U32_MAX)),
             nl.attribute(c.TCA_TBF_RATE64, struct.pack("=Q", tbf.rate_bytes)),
         ),
     )
@@ -89,12 +92,12 @@ ENCODERS: dict[type, Callable[..., bytes]] = {
 
 
 def read_rate_bytes(socket: Netlink, index: int) -> int:
-    """The bytes a second that a device's token bucket lets through; 0 where it has none. Raises NetlinkError.
+    """The rate of a device's token bucket in bytes a second; 0 if it has none. Raises NetlinkError.
 
     tc -j qdisc show dev DEVICE root
     """
-    ask = nl.message(c.RTM_GETQDISC, c.NLM_F_DUMP, TCMSG.pack(0, index, 0, 0, 0))
-    for kind, payload in socket.get(ask):
+    request = nl.message(c.RTM_GETQDISC, c.NLM_F_DUMP, TCMSG.pack(0, index, 0, 0, 0))
+    for kind, payload in socket.get(request):
         if kind != c.RTM_NEWQDISC:
             continue
         _, device, _, parent, _ = TCMSG.unpack_from(payload)

@@ -1,15 +1,15 @@
-"""Operations that limit a pod's rates: token buckets, and a device through which its own packets are led."""
+"""Operations that limit a pod's bandwidth: token buckets, and the ifb device for the packets that the pod sends."""
 
 from __future__ import annotations
 
 from podwire.record import Record
 
 PRIORITY = 1
-"""Of the redirecting filter, the only one on its device."""
+"""The priority of the redirecting filter, the only filter of its device."""
 
 
 class AddIfb(Record):
-    """Create an intermediate functional block: what is led through it can be shaped as if it were being sent."""
+    """Create an ifb device: packets that are redirected to it pass its qdisc as packets that are sent do."""
 
     name: str
     mtu: int
@@ -20,7 +20,7 @@ class AddIfb(Record):
 
 
 class SetTokenBucket(Record):
-    """Limit what a device sends (tc-tbf(8)): bytes a second, and bytes for the burst and for the queue."""
+    """Limit what a device sends (tc-tbf(8)): the rate in bytes a second, the burst and the queue in bytes."""
 
     device: str
     rate_bytes: int
@@ -35,7 +35,7 @@ class SetTokenBucket(Record):
 
 
 class AddIngress(Record):
-    """Give a device the hook at which filters see what it receives."""
+    """Add the ingress qdisc, at which filters see the packets that a device receives."""
 
     device: str
 
@@ -44,7 +44,7 @@ class AddIngress(Record):
 
 
 class AddRedirect(Record):
-    """Lead everything that a device receives through another one (tc-u32(8), tc-mirred(8))."""
+    """Redirect all packets that a device receives to another device (tc-u32(8), tc-mirred(8))."""
 
     device: str
     to: str
@@ -56,4 +56,4 @@ class AddRedirect(Record):
         ]
 
 
-Shaping = AddIfb | SetTokenBucket | AddIngress | AddRedirect
+TcOperation = AddIfb | SetTokenBucket | AddIngress | AddRedirect

@@ -15,7 +15,7 @@ from podwire.datapath.peer_routes import pod_mtu
 from podwire.install.files import InstallationError
 from podwire.netlink.apply import KernelRefusedError
 from podwire.netlink.constants import RTM_DELADDR, RTM_DELLINK, RTM_NEWNETCONF
-from podwire.netlink.monitor import TouchedError, Watch
+from podwire.netlink.monitor import NotificationsLostError, Watch
 from podwire.nft.library import NftablesError
 from podwire.node.old_settings import Settings, same_but_peers
 from podwire.node.old_source import Source
@@ -159,7 +159,7 @@ class Mender:
                     self._leftovers.departed(key)
                 networks |= kind in (RTM_DELADDR, RTM_NEWNETCONF) or (kind == RTM_DELLINK and key in devices)
                 paths = paths or (self.paths.settings is not None and self.paths.concerns(kind, key))
-        except TouchedError:
+        except NotificationsLostError:
             self._leftovers.look_everywhere()
             return True, True
         return networks, paths

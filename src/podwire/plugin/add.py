@@ -187,12 +187,12 @@ def _wire_pod(call: Call, host: Host, pod: Netlink, wiring: Wiring) -> None:
             ipv6_off = True
         return (ipv6_off and wire.needs_ipv6(operation)) or _has_route(pod, operation)
 
-    apply(pod, wire.pod_operations(wiring), pod=True, excused=excused)
+    apply(pod, wire.pod_operations(wiring), pod=True, ignore=excused)
     if ipv6_off:
         setting = f"net/ipv6/conf/{call.request.ifname}/disable_ipv6"
         namespace.write_sysctl_inside(call.netns, host.home, setting, "0")
         again = wire.ipv6_operations(wire.pod_operations(wiring))
-        apply(pod, again, pod=True, excused=lambda operation, _: _has_route(pod, operation))
+        apply(pod, again, pod=True, ignore=lambda operation, _: _has_route(pod, operation))
 
 
 def _has_route(pod: Netlink, operation: Operation) -> bool:

@@ -17,7 +17,7 @@ from podwire.cni.request import is_identifier, parse_args
 from podwire.datapath.wiring import PodAddress, wants_addrgenmode_none
 from podwire.ipam.ranges import RangeSet
 from podwire.netlink import read
-from podwire.netlink.message import filled
+from podwire.netlink.message import padded
 from podwire.netlink.namespaces import netlink_inside
 from podwire.netlink.rtnl import ALIAS_LENGTHS
 from podwire.plugin.config import Configuration
@@ -110,8 +110,8 @@ class AddTemplate:
         device, host_mac = names(network, container_id, self._ifname)
         index = shared.next_index(host.socket)
         noted = shared.note_leases(gateway.name, gateway.alias, self.config.range_sets, [text for text, _ in leases])
-        note = filled(noted, *ALIAS_LENGTHS) if noted else b""
-        alias = filled(alias_of(network, container_id, self._ifname, now(), pod), *ALIAS_LENGTHS)
+        note = padded(noted, *ALIAS_LENGTHS) if noted else b""
+        alias = padded(alias_of(network, container_id, self._ifname, now(), pod), *ALIAS_LENGTHS)
         mac = mac_of_address(leases[self._mac_from][1])
         values = imaginary.values(device, host_mac, mac, index, netns, gateway, alias, note, sandbox, leases)
         formats = self._formats.get((len(alias), len(note))) or self._make_formats(len(alias), len(note))

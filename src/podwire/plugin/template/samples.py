@@ -9,7 +9,7 @@ from podwire.cni import document
 from podwire.datapath import wiring as wire
 from podwire.datapath.wiring import PodAddress, Wiring
 from podwire.ip import Address
-from podwire.netlink.message import filled, mac_bytes
+from podwire.netlink.message import mac_bytes, padded
 from podwire.netlink.operations import Operation
 from podwire.netlink.read import Link
 from podwire.netlink.rtnl import ADDRESS_TEXT_BYTES, ALIAS_LENGTHS, encode
@@ -97,8 +97,8 @@ def values_of(wiring: Wiring, gateway: Link, netns: int) -> list[bytes]:
         wiring.index,
         netns,
         gateway,
-        filled(wiring.alias, *ALIAS_LENGTHS),
-        filled(wiring.note, *ALIAS_LENGTHS) if wiring.note else b"",
+        padded(wiring.alias, *ALIAS_LENGTHS),
+        padded(wiring.note, *ALIAS_LENGTHS) if wiring.note else b"",
         wiring.sandbox,
         [(str(one.ip), one.ip.packed) for one in wiring.addresses],
     )
