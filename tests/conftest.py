@@ -16,6 +16,7 @@ from tests.support.plugin import Plugin
 
 MARKERS = (
     "line(*names): the lines of docs/conformance.md that a test shows",
+    "failure_mode(*names): the rows of docs/failure-modes.md that a test shows",
     "podwire_decision: asserts podwire's own decision; not for other plug-ins",
     "cells(name): in which cells of the conformance matrix a test runs (see tests/conformance/subject.py)",
 )

@@ -42,6 +42,7 @@ def test_peers_elsewhere_and_of_both_families(world: World) -> None:
     assert world.host.link("podwire-vx4")
 
 
+@pytest.mark.failure_mode("a node is Ready before its network is")
 def test_the_node_becomes_ready_for_pods_and_says_so(
     world: World, bin_dir: Path, new_namespace: Callable[[], Namespace]
 ) -> None:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import ast
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.marks import MarkedTest, marked_tests
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "conformance.md"
@@ -120,40 +120,20 @@ LINES = (
 )
 
 
-@dataclass(frozen=True)
-class MarkedTest:
-    """A test function and the lines that its mark names."""
-
-    path: Path
-    name: str
-    lines: frozenset[str]
-    doc: str
-
-
-def _marked(path: Path) -> Iterator[MarkedTest]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test_"):
-            continue
-        marks = [each for each in node.decorator_list if isinstance(each, ast.Call)]
-        names = {
-            str(argument.value)
-            for mark in marks
-            if ast.unparse(mark.func) == "pytest.mark.line"
-            for argument in mark.args
-            if isinstance(argument, ast.Constant)
-        }
-        yield MarkedTest(path, node.name, frozenset(names), ast.get_docstring(node) or "")
-
-
-def marked_tests() -> list[MarkedTest]:
+def suite() -> list[MarkedTest]:
     """Every test of the suite; of tests/namespaces only the marked ones."""
-    tests = [test for folder in TEST_FOLDERS for path in sorted(folder.glob("test_*.py")) for test in _marked(path)]
-    return [test for test in tests if test.lines or test.path.parent == TEST_FOLDERS[0]]
+    tests = [
+        test
+        for folder in TEST_FOLDERS
+        for path in sorted(folder.glob("test_*.py"))
+        for test in marked_tests(path, "line")
+    ]
+    return [test for test in tests if test.names or test.path.parent == TEST_FOLDERS[0]]
 
 
 def document() -> str:
     """docs/conformance.md as it should be."""
-    tests = marked_tests()
+    tests = suite()
     rows = [
         "# CNI conformance, line by line",
         "",
@@ -166,7 +146,7 @@ def document() -> str:
         "|---|---|---|---|",
     ]
     for line in LINES:
-        shown = [f"`{test.path.stem}::{test.name}`" for test in tests if line.name in test.lines]
+        shown = [f"`{test.path.stem}::{test.name}`" for test in tests if line.name in test.names]
         rows.append(f"| {line.name} | {line.what} | {line.source} | {', '.join(shown) or line.untestable} |")
     return "\n".join(rows) + "\n"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conformance.lines import DOCUMENT, LAST_NUMBER, LINES, document, marked_tests
+from tests.conformance.lines import DOCUMENT, LAST_NUMBER, LINES, document, suite
 
 
 def test_every_number_is_a_line() -> None:
@@ -14,7 +14,7 @@ def test_every_number_is_a_line() -> None:
 
 def test_every_line_is_shown() -> None:
     """Each line has a test, or says why it cannot have one."""
-    shown = set().union(*(test.lines for test in marked_tests()))
+    shown = set().union(*(test.names for test in suite()))
     assert not [line.name for line in LINES if line.name not in shown and not line.untestable]
 
 
@@ -22,12 +22,12 @@ def test_every_test_names_its_lines() -> None:
     """Each test of the suite is marked with lines that exist."""
     known = {line.name for line in LINES}
     own = {"test_lines", "test_reference"}
-    tests = list(marked_tests())
+    tests = suite()
     assert len(tests) > len(LINES)
     for test in tests:
         if test.path.stem not in own:
-            assert test.lines, f"{test.path.name}::{test.name} names no line"
-            assert test.lines <= known, f"{test.path.name}::{test.name}: {test.lines - known}"
+            assert test.names, f"{test.path.name}::{test.name} names no line"
+            assert test.names <= known, f"{test.path.name}::{test.name}: {test.names - known}"
 
 
 def test_the_document_is_fresh() -> None:

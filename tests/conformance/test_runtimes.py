@@ -64,6 +64,7 @@ def test_containerds_life_of_a_pod(node: Node) -> None:
         node.silent(loopback.cni_del(LOOPBACK, "f" * 64, netns, "lo", args))
 
 
+@pytest.mark.failure_mode("slow ADD, sandbox timeouts")
 @pytest.mark.line("containerd")
 @pytest.mark.cells("all")
 def test_pods_at_once(node: Node) -> None:

@@ -52,6 +52,7 @@ def failure(report: Report, source: str, target: str, family: int = 4) -> Failur
     return found[0]
 
 
+@pytest.mark.failure_mode("MTU black holes")
 @pytest.mark.parametrize(
     ("mode", "underlay", "family"),
     [
@@ -343,6 +344,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.failure_mode("MTU black holes")
 @pytest.mark.parametrize("what", FAULTS)
 def test_a_fault_is_told_with_its_hop(make_cluster: MakeCluster, what: str) -> None:
     fault = FAULTS[what]

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.namespace import Namespace
 
 PODWIRE = str(Path(sys.executable).parent / "podwire")
@@ -32,6 +34,7 @@ def test_one_binary_under_three_names_and_a_configuration(tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "conf").iterdir()] == ["10-podwire.conflist"], "nothing is left beside"
 
 
+@pytest.mark.failure_mode('"text file busy" on upgrade')
 def test_a_running_plugin_can_be_replaced(tmp_path: Path) -> None:
     assert install(tmp_path).returncode == 0
     running = subprocess.Popen(
@@ -51,6 +54,7 @@ def test_a_running_plugin_can_be_replaced(tmp_path: Path) -> None:
         running.wait()
 
 
+@pytest.mark.failure_mode("the CNI binary holds API tokens")
 def test_nothing_on_the_host_holds_a_credential(tmp_path: Path) -> None:
     assert install(tmp_path).returncode == 0
     files = [*(tmp_path / "bin").iterdir(), *(tmp_path / "conf").iterdir()]
@@ -61,6 +65,7 @@ def test_nothing_on_the_host_holds_a_credential(tmp_path: Path) -> None:
         assert not any(word in content for word in (b"token", b"password", b"secret", b"private key", b"kubeconfig"))
 
 
+@pytest.mark.failure_mode("another configuration sorts first")
 def test_a_configuration_that_sorts_first_is_named(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "05-other.conflist").write_text("{}")
@@ -81,6 +86,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1 and str(tmp_path / "bin") in done.stderr and "--bin-dir" in done.stderr
 
 
+@pytest.mark.failure_mode("uninstall leaves things")
 def test_uninstall_removes_ours_and_leaves_the_others(tmp_path: Path, host: Namespace) -> None:
     assert install(tmp_path).returncode == 0
     (tmp_path / "bin" / "bridge").write_text("somebody else's")

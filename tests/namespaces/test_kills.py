@@ -170,6 +170,7 @@ def _two_lives(node: Node, verb: str, ending: str, kill_before: int) -> Run:
     return run
 
 
+@pytest.mark.failure_mode("addresses leak until none is left")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("verb", ["ADD", "DEL"])
 @pytest.mark.parametrize("victim", VICTIMS)

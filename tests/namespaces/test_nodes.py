@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.agent import Agent
 from tests.support.cluster import OUTSIDE, MakeCluster, Node
 from tests.support.namespace import Namespace, wait_until
 
@@ -79,6 +82,34 @@ def test_pods_of_two_nodes_reach_each_other_and_the_outside(
         )
 
 
+@pytest.mark.failure_mode("a node is Ready before its network is")
+def test_the_runtime_gets_its_configuration_last(make_cluster: MakeCluster) -> None:
+    """At the first moment at which a runtime could find it, it is whole, the network is there and calls are served."""
+    cluster = make_cluster(segments=(0, 0))
+    first = cluster.nodes[0]
+    conflist = first.folder / "net.d" / "10-podwire.conflist"
+    first.file.write_text(cluster.settings(first))
+    found: list[object] = []
+
+    def look() -> None:
+        until = time.monotonic() + 30
+        while not conflist.exists() and time.monotonic() < until:
+            time.sleep(0.0002)
+        text = conflist.read_text()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            found.append(client.connect_ex(str(first.folder / "agent.sock")))
+        found.append("10.244.1.0/24" in [row["dst"] for row in first.host.routes(4)])
+        found.append(json.loads(text)["name"])
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    first.agent = Agent(first.host, first.folder, ["--config", str(first.file)])
+    looking.join()
+    assert found == [0, True, "podwire"]
+    assert [path.name for path in conflist.parent.iterdir()] == [conflist.name], "nothing is left beside"
+
+
+@pytest.mark.failure_mode("MTU black holes")
 def test_full_size_packets_pass_and_too_large_ones_are_told_so(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(segments=(0, 1))
     cluster.start_all()
@@ -119,6 +150,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.failure_mode("Docker's FORWARD DROP")
 @pytest.mark.parametrize("what", BREAKS)
 def test_what_somebody_breaks_is_mended_within_seconds_and_told(make_cluster: MakeCluster, what: str) -> None:
     cluster = make_cluster(segments=(0, 1))
@@ -216,6 +248,7 @@ def test_a_peer_comes_and_goes_with_the_file(make_cluster: MakeCluster) -> None:
     assert "10.244.2.0/24" in [row["dst"] for row in first.host.routes(4)]
 
 
+@pytest.mark.failure_mode("uninstall leaves things")
 def test_uninstall_leaves_the_host_as_it_was(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(segments=(0, 1))
     first = cluster.nodes[0]

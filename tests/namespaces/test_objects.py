@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +23,7 @@ from tests.namespaces.ground import (
     host_device,
     ips,
 )
-from tests.support.namespace import Host, Namespace, Row
+from tests.support.namespace import Host, Namespace, Row, wait_until
 from tests.support.plugin import Plugin
 
 FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
@@ -96,6 +100,7 @@ def test_the_pod_has_its_addresses_and_default_routes(
     assert len(ips(added)) == len(families)
 
 
+@pytest.mark.failure_mode("slow ADD, sandbox timeouts")
 @pytest.mark.parametrize("mode", MODES)
 def test_no_address_is_tentative_when_add_returns(wire: Plugin, host: Host, pod: Namespace, mode: str) -> None:
     """Duplicate address detection would keep a pod from using its IPv6 address for a second."""
@@ -125,6 +130,57 @@ def test_routed_host_has_a_route_and_a_neighbour_for_each_address(wire: Plugin, 
         assert only(pod.routes(family), dst=GATEWAY[family])["dev"] == "eth0"
 
 
+@contextmanager
+def monitored(namespace: Namespace, log: Path) -> Iterator[None]:
+    """`ip monitor link` while something happens; it has told all of it when this ends."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(namespace.argv("ip", "-o", "monitor", "link"), stdout=out)
+    try:
+        assert wait_until(lambda: _told(namespace, log, "begun0"))
+        yield
+        assert wait_until(lambda: _told(namespace, log, "ended0"))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _told(namespace: Namespace, log: Path, mark: str) -> bool:
+    namespace.ip("link", "add", mark, "type", "bridge")
+    namespace.ip("link", "del", mark)
+    return mark in log.read_text()
+
+
+@pytest.mark.failure_mode("the host's `eth0` is shadowed for a moment", "slow ADD, sandbox timeouts")
+@pytest.mark.parametrize("mode", MODES)
+def test_the_pods_interface_is_never_on_the_host(
+    wire: Plugin, host: Host, new_namespace: New, tmp_path: Path, mode: str
+) -> None:
+    """`ip monitor` on the host tells of the host's devices alone, and of each with one name."""
+    log = tmp_path / "monitor"
+    with monitored(host, log):
+        pods = [new_namespace() for _ in range(3)]  # the third is wired by the template that the first two gave
+        devices = {host_device(wire.cni_add(configuration(mode), pod.name, pod.path)) for pod in pods}
+    told = {match[1] for match in re.finditer(r"^(?:Deleted )?\d+: ([^:@]+)", log.read_text(), re.MULTILINE)}
+    assert devices < told
+    assert not [name for name in told if name.startswith(("eth", "veth", "tmp"))]
+    assert {name for name in told if name.startswith("pw")} <= devices | {"podwire0"}
+
+
+@pytest.mark.failure_mode("MAC rewritten by udev")
+@pytest.mark.parametrize("mode", MODES)
+def test_macs_never_change(wire: Plugin, host: Host, new_namespace: New, tmp_path: Path, mode: str) -> None:
+    """From the first message about a device on, on both sides: nobody sees a MAC that goes."""
+    for number in range(3):
+        pod, outside, inside = new_namespace(), tmp_path / f"outside{number}", tmp_path / f"inside{number}"
+        with monitored(host, outside), monitored(pod, inside):
+            device = host_device(wire.cni_add(configuration(mode), pod.name, pod.path))
+        for namespace, name, log in ((host, device, outside), (pod, "eth0", inside)):
+            lines = [line for line in log.read_text().splitlines() if f": {name}@" in line]
+            macs = {match[1] for line in lines if (match := re.search(r"link/ether (\S+)", line))}
+            assert macs == {namespace.links()[name]["address"]}, lines
+
+
+@pytest.mark.failure_mode("1,024 ports, hairpin, promiscuous mode")
 def test_routed_pods_need_no_bridge_port(wire: Plugin, host: Host, pod: Namespace) -> None:
     """The host's end has no master, and the gateway's device has nothing but the gateways."""
     added = wire.cni_add(configuration("routed"), "box", pod.path)

@@ -93,6 +93,7 @@ def test_of_many_at_once_exactly_one_gets_the_port(wire: Plugin, host: Host, new
     assert len(elements) == 2 and all(ips(won[0])[0] in each for each in elements)
 
 
+@pytest.mark.failure_mode("stale UDP conntrack")
 def test_stale_udp_flows_are_forgotten(wire: Plugin, outside: Outside, new_namespace: New) -> None:
     """A sender that keeps its port reaches the pod that came after its first packet, and that one's successor."""
     config = mapped("routed", port(5353, 53, "UDP"), families=(4,))
@@ -107,6 +108,7 @@ def test_stale_udp_flows_are_forgotten(wire: Plugin, outside: Outside, new_names
         assert wire.cni_del(config, name, pod.path).ok
 
 
+@pytest.mark.failure_mode("stale UDP conntrack")
 def test_flows_of_others_are_not_forgotten(wire: Plugin, host: Host, outside: Outside, new_namespace: New) -> None:
     """A pod that asks a server outside on the same port goes on as it was."""
     client, pod = new_namespace(), new_namespace()

@@ -40,6 +40,7 @@ def delete(shim: Path, netns: Namespace, more: dict[str, str]) -> tuple[int, byt
     return done.returncode, done.stdout
 
 
+@pytest.mark.failure_mode("DEL fails while the agent is down")
 def test_no_agent_removes_the_veth_again_and_again(shim: Path, host: Host, wired: Namespace, tmp_path: Path) -> None:
     nobody = {"PODWIRE_SOCKET": str(tmp_path / "agent.sock")}
     assert delete(shim, wired, nobody) == (0, b"")
@@ -47,12 +48,14 @@ def test_no_agent_removes_the_veth_again_and_again(shim: Path, host: Host, wired
     assert delete(shim, wired, nobody) == (0, b"")
 
 
+@pytest.mark.failure_mode("DEL fails while the agent is down")
 def test_silent_agent_removes_the_veth(shim: Path, host: Host, wired: Namespace, tmp_path: Path) -> None:
     with FakeAgent(tmp_path, lambda connection: connection.recv(1)) as agent:
         assert delete(shim, wired, agent.environment | {"PODWIRE_DEADLINE_MS": "200"}) == (0, b"")
     assert set(host.links()) == {"lo"}
 
 
+@pytest.mark.failure_mode("DEL fails while the agent is down")
 def test_agent_that_ends_removes_the_veth(shim: Path, host: Host, wired: Namespace, tmp_path: Path) -> None:
     with FakeAgent(tmp_path, lambda _: None) as agent:
         assert delete(shim, wired, agent.environment) == (0, b"")

@@ -24,21 +24,6 @@ def test_links_lead_somewhere() -> None:
         assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_every_pain_that_is_claimed_names_a_test_that_exists() -> None:
-    rows = [line for line in (ROOT / "docs" / "pains.md").read_text().splitlines() if line.startswith("| ")][1:]
-    assert len(rows) > 10
-    for row in rows:
-        last = row.rstrip("| ").rsplit("|", 1)[1]
-        named = re.findall(r"`((?:pure|namespaces|conformance|runtimes)?/?\w+\.py|make \w+)`", last)
-        assert named, row
-        folder = "namespaces"
-        for one in named:
-            if one.startswith("make "):
-                continue
-            folder = one.rsplit("/", 1)[0] if "/" in one else folder
-            assert (ROOT / "tests" / folder / one.rsplit("/", 1)[-1]).exists(), row
-
-
 def test_the_examples_of_the_configuration_are_accepted() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
     conflist = msgspec.json.decode(re.findall(r"```json\n(.*?)```", page, re.S)[0])

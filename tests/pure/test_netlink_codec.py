@@ -26,6 +26,7 @@ def decoded(kind: Any, operation: op.Operation) -> Any:
     return found
 
 
+@pytest.mark.failure_mode("MAC rewritten by udev")
 def test_a_veth_is_born_on_both_sides() -> None:
     veth = op.AddVeth("pwx", "02:00:00:00:00:01", "eth0", "02:00:00:00:00:02", 1400, "cni0")
     message = decoded(ifinfmsg, veth)

@@ -75,6 +75,7 @@ def test_the_probes_are_answered_on_the_loopback_alone(node: PodwireNode) -> Non
     assert elsewhere.status == 7 and "onnect" in elsewhere.error, elsewhere
 
 
+@pytest.mark.failure_mode("DEL fails while the agent is down")
 def test_while_the_agent_is_away_pods_go_but_none_come(node: PodwireNode) -> None:
     staying, leaving = node.cri.run_pod("staying"), node.cri.run_pod("leaving")
     node.stop_agent()
@@ -121,6 +122,7 @@ def test_check_sees_pods_from_a_debug_container(node: PodwireNode) -> None:
     assert "default/one" in debug.log("debug")
 
 
+@pytest.mark.failure_mode("uninstall leaves things")
 def test_uninstall_leaves_nothing(node: PodwireNode) -> None:
     """The DaemonSet of deploy/uninstall.yaml, while the agent lives and after; then podwire can be installed again."""
     spec = of_kind(manifest("uninstall.yaml"), "DaemonSet")["spec"]["template"]["spec"]

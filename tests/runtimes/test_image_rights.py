@@ -45,6 +45,7 @@ def test_the_container_is_confined(node: PodwireNode) -> None:
         assert "Read-only file system" in done.output + done.error, path
 
 
+@pytest.mark.failure_mode("the CNI binary holds API tokens")
 def test_nothing_on_the_node_holds_a_credential(node: PodwireNode) -> None:
     found = node.here.run("grep", "-rlF", SECRET, "/opt/cni", "/etc/cni", "/run/podwire", check=False)
     assert not found.output

@@ -91,6 +91,7 @@ def test_an_agent_that_is_killed_again_and_again_loses_no_address(cluster: Clust
     cluster.assert_nothing_left(before)
 
 
+@pytest.mark.failure_mode("Docker's FORWARD DROP")
 def test_a_forward_chain_that_drops_does_not_stop_pods(cluster: Cluster) -> None:
     for program in ("iptables", "ip6tables"):
         cluster.world.node.run(program, "-P", "FORWARD", "DROP")
