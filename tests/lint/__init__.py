@@ -1,6 +1,7 @@
 """Checks of the tests themselves, as a part of `make lint`.
 
-A test that cannot fail is worse than none: it promises what nobody checks. `assertions` reads every file of tests/ as a
-syntax tree and refuses the forms that such tests take; `filled` judges whether a loop over an expression runs at least
-once; `asserting` is the list of the functions that assert on behalf of a test.
+A test that cannot fail claims something that nothing checks. `assertions` reads every file of tests/ as a syntax tree
+and refuses such tests. `rules` has the forms that they take, `functions` what is known of the functions of a file,
+`nonempty` whether a loop over an expression runs at least once, and `asserting` the list of the functions that assert
+for a test.
 """

@@ -1,7 +1,7 @@
-"""The functions that assert on behalf of a test, and what is never empty. One list for all tests.
+"""The functions that assert for a test, and what is never empty. One list for all tests.
 
-`assertions` finds what a test's own file defines by itself: here stand only names that come from other files. It checks
-this list as well: each name of `ASSERTING` and `FILLED` is defined somewhere in tests/, and each definition can fail.
+Functions of a test's own file need no entry: the checker reads them. It checks this list as well: each name of
+`ASSERTING` and `NONEMPTY_CALLS` is defined in a file of tests/ that has no tests, and each definition can fail.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ ASSERTING = frozenset(
 FOREIGN = frozenset({"raises"})
 """Those that tests/ does not define."""
 
-NAMING = frozenset({"refused"})
-"""Those that only say that something failed, unless they are told the codes or what they return is looked at."""
+NEEDING_A_CODE = frozenset({"refused"})
+"""Those that accept any failure, unless they get a code or words, or what they return is read."""
 
-FILLED = frozenset({"ips"})
+NONEMPTY_CALLS = frozenset({"ips"})
 """Functions that assert that what they return is not empty."""
 
-GIVEN = frozenset({"addresses", "cidrs", "families", "gateways", "links", "networks", "nodes", "pods", "seen_node"})
-"""Attributes, methods and fixtures that are filled where they are made: in a table of the tests, by the kernel (`lo` is
-a link of every namespace), or by `added`, which asserts it."""
+NONEMPTY_NAMES = frozenset(
+    {"addresses", "cidrs", "families", "gateways", "links", "networks", "nodes", "pods", "seen_node"}
+)
+"""Attributes, methods and fixtures with at least one item: tables of the tests, `links` (every namespace has `lo`), and
+the addresses of an attachment, which `added` asserts."""
 
-ANSWERING = frozenset({"wait_until"})
-"""Functions of tests/ that only answer whether something is so. A call that drops the answer checks nothing."""
+RETURNING_BOOL = frozenset({"wait_until"})
+"""Functions of tests/ that return whether something holds. A call that drops the value checks nothing."""

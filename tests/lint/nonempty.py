@@ -1,11 +1,11 @@
-"""Whether an expression that is looped over has at least one item, as far as its text tells."""
+"""Whether an iterable has at least one item, as far as the source shows it."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
 
-from tests.lint.asserting import FILLED, GIVEN
+from tests.lint.asserting import NONEMPTY_CALLS, NONEMPTY_NAMES
 
 LIKE_THEIR_ARGUMENTS = frozenset(
     {
@@ -29,7 +29,7 @@ Known = dict[str, ast.expr]
 """What names are bound to once, as far as it is written in the same function or at the top of the same file."""
 
 
-class Filled:
+class NonEmpty:
     """Judges expressions inside one function: `known` are bindings, `shown` what an `assert` before has shown."""
 
     def __init__(self, known: Known, given: Iterable[str] = ()) -> None:
@@ -41,30 +41,30 @@ class Filled:
         """Whether a loop over `node` runs at least once."""
         match node:
             case _ if ast.dump(node) in self.shown:
-                filled = True
+                nonempty = True
             case ast.List() | ast.Tuple() | ast.Set():
-                filled = any(not isinstance(each, ast.Starred) or self(each.value) for each in node.elts)
+                nonempty = any(not isinstance(each, ast.Starred) or self(each.value) for each in node.elts)
             case ast.Dict():
-                filled = any(key is not None for key in node.keys)
+                nonempty = any(key is not None for key in node.keys)
             case ast.Constant():
-                filled = bool(node.value)
+                nonempty = bool(node.value)
             case ast.Name():
-                filled = self._name(node.id)
+                nonempty = self._name(node.id)
             case ast.Attribute():
-                filled = node.attr.isupper() or node.attr in GIVEN
+                nonempty = node.attr.isupper() or node.attr in NONEMPTY_NAMES
             case ast.Call():
-                filled = self._call(node)
+                nonempty = self._call(node)
             case ast.GeneratorExp() | ast.ListComp() | ast.SetComp() | ast.DictComp():
-                filled = all(self(each.iter) and not each.ifs for each in node.generators)
+                nonempty = all(self(each.iter) and not each.ifs for each in node.generators)
             case ast.BinOp():
-                filled = isinstance(node.op, (ast.Add, ast.BitOr)) and (self(node.left) or self(node.right))
+                nonempty = isinstance(node.op, (ast.Add, ast.BitOr)) and (self(node.left) or self(node.right))
             case ast.IfExp():
-                filled = self(node.body) and self(node.orelse)
+                nonempty = self(node.body) and self(node.orelse)
             case ast.Subscript():
-                filled = self._part(node)
+                nonempty = self._part(node)
             case _:
-                filled = False
-        return filled
+                nonempty = False
+        return nonempty
 
     def _part(self, node: ast.Subscript) -> bool:
         """The beginning of what is not empty, or an entry of a table."""
@@ -89,10 +89,10 @@ class Filled:
     def _call(self, node: ast.Call) -> bool:
         called = node.func
         if isinstance(called, ast.Attribute):
-            return called.attr in GIVEN or (called.attr in VIEWS and self(called.value))
+            return called.attr in NONEMPTY_NAMES or (called.attr in VIEWS and self(called.value))
         if not isinstance(called, ast.Name) or not node.args:
             return False
-        if called.id in FILLED:
+        if called.id in NONEMPTY_CALLS:
             return True
         if called.id == "range":
             return all(self._number(argument) for argument in node.args)
