@@ -114,9 +114,9 @@ def _set_hairpin(port: op.SetHairpin, index_of: IndexOf, pod_netns: int) -> byte
     return nl.message(c.RTM_NEWLINK, 0, nl.link_body(index_of(port.device)), HAIRPIN)
 
 
-def _add_address(one: op.AddAddress, index_of: IndexOf, pod_netns: int) -> bytes:
-    address, version = one.address.ip.packed, one.address.version
-    network = one.address.network
+def _add_address(operation: op.AddAddress, index_of: IndexOf, pod_netns: int) -> bytes:
+    address, version = operation.address.ip.packed, operation.address.version
+    network = operation.address.network
     flags = c.IFA_F_PERMANENT | (c.IFA_F_NODAD if version == 6 else 0)
     broadcast = b""
     if version == 4 and network.prefixlen < 31:
@@ -124,7 +124,7 @@ def _add_address(one: op.AddAddress, index_of: IndexOf, pod_netns: int) -> bytes
     return nl.message(
         c.RTM_NEWADDR,
         CREATE,
-        nl.IFADDRMSG.pack(nl.family(version), network.prefixlen, flags, c.RT_SCOPE_UNIVERSE, index_of(one.device)),
+        nl.IFADDRMSG.pack(nl.family(version), network.prefixlen, flags, c.RT_SCOPE_UNIVERSE, index_of(operation.device)),
         nl.attribute(c.IFA_LOCAL, address),
         nl.attribute(c.IFA_ADDRESS, address),
         broadcast,
