@@ -1,9 +1,10 @@
-/* The floor under every CNI plug-in: makes the kernel objects of one routed ADD and nothing else.
+// SPDX-License-Identifier: Apache-2.0
+/* The lower bound for a CNI plugin: creates the kernel objects of one routed ADD and does nothing else.
  *
- * Executed like a plug-in (CNI_* environment, configuration on standard input) it wires CNI_NETNS to the namespace
- * it runs in, prints a minimal result and exits. It chooses nothing (FLOOR_IP is the address, FLOOR_GATEWAY the
- * gateway), checks nothing, undoes nothing. Two netlink sockets, two sendmsg, one acknowledgement each.
- * -DLEAN: what podwire spares itself is left out here as well.
+ * Executed like a plugin (CNI_* environment, configuration on standard input), it connects CNI_NETNS to the namespace
+ * that it runs in, prints a minimal result and exits. It allocates nothing (FLOOR_IP is the address, FLOOR_GATEWAY the
+ * gateway), checks nothing and undoes nothing. It uses two netlink sockets, with one send and one acknowledgement each.
+ * -DLEAN also leaves out what podwire leaves out: more than one queue, and IPv6 on the host's end.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,8 +23,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PROTOCOL_OURS 112
-#define POD_INDEX 2 /* the pod's eth0: chosen, so that nothing has to be read back */
+#define ROUTE_PROTOCOL 112
+#define POD_INDEX 2 /* of the pod's eth0: a fixed index needs not be read back */
 #define HOST_INDEX_BASE 0x100000
 
 static char buffer[4096], scratch[64 * 1024];
@@ -74,7 +75,7 @@ static void send_batch(int fd)
 	last->nlmsg_flags |= NLM_F_ACK;
 	if (send(fd, buffer, at, 0) < 0)
 		exit(2);
-	ssize_t got = recv(fd, scratch, sizeof scratch, 0); /* a failure of any message comes before the last one's ack */
+	ssize_t got = recv(fd, scratch, sizeof scratch, 0); /* the error of any message comes before the ack of the last */
 	struct nlmsghdr *header = (struct nlmsghdr *)scratch;
 	if (got < (ssize_t)sizeof *header || ((struct nlmsgerr *)NLMSG_DATA(header))->error != 0)
 		exit(3);
@@ -108,7 +109,7 @@ static void route(int index, uint32_t destination, uint32_t gateway)
 {
 	struct rtmsg fixed = {
 		.rtm_family = AF_INET, .rtm_dst_len = destination ? 32 : 0, .rtm_table = RT_TABLE_MAIN,
-		.rtm_protocol = PROTOCOL_OURS, .rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK, .rtm_type = RTN_UNICAST,
+		.rtm_protocol = ROUTE_PROTOCOL, .rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK, .rtm_type = RTN_UNICAST,
 	};
 	struct nlmsghdr *message = open_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &fixed, sizeof fixed);
 	if (destination)
@@ -119,7 +120,7 @@ static void route(int index, uint32_t destination, uint32_t gateway)
 	close_message(message);
 }
 
-/* Lean: one queue each way, where the kernel by itself makes one for every processor. */
+/* LEAN: one queue in each direction; the kernel creates one per processor by default. */
 static void queues(void)
 {
 #ifdef LEAN
@@ -129,8 +130,8 @@ static void queues(void)
 #endif
 }
 
-/* Lean: `addrgenmode none`, no IPv6 address on the host's end. */
-static void quiet6(void)
+/* LEAN: ip link set dev INDEX addrgenmode none */
+static void addrgenmode_none(void)
 {
 #ifdef LEAN
 	uint8_t none = 1;
@@ -169,10 +170,10 @@ static void veth(int index, int netns, const char *ip, const char *ifname, const
 	close_nest(info);
 	close_message(message);
 
-	/* The kernel takes no alias with the message that creates a device (rtnl_create_link). */
+	/* The kernel ignores an alias in the message that creates a device (rtnl_create_link). */
 	message = open_message(RTM_NEWLINK, 0, &by_index, sizeof by_index);
 	attribute(IFLA_IFALIAS, alias, strlen(alias));
-	quiet6();
+	addrgenmode_none();
 	close_message(message);
 
 	message = open_message(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, &by_index, sizeof by_index);
@@ -190,9 +191,9 @@ int main(void)
 	uint8_t host_mac[6] = {0x0a, 0x59}, pod_mac[6] = {0x0a, 0x58};
 	int index = HOST_INDEX_BASE + (int)(ntohl(address) & 0xffff);
 
-	if (strcmp(command, "DEL") == 0) { /* ip link del INDEX: to leave nothing behind, not as a measure */
-		struct ifinfomsg gone = {.ifi_index = index};
-		close_message(open_message(RTM_DELLINK, 0, &gone, sizeof gone));
+	if (strcmp(command, "DEL") == 0) { /* ip link delete INDEX: it cleans up and is not measured */
+		struct ifinfomsg link = {.ifi_index = index};
+		close_message(open_message(RTM_DELLINK, 0, &link, sizeof link));
 		send_batch(netlink());
 		return 0;
 	}

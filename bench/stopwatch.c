@@ -1,7 +1,8 @@
-/* Stands in a plug-in's place and times it: executes PATH.measured, and appends what that took to STOPWATCH.
+// SPDX-License-Identifier: Apache-2.0
+/* Measures a plugin in a runtime: installed under the plugin's name, it executes PATH.measured and appends the verb, the
+ * status and the nanoseconds to STOPWATCH.
  *
- * The way to compare plug-ins inside a runtime, which says of none how long it took. What it costs itself (one
- * process more) is the same for all of them.
+ * A runtime does not report how long a plugin took. The additional process costs the same for every plugin.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -34,12 +35,12 @@ int main(int argc, char **argv, char **environment)
 	if (length < 0)
 		return 1;
 	memcpy(program + length, ".measured", sizeof ".measured");
-	long long begun = now();
+	long long started = now();
 	if (posix_spawn(&child, program, NULL, NULL, argv, environment) != 0 || waitpid(child, &status, 0) != child)
 		return 1;
-	int words = snprintf(line, sizeof line, "%.8s %d %lld\n", verb ? verb : "-", status, now() - begun);
+	int bytes = snprintf(line, sizeof line, "%.8s %d %lld\n", verb ? verb : "-", status, now() - started);
 	int file = open(STOPWATCH, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-	if (file < 0 || write(file, line, (size_t)words) != words)
+	if (file < 0 || write(file, line, (size_t)bytes) != bytes)
 		return 1;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

@@ -1,10 +1,11 @@
-/* What a TCP path between two network namespaces carries: `traffic stream|exchange CLIENT SERVER ADDRESS SECONDS CPUS`.
+// SPDX-License-Identifier: Apache-2.0
+/* Measures TCP between two network namespaces: `traffic stream|exchange CLIENT SERVER ADDRESS SECONDS CPUS`.
  *
- * CLIENT and SERVER are descriptors of network namespaces (paths), ADDRESS (IPv4 or IPv6) is the server's, CPUS is
- * `free`, or two numbers `C,S` to which client and server are bound. One process is the server, its parent the client.
- *   stream:   the client sends as fast as it goes; the bytes that arrived at the server, and the seconds it took.
- *   exchange: one byte there, one byte back, one at a time; how many, the seconds, and percentiles of one exchange.
- * Prints one line of JSON. Any failure ends it with a status other than 0 and words on standard error.
+ * CLIENT and SERVER are paths of network namespaces, ADDRESS (IPv4 or IPv6) is the server's, CPUS is `free`, or two
+ * numbers `C,S` to which client and server are bound. The client's process is the parent of the server's.
+ *   stream:   the client sends at full speed; prints the bytes that the server received and the seconds.
+ *   exchange: one byte to the server and one back, one at a time; prints their number, the seconds and percentiles.
+ * Prints one line of JSON. An error is printed on standard error, with a status other than 0.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -14,6 +15,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +28,12 @@
 
 #define PORT 7112
 #define CHUNK_BYTES (128 * 1024)
-#define MOST_EXCHANGES (4 * 1000 * 1000)
-#define PATIENCE_SECONDS 10 /* without a byte: the path is broken */
+#define EXCHANGES_MAX (4 * 1000 * 1000)
+#define TIMEOUT_SECONDS 10 /* for one byte */
 #define WARM_UP 1000
 
 static char chunk[CHUNK_BYTES];
-static uint32_t took_ns[MOST_EXCHANGES];
+static uint32_t took_ns[EXCHANGES_MAX];
 
 static double now(void)
 {
@@ -70,27 +72,27 @@ static socklen_t parse(const char *text, struct sockaddr_storage *address)
 		return sizeof *four;
 	}
 	if (inet_pton(AF_INET6, text, &six->sin6_addr) != 1)
-		errx(1, "%s is no address", text);
+		errx(1, "%s is not an IP address", text);
 	six->sin6_family = AF_INET6;
 	six->sin6_port = htons(PORT);
 	return sizeof *six;
 }
 
-/* A socket that gives up instead of waiting for ever, and sends small messages at once. */
+/* Sets a socket's timeouts, and TCP_NODELAY: small messages are sent at once. */
 static int prepared(int fd)
 {
 	int one = 1;
-	struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
+	struct timeval timeout = {.tv_sec = TIMEOUT_SECONDS};
 	if (fd < 0)
 		err(1, "socket");
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	return fd;
 }
 
-/* The server: answers each byte (exchange), or swallows everything and then tells how much it was (stream). */
-static void serve(int listener, int exchange)
+/* The server: sends each byte back (exchange), or receives all bytes and sends their number (stream). */
+static void serve(int listener, bool exchange)
 {
 	uint64_t bytes = 0;
 	ssize_t got;
@@ -122,32 +124,32 @@ static int ascending(const void *one, const void *other)
 static void exchanges(int fd, double seconds)
 {
 	size_t count = 0;
-	double begun, before, after;
+	double started, before, after;
 	for (int warm = 0; warm < WARM_UP; warm++)
 		one_exchange(fd);
-	begun = before = now();
+	started = before = now();
 	do {
 		one_exchange(fd);
 		after = now();
 		took_ns[count++] = (uint32_t)((after - before) * 1e9);
 		before = after;
-	} while (after - begun < seconds && count < MOST_EXCHANGES);
+	} while (after - started < seconds && count < EXCHANGES_MAX);
 	qsort(took_ns, count, sizeof *took_ns, ascending);
-	printf("{\"count\": %zu, \"seconds\": %.6f, \"p50_us\": %.2f, \"p99_us\": %.2f}\n", count, after - begun,
+	printf("{\"count\": %zu, \"seconds\": %.6f, \"p50_us\": %.2f, \"p99_us\": %.2f}\n", count, after - started,
 		took_ns[count / 2] / 1e3, took_ns[count * 99 / 100] / 1e3);
 }
 
 static void stream(int fd, double seconds)
 {
 	uint64_t bytes = 0;
-	double begun = now();
-	while (now() - begun < seconds)
+	double started = now();
+	while (now() - started < seconds)
 		if (send(fd, chunk, sizeof chunk, MSG_NOSIGNAL) < 0)
 			err(1, "client: send");
 	shutdown(fd, SHUT_WR);
-	if (recv(fd, &bytes, sizeof bytes, MSG_WAITALL) != sizeof bytes) /* everything has arrived */
+	if (recv(fd, &bytes, sizeof bytes, MSG_WAITALL) != sizeof bytes) /* the server has received everything */
 		err(1, "client: recv");
-	printf("{\"bytes\": %llu, \"seconds\": %.6f}\n", (unsigned long long)bytes, now() - begun);
+	printf("{\"bytes\": %llu, \"seconds\": %.6f}\n", (unsigned long long)bytes, now() - started);
 }
 
 int main(int argc, char **argv)
@@ -156,11 +158,11 @@ int main(int argc, char **argv)
 	int client_cpu = -1, server_cpu = -1, one = 1, status = 0;
 	if (argc != 7)
 		errx(2, "stream|exchange CLIENT SERVER ADDRESS SECONDS free|C,S");
-	int exchange = strcmp(argv[1], "exchange") == 0;
+	bool exchange = strcmp(argv[1], "exchange") == 0;
 	socklen_t size = parse(argv[4], &address);
 	sscanf(argv[6], "%d,%d", &client_cpu, &server_cpu);
 
-	enter(argv[3]); /* the server listens before anybody is forked: the client cannot come too early */
+	enter(argv[3]); /* the server listens before the fork, so that the client can connect */
 	int listener = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	if (bind(listener, (struct sockaddr *)&address, size) < 0 || listen(listener, 1) < 0)

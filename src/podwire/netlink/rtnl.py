@@ -116,7 +116,7 @@ def _set_hairpin(port: op.SetHairpin, index_of: IndexOf, pod_netns: int) -> byte
 
 def _add_address(operation: op.AddAddress, index_of: IndexOf, pod_netns: int) -> bytes:
     address, version = operation.address.ip.packed, operation.address.version
-    network = operation.address.network
+    network, index = operation.address.network, index_of(operation.device)
     flags = c.IFA_F_PERMANENT | (c.IFA_F_NODAD if version == 6 else 0)
     broadcast = b""
     if version == 4 and network.prefixlen < 31:
@@ -124,7 +124,7 @@ def _add_address(operation: op.AddAddress, index_of: IndexOf, pod_netns: int) ->
     return nl.message(
         c.RTM_NEWADDR,
         CREATE,
-        nl.IFADDRMSG.pack(nl.family(version), network.prefixlen, flags, c.RT_SCOPE_UNIVERSE, index_of(operation.device)),
+        nl.IFADDRMSG.pack(nl.family(version), network.prefixlen, flags, c.RT_SCOPE_UNIVERSE, index),
         nl.attribute(c.IFA_LOCAL, address),
         nl.attribute(c.IFA_ADDRESS, address),
         broadcast,
