@@ -1,4 +1,4 @@
-"""`podwire check` on several nodes: all green where all is well, and for every fault the hop, the cause, the node."""
+"""`podwire check` on several nodes: no failure in a healthy cluster; for each fault the hop, the cause and the node."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ def fill(cluster: Cluster) -> None:
 
 
 def endpoints(cluster: Cluster) -> list[Endpoint]:
-    """Everybody: hosts, pods (their addresses are read from them), the outside."""
+    """All endpoints: hosts, pods (their addresses are read from their namespaces) and the outside."""
     found = [
-        Endpoint(node.name, "host", node.name, tuple(ip_address(one) for one in node.addresses()), str(node.host.path))
+        Endpoint(
+            node.name, "host", node.name, tuple(ip_address(text) for text in node.addresses()), str(node.host.path)
+        )
         for node in cluster.nodes
     ]
     for node in cluster.nodes:
@@ -47,8 +49,12 @@ def endpoints(cluster: Cluster) -> list[Endpoint]:
 
 def failure(report: Report, source: str, target: str, family: int = 4) -> Failure:
     """The failure between two endpoints; there must be exactly one."""
-    found = [one for one in report.failures if (one.source, one.target, one.family) == (source, target, family)]
-    assert len(found) == 1, [one.headline for one in report.failures]
+    found = [
+        found_failure
+        for found_failure in report.failures
+        if (found_failure.source, found_failure.target, found_failure.family) == (source, target, family)
+    ]
+    assert len(found) == 1, [found_failure.headline for found_failure in report.failures]
     return found[0]
 
 
@@ -66,32 +72,34 @@ def failure(report: Report, source: str, target: str, family: int = 4) -> Failur
         ("bridge", "routed-underlay", "dual"),
     ],
 )
-def test_a_sound_cluster_is_green(make_cluster: MakeCluster, mode: str, underlay: str, family: str) -> None:
+def test_a_healthy_cluster_has_no_failures(make_cluster: MakeCluster, mode: str, underlay: str, family: str) -> None:
     cluster = make_cluster(segments=SEGMENTS[underlay], mode=mode, family=family)
     cluster.start_all()
     fill(cluster)
     report = check(endpoints(cluster), timeout_seconds=PATIENT_SECONDS)
-    assert report.ok, [(one.headline, one.cause, one.seen) for one in report.failures]
+    assert report.ok, [
+        (found_failure.headline, found_failure.cause, found_failure.seen) for found_failure in report.failures
+    ]
     first = cluster.nodes[0]
     for version in cluster.families:
         own, node = first.ip(POD_ONE, version), first.addresses()[cluster.families.index(version)]
         seen = {
-            (one.probe.target, one.probe.method): str(one.seen)
-            for one in report.outcomes
-            if one.probe.source == POD_ONE and one.probe.family == version
+            (outcome.probe.target, outcome.probe.method): str(outcome.seen)
+            for outcome in report.outcomes
+            if outcome.probe.source == POD_ONE and outcome.probe.family == version
         }
         for method in ("tcp", "udp"):
             assert seen[POD_FAR, method] == seen[POD_TWO, method] == seen["node-0", method] == own
             assert seen["internet", method] == node
         sizes = {
-            (one.probe.source, one.probe.target): one.mtu
-            for one in report.outcomes
-            if one.probe.method == "mtu" and one.probe.family == version
+            (outcome.probe.source, outcome.probe.target): outcome.mtu
+            for outcome in report.outcomes
+            if outcome.probe.method == "mtu" and outcome.probe.family == version
         }
         assert sizes[POD_ONE, POD_TWO] == 1500
         tunnel = 1450 if 4 in cluster.families else 1430
         assert sizes[POD_ONE, POD_FAR] == (1500 if underlay == "l2" else tunnel)
-    assert {one.probe.method for one in report.outcomes} == {"ping", "tcp", "udp", "mtu"}
+    assert {outcome.probe.method for outcome in report.outcomes} == {"ping", "tcp", "udp", "mtu"}
 
 
 def host_of(cluster: Cluster, number: int) -> Namespace:
@@ -114,7 +122,7 @@ def base_chain(hook: str, rule: str = "", policy: str = "accept", family: str = 
 
 
 class Fault(NamedTuple):
-    """What is broken, between whom it shows, and what has to be said: the hop, the place to mend, the cause."""
+    """A fault, the probes that it breaks, and the expected report: the hop, the endpoint to repair, the cause."""
 
     breaks: Callable[[Cluster], object]
     hop: str
@@ -149,27 +157,27 @@ FAULTS = {
         lambda c: host_of(c, 0).run("ip", "route", "del", "10.244.1.0/24"),
         "between node-0 and node-1",
         "node-0",
-        "node-0 has no route of its own to 10.244.1.2",
+        "node-0 has only the default route to 10.244.1.2",
     ),
     "route removed, l2": Fault(
         lambda c: host_of(c, 0).run("ip", "route", "del", "10.244.1.0/24"),
         "between node-0 and node-1",
         "node-0",
-        "has no route of its own",
+        "has only the default route to",
         underlay="l2",
     ),
     "route back removed": Fault(
         lambda c: host_of(c, 1).run("ip", "route", "del", "10.244.0.0/24"),
         "on the way back, between node-1 and node-0",
         "node-1",
-        "node-1 has no route of its own to 10.244.0.2",
+        "node-1 has only the default route to 10.244.0.2",
         underlay="l2",
     ),
     "route removed, v6": Fault(
         lambda c: host_of(c, 0).run("ip", "-6", "route", "del", "fd00:10:244:1::/64"),
         "between node-0 and node-1",
         "node-0",
-        "has no route of its own",
+        "has only the default route to",
         family=6,
     ),
     "VXLAN device down": Fault(
@@ -188,15 +196,15 @@ FAULTS = {
         lambda c: host_of(c, 0).run("bridge", "fdb", "flush", "dev", "podwire-vx4"),
         "in node-0",
         "node-0",
-        "gives it to podwire-vx4, and nothing comes out",
+        "sends it to podwire-vx4, which sends nothing",
     ),
-    "VXLAN eaten on the way": Fault(
+    "VXLAN dropped between the nodes": Fault(
         lambda c: c.router.run("nft", base_chain("forward", "udp dport 4789 drop")),
         "between node-0 and node-1",
         "node-0",
         "VXLAN to 192.168.31.11 leaves node-0 by eth0 and does not arrive",
     ),
-    "VXLAN eaten by the peer's firewall": Fault(
+    "VXLAN dropped by the peer's firewall": Fault(
         lambda c: host_of(c, 1).run("nft", base_chain("input", "udp dport 4789 drop")),
         "in node-1",
         "node-1",
@@ -272,22 +280,22 @@ FAULTS = {
         lambda c: host_of(c, 0).run("nft", base_chain("output", "icmp type destination-unreachable drop")),
         "in node-0",
         "node-0",
-        "its ICMP message gets lost: rule",
+        "its ICMP error is dropped: rule",
         methods=("mtu",),
     ),
     "ICMP dropped, v6": Fault(
         lambda c: host_of(c, 0).run("nft", base_chain("output", "icmpv6 type packet-too-big drop")),
         "in node-0",
         "node-0",
-        "its ICMP message gets lost: rule",
+        "its ICMP error is dropped: rule",
         family=6,
         methods=("mtu",),
     ),
-    "underlay smaller than it says": Fault(
+    "underlay smaller than its MTU": Fault(
         small_wire,
         "between node-0 and node-1",
         "node-0",
-        "carries less than the MTU of eth0 says",
+        "carries less than the MTU of eth0",
         underlay="l2",
         methods=("mtu",),
     ),
@@ -332,9 +340,9 @@ FAULTS = {
         "eth0 of one-0 has no carrier",
     ),
     "strict reverse path": Fault(
-        strict_reverse_path, "in node-1", "node-1", "the reverse path filter of node-1 takes no packets from 10.244.0.2"
+        strict_reverse_path, "in node-1", "node-1", "the reverse path filter of node-1 drops packets from 10.244.0.2"
     ),
-    "peer gone from the wire": Fault(
+    "peer disconnected": Fault(
         lambda c: c.router.run("ip", "link", "set", "to1", "down"),
         "in node-0",
         "node-0",
@@ -346,7 +354,7 @@ FAULTS = {
 
 @pytest.mark.failure_mode("MTU black holes")
 @pytest.mark.parametrize("what", FAULTS)
-def test_a_fault_is_told_with_its_hop(make_cluster: MakeCluster, what: str) -> None:
+def test_a_fault_is_reported_with_its_hop(make_cluster: MakeCluster, what: str) -> None:
     fault = FAULTS[what]
     family = "dual" if fault.family == 6 else "v4"
     cluster = make_cluster(segments=SEGMENTS[fault.underlay], mode=fault.mode, family=family)
@@ -354,7 +362,7 @@ def test_a_fault_is_told_with_its_hop(make_cluster: MakeCluster, what: str) -> N
     fill(cluster)
     for node in cluster.nodes:
         assert node.agent
-        node.agent.stop()  # it would mend the fault
+        node.agent.stop()  # it would repair the fault
     fault.breaks(cluster)
     report = check(endpoints(cluster), timeout_seconds=SHORT_SECONDS)
     assert not report.ok
@@ -364,10 +372,10 @@ def test_a_fault_is_told_with_its_hop(make_cluster: MakeCluster, what: str) -> N
     assert fault.cause in found.cause, told
     assert found.methods == fault.methods and found.command and found.advice
     if fault.methods != ("mtu",):
-        assert fault.mode == "bridge" or not [one for one in report.failures if one.family != fault.family], told
+        assert fault.mode == "bridge" or not [other for other in report.failures if other.family != fault.family], told
 
 
-def test_a_peer_that_was_never_told_is_named(make_cluster: MakeCluster) -> None:
+def test_a_peer_that_is_not_in_the_settings_is_named(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(segments=(0, 1))
     cluster.start(cluster.nodes[0])
     cluster.start(cluster.nodes[1], peers=[])
@@ -376,11 +384,13 @@ def test_a_peer_that_was_never_told_is_named(make_cluster: MakeCluster) -> None:
     there, back = failure(report, POD_ONE, POD_FAR), failure(report, POD_FAR, POD_ONE)
     assert (there.at, there.hop) == ("node-1", "in node-1") and "no VXLAN device" in there.cause
     assert (back.at, back.hop) == ("node-1", "between node-1 and node-0") and "among the peers" in back.advice
-    assert not [one for one in report.failures if {one.source, one.target} <= {POD_ONE, POD_TWO, "node-0", "internet"}]
+    assert not [
+        other for other in report.failures if {other.source, other.target} <= {POD_ONE, POD_TWO, "node-0", "internet"}
+    ]
 
 
 def test_the_command_that_is_shown_shows_the_fault(make_cluster: MakeCluster) -> None:
-    """What a person is told to type can be typed as it stands."""
+    """The command in the report can be run as it is."""
     cluster = make_cluster(segments=(0, 0))
     cluster.start_all()
     fill(cluster)
@@ -399,13 +409,13 @@ def parsed(xml: Path) -> ElementTree.Element:
 def topology(cluster: Cluster, path: Path, pids: Mapping[str, int] | None = None) -> Path:
     rows = [
         {
-            "name": one.name,
-            "kind": one.kind,
-            "node": one.node,
-            "addresses": [str(each) for each in one.addresses],
-            **({"pid": pids[one.name]} if pids and one.name in pids else {"netns": one.netns}),
+            "name": endpoint.name,
+            "kind": endpoint.kind,
+            "node": endpoint.node,
+            "addresses": [str(address) for address in endpoint.addresses],
+            **({"pid": pids[endpoint.name]} if pids and endpoint.name in pids else {"netns": endpoint.netns}),
         }
-        for one in endpoints(cluster)
+        for endpoint in endpoints(cluster)
     ]
     path.write_text(json.dumps({"endpoints": rows}))
     return path
@@ -430,7 +440,7 @@ def test_the_verb_reads_a_topology_and_writes_json_and_junit(make_cluster: MakeC
     done = host_of(cluster, 0).run(*argv, "--timeout", str(SHORT_SECONDS), check=False)
     assert done.returncode == 1 and "✗ptu" in done.stdout and "policy drop" in done.stdout
     failed = parsed(xml).findall(".//failure")
-    assert failed and all("lost in node-0" in one.attrib["message"] for one in failed)
+    assert failed and all("lost in node-0" in element.attrib["message"] for element in failed)
 
 
 def test_without_a_file_the_nodes_own_pods_are_checked(make_cluster: MakeCluster) -> None:
@@ -442,7 +452,7 @@ def test_without_a_file_the_nodes_own_pods_are_checked(make_cluster: MakeCluster
     to = ("--to", OUTSIDE[4], "--to", OUTSIDE[6])
     document = json.loads(first.host.run(*argv, *to).stdout)
     assert document["ok"]
-    called = {(one["from"], one["address"]) for one in document["results"] if one["method"] == "ping"}
+    called = {(row["from"], row["address"]) for row in document["results"] if row["method"] == "ping"}
     for version in (4, 6):
         own = first.addresses()[(4, 6).index(version)]
         peer = cluster.nodes[1].addresses()[(4, 6).index(version)]
@@ -453,13 +463,13 @@ def test_without_a_file_the_nodes_own_pods_are_checked(make_cluster: MakeCluster
     done = first.host.run(*argv, *to, "--timeout", str(SHORT_SECONDS), check=False)
     assert done.returncode == 1
     failures = json.loads(done.stdout)["failures"]
-    assert {(one["from"], one["address"]) for one in failures} == {(POD_ONE, OUTSIDE[4]), (POD_TWO, OUTSIDE[4])}
-    assert failures and all("inet foreign c: drop" in one["cause"] for one in failures)
-    assert failures[0]["command"].startswith("nft "), "no nsenter where the person already is"
+    assert {(row["from"], row["address"]) for row in failures} == {(POD_ONE, OUTSIDE[4]), (POD_TWO, OUTSIDE[4])}
+    assert failures and all("inet foreign c: drop" in row["cause"] for row in failures)
+    assert failures[0]["command"].startswith("nft "), "no nsenter in the process' own namespace"
 
 
 def test_a_pods_namespace_is_found_by_its_processes(make_cluster: MakeCluster, tmp_path: Path) -> None:
-    """Where no file names it, as with runtimes that keep it elsewhere."""
+    """If no file names it, as with runtimes that keep it elsewhere."""
     cluster = make_cluster(segments=(0, 0))
     cluster.start_all()
     fill(cluster)
@@ -472,7 +482,7 @@ def test_a_pods_namespace_is_found_by_its_processes(make_cluster: MakeCluster, t
         for argv in (["--topology", str(file)], ["--to", OUTSIDE[4]]):
             done = first.host.run(PODWIRE, "check", "-o", "json", "--timeout", str(PATIENT_SECONDS), *argv)
             document = json.loads(done.stdout)
-            assert document["ok"] and POD_ONE in {one["from"] for one in document["results"]}
+            assert document["ok"] and POD_ONE in {row["from"] for row in document["results"]}
     finally:
         process.kill()
         process.wait()
@@ -514,10 +524,10 @@ def test_unusable_arguments_are_one_line_and_status_2(
     host: Namespace, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     file = tmp_path / "topology.json"
-    for place, one in enumerate(arguments):
-        if one.startswith("@"):
-            file.write_text(one[1:])
-            arguments = [*arguments[:place], str(file), *arguments[place + 1 :]]
+    for position, argument in enumerate(arguments):
+        if argument.startswith("@"):
+            file.write_text(argument[1:])
+            arguments = [*arguments[:position], str(file), *arguments[position + 1 :]]
     done = host.run(PODWIRE, "check", *arguments, check=False)
     assert done.returncode == 2 and done.stdout == ""
     assert words in done.stderr and "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Would the ruleset drop it? As `nft -j list ruleset` prints rulesets."""
+"""Whether a ruleset, as `nft -j list ruleset` prints it, drops a packet."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from podwire.diagnose.nft_walk import Question, obstacles, source_rewriters
+from podwire.diagnose.nft_verdict import FilteredPacket, find_drops, source_nat_rules
 
 Row = dict[str, Any]
-PING = Question(ip_address("10.1.0.5"), ip_address("10.2.0.5"), 1, type=8, came_by="pw1", goes_by="eth0")
-WEB = Question(ip_address("10.1.0.5"), ip_address("10.2.0.5"), 6, port=80, source_port=999, came_by="pw1")
+PING = FilteredPacket(
+    ip_address("10.1.0.5"), ip_address("10.2.0.5"), 1, type=8, input_device="pw1", output_device="eth0"
+)
+WEB = FilteredPacket(ip_address("10.1.0.5"), ip_address("10.2.0.5"), 6, port=80, source_port=999, input_device="pw1")
 
 
 def chain(policy: str = "accept", hook: str = "forward", name: str = "c", family: str = "inet") -> Row:
@@ -89,25 +91,25 @@ PODS = match(field("ip", "saddr"), prefix("10.0.0.0", 8))
         ),
     ],
 )
-def test_what_drops_a_ping_is_found_and_nothing_else(rows: list[Row], words: str | None) -> None:
-    found = obstacles(rows, ("forward",), PING)
-    assert [one.words for one in found[:1]] == ([words] if words else [])
+def test_only_the_rule_that_drops_a_ping_is_found(rows: list[Row], words: str | None) -> None:
+    found = find_drops(rows, ("forward",), PING)
+    assert [packet_drop.words for packet_drop in found[:1]] == ([words] if words else [])
 
 
 def test_ports_are_compared() -> None:
     blocked = [chain(), rule(match(field("tcp", "dport"), {"set": [80, 443]}), DROP)]
-    assert obstacles(blocked, ("forward",), WEB)
-    assert obstacles([chain(), rule(match(field("th", "dport"), {"range": [1, 100]}), DROP)], ("forward",), WEB)
-    assert not obstacles([chain(), rule(match(field("udp", "dport"), 80), DROP)], ("forward",), WEB)
+    assert find_drops(blocked, ("forward",), WEB)
+    assert find_drops([chain(), rule(match(field("th", "dport"), {"range": [1, 100]}), DROP)], ("forward",), WEB)
+    assert not find_drops([chain(), rule(match(field("udp", "dport"), 80), DROP)], ("forward",), WEB)
 
 
 def test_a_loop_of_jumps_ends() -> None:
-    assert not obstacles([chain(), rule({"jump": {"target": "c"}})], ("forward",), PING)
+    assert not find_drops([chain(), rule({"jump": {"target": "c"}})], ("forward",), PING)
 
 
 def test_masquerade_is_found_in_both_notations() -> None:
     legacy = rule({"xt": {"type": "target", "name": "MASQUERADE"}}, handle=1)
-    assert [one.handle for one in source_rewriters([legacy, rule({"masquerade": None}, handle=2), rule(DROP)])] == [
+    assert [rule.handle for rule in source_nat_rules([legacy, rule({"masquerade": None}, handle=2), rule(DROP)])] == [
         1,
         2,
     ]

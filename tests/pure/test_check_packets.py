@@ -1,4 +1,4 @@
-"""Captured frames told apart, and the hop found from where they were seen."""
+"""Parsing of captured frames, and the drop point that follows from captured packets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwire.diagnose import packets
-from podwire.diagnose.captured import Gap, Sighting, Trace, complaints, evidence, find_gap, way_of
+from podwire.diagnose.drop_point import (
+    CapturedPacket,
+    DropPoint,
+    Trace,
+    describe_captured,
+    direction_of,
+    find_drop_point,
+    icmp_errors,
+)
 from podwire.diagnose.packets import Packet, parse_frame, token
 from podwire.diagnose.plan import Method, Probe
 
@@ -41,7 +49,7 @@ def echo(family: int, mark: bytes = MARK) -> bytes:
     return packets.echo_request(family, mark, 1)
 
 
-def test_an_echo_request_is_as_long_as_wanted_and_its_checksum_right() -> None:
+def test_an_echo_request_has_the_wanted_length_and_a_right_checksum() -> None:
     for size in (0, 576, 1450, 1500):
         message = packets.echo_request(4, MARK, 1, size)
         assert packets.checksum(message) == 0
@@ -57,7 +65,7 @@ def test_only_the_right_reply_is_a_reply() -> None:
     assert packets.is_echo_reply(6, b"\x81" + echo(6)[1:], MARK)
 
 
-def test_ping_udp_and_tcp_are_told_apart() -> None:
+def test_ping_udp_and_tcp_are_parsed() -> None:
     ping = parse_frame(frame(ip4(POD, FAR, 1, echo(4))))
     assert ping and (ping.token, ping.type, str(ping.source), ping.to_mac) == (MARK, 8, POD, "0a:00:00:00:00:02")
     datagram = parse_frame(frame(ip6("fd00::1", "fd00::2", 17, udp(1000, 2000, MARK))))
@@ -68,23 +76,23 @@ def test_ping_udp_and_tcp_are_told_apart() -> None:
     assert bare and bare.token == MARK
 
 
-def test_vxlan_is_unwrapped_and_remembered() -> None:
+def test_vxlan_is_decapsulated_and_the_outer_addresses_are_kept() -> None:
     inner = frame(ip4(POD, FAR, 1, echo(4)))
     outer = parse_frame(frame(ip4(NODE, PEER, 17, udp(5, 4789, b"\x08\0\0\0\0\x10\0\0" + inner))))
     assert outer and (str(outer.source), str(outer.destination)) == (POD, FAR)
     assert (str(outer.tunnel_from), str(outer.tunnel_to), outer.token) == (NODE, PEER, MARK)
 
 
-def test_icmp_errors_tell_what_they_are_about() -> None:
+def test_icmp_errors_have_the_quoted_packet() -> None:
     lost = ip4(POD, FAR, 1, echo(4))
     error = parse_frame(frame(ip4(NODE, POD, 1, struct.pack(">BBHHH", 3, 4, 0, 0, 1450) + lost)))
-    assert error and error.about and (error.about.token, error.mtu) == (MARK, 1450)
+    assert error and error.quoted and (error.quoted.token, error.mtu) == (MARK, 1450)
     lost = ip6("fd00::1", "fd00::2", 58, echo(6))
     error = parse_frame(frame(ip6("fd00::9", "fd00::1", 58, struct.pack(">BBHI", 2, 0, 0, 1400) + lost)))
-    assert error and error.about and (error.about.token, error.mtu) == (MARK, 1400)
+    assert error and error.quoted and (error.quoted.token, error.mtu) == (MARK, 1400)
 
 
-def test_a_later_fragment_is_not_taken_for_a_packet() -> None:
+def test_a_later_fragment_is_no_packet() -> None:
     assert parse_frame(frame(ip4(POD, FAR, 1, echo(4), fragment=100))) is None
 
 
@@ -114,75 +122,77 @@ def back(tunnel: bool = False) -> Packet:
 
 
 WHOLE = [
-    Sighting("pod", "eth0", True, there()),
-    Sighting("node", "pw1", False, there()),
-    Sighting("node", "vx", True, there()),
-    Sighting("node", "eth0", True, there(tunnel=True)),
-    Sighting("peer", "eth0", False, there(tunnel=True)),
-    Sighting("peer", "vx", False, there()),
-    Sighting("peer", "pw2", True, there()),
-    Sighting("far", "eth0", False, there()),
-    Sighting("far", "eth0", True, back()),
-    Sighting("peer", "pw2", False, back()),
-    Sighting("peer", "vx", True, back()),
-    Sighting("peer", "eth0", True, back(tunnel=True)),
-    Sighting("node", "eth0", False, back(tunnel=True)),
-    Sighting("node", "vx", False, back()),
-    Sighting("node", "pw1", True, back()),
-    Sighting("pod", "eth0", False, back()),
+    CapturedPacket("pod", "eth0", True, there()),
+    CapturedPacket("node", "pw1", False, there()),
+    CapturedPacket("node", "vx", True, there()),
+    CapturedPacket("node", "eth0", True, there(tunnel=True)),
+    CapturedPacket("peer", "eth0", False, there(tunnel=True)),
+    CapturedPacket("peer", "vx", False, there()),
+    CapturedPacket("peer", "pw2", True, there()),
+    CapturedPacket("far", "eth0", False, there()),
+    CapturedPacket("far", "eth0", True, back()),
+    CapturedPacket("peer", "pw2", False, back()),
+    CapturedPacket("peer", "vx", True, back()),
+    CapturedPacket("peer", "eth0", True, back(tunnel=True)),
+    CapturedPacket("node", "eth0", False, back(tunnel=True)),
+    CapturedPacket("node", "vx", False, back()),
+    CapturedPacket("node", "pw1", True, back()),
+    CapturedPacket("pod", "eth0", False, back()),
 ]
 TUNNELS = {"node": {"vx"}, "peer": {"vx"}}
 
 
 @pytest.mark.parametrize(
-    ("seen", "where", "at", "following", "way"),
+    ("seen", "kind", "at", "following", "direction"),
     [
-        (0, "not sent", "pod", "", "there"),
-        (1, "between", "pod", "node", "there"),
-        (2, "inside", "node", "", "there"),
-        (3, "not wrapped", "node", "", "there"),
-        (4, "between", "node", "peer", "there"),
-        (5, "not unwrapped", "peer", "", "there"),
-        (6, "inside", "peer", "", "there"),
-        (7, "between", "peer", "far", "there"),
-        (8, "unanswered", "far", "", "back"),
-        (9, "between", "far", "peer", "back"),
-        (10, "inside", "peer", "", "back"),
-        (11, "not wrapped", "peer", "", "back"),
-        (12, "between", "peer", "node", "back"),
-        (13, "not unwrapped", "node", "", "back"),
-        (14, "inside", "node", "", "back"),
-        (15, "between", "node", "pod", "back"),
-        (16, "not taken", "pod", "", "back"),
+        (0, "not sent", "pod", "", "request"),
+        (1, "between", "pod", "node", "request"),
+        (2, "inside", "node", "", "request"),
+        (3, "not encapsulated", "node", "", "request"),
+        (4, "between", "node", "peer", "request"),
+        (5, "not decapsulated", "peer", "", "request"),
+        (6, "inside", "peer", "", "request"),
+        (7, "between", "peer", "far", "request"),
+        (8, "unanswered", "far", "", "reply"),
+        (9, "between", "far", "peer", "reply"),
+        (10, "inside", "peer", "", "reply"),
+        (11, "not encapsulated", "peer", "", "reply"),
+        (12, "between", "peer", "node", "reply"),
+        (13, "not decapsulated", "node", "", "reply"),
+        (14, "inside", "node", "", "reply"),
+        (15, "between", "node", "pod", "reply"),
+        (16, "not received", "pod", "", "reply"),
     ],
 )
-def test_the_gap_is_behind_the_last_sighting(seen: int, where: str, at: str, following: str, way: str) -> None:
-    gap = find_gap(trace(), WHOLE[:seen], TUNNELS)
-    assert (gap.where, gap.at, gap.next, gap.way) == (where, at, following, way)
+def test_the_drop_point_is_after_the_last_captured_packet(
+    seen: int, kind: str, at: str, following: str, direction: str
+) -> None:
+    drop = find_drop_point(trace(), WHOLE[:seen], TUNNELS)
+    assert (drop.kind, drop.at, drop.next, drop.direction) == (kind, at, following, direction)
 
 
-def test_places_that_are_not_watched_are_passed_over() -> None:
+def test_endpoints_that_are_not_watched_are_skipped() -> None:
     watched = Trace(trace().probe, MARK, 0, PATH, frozenset({"pod", "node"}))
-    gap = find_gap(watched, WHOLE[:4], TUNNELS)
-    assert (gap.where, gap.at, gap.next, gap.way) == ("between", "peer", "node", "back")
+    drop = find_drop_point(watched, WHOLE[:4], TUNNELS)
+    assert (drop.kind, drop.at, drop.next, drop.direction) == ("between", "peer", "node", "reply")
 
 
-def test_tcp_is_known_by_its_port_whatever_its_source() -> None:
-    one = trace("tcp", 4000)
+def test_tcp_packets_are_recognized_by_the_port_with_any_source_address() -> None:
+    tcp_trace = trace("tcp", 4000)
     masked = Packet(ip_address(NODE), ip_address(FAR), 6, 999, 4000)
-    assert way_of(one, masked) == "there"
-    assert way_of(one, Packet(ip_address(FAR), ip_address(NODE), 6, 4000, 999)) == "back"
-    assert way_of(one, Packet(ip_address(NODE), ip_address(PEER), 6, 999, 4000)) is None
-    assert way_of(trace(), masked) is None
+    assert direction_of(tcp_trace, masked) == "request"
+    assert direction_of(tcp_trace, Packet(ip_address(FAR), ip_address(NODE), 6, 4000, 999)) == "reply"
+    assert direction_of(tcp_trace, Packet(ip_address(NODE), ip_address(PEER), 6, 999, 4000)) is None
+    assert direction_of(trace(), masked) is None
 
 
-def test_complaints_and_evidence_are_words() -> None:
-    error = Packet(ip_address(NODE), ip_address(POD), 1, type=3, code=1, about=there())
-    seen = [*WHOLE[:2], Sighting("pod", "eth0", False, error)]
-    assert complaints(trace(), seen) == [f"{NODE}: host unreachable"]
-    assert evidence(trace(), seen) == [
+def test_icmp_errors_and_captured_packets_as_text() -> None:
+    error = Packet(ip_address(NODE), ip_address(POD), 1, type=3, code=1, quoted=there())
+    seen = [*WHOLE[:2], CapturedPacket("pod", "eth0", False, error)]
+    assert icmp_errors(trace(), seen) == [f"{NODE}: host unreachable"]
+    assert describe_captured(trace(), seen) == [
         f"pod eth0 out {POD} > {FAR}",
         f"node pw1 in {POD} > {FAR}",
         f"pod eth0 in {NODE} > {POD} (host unreachable)",
     ]
-    assert isinstance(find_gap(trace(), seen, {}), Gap)
+    assert isinstance(find_drop_point(trace(), seen, {}), DropPoint)

@@ -1,4 +1,4 @@
-"""What a check asks and expects, and how endpoints are read."""
+"""The probes of a check with their expected source addresses, and the parsing of endpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from podwire.ip import Address
 
 
 def addresses(*texts: str) -> tuple[Address, ...]:
-    return tuple(ip_address(one) for one in texts)
+    return tuple(ip_address(text) for text in texts)
 
 
 HOST_A = Endpoint("a", "host", "a", addresses("192.0.2.1", "10.1.0.1"), "/a", own=addresses("192.0.2.1", "192.0.2.9"))
@@ -26,9 +26,9 @@ ALL = (HOST_A, HOST_B, POD_A, POD_B, INTERNET, BARE)
 
 def between(source: str, target: str, family: int = 4) -> dict[tuple[str, str], Probe]:
     return {
-        (str(one.address), one.method): one
-        for one in plan(ALL)
-        if (one.source, one.target, one.family) == (source, target, family)
+        (str(probe.address), probe.method): probe
+        for probe in plan(ALL)
+        if (probe.source, probe.target, probe.family) == (source, target, family)
     }
 
 
@@ -38,12 +38,12 @@ def test_pods_are_called_in_every_family_by_every_method() -> None:
     assert not between("pa", "pa")
 
 
-def test_only_families_that_both_have_are_asked() -> None:
+def test_only_families_that_both_have_are_probed() -> None:
     assert not between("pa", "b", 6)
-    assert {one.family for one in plan(ALL, families=(6,))} == {6}
+    assert {probe.family for probe in plan(ALL, families=(6,))} == {6}
 
 
-def test_the_own_host_is_called_by_all_its_addresses_another_by_its_first() -> None:
+def test_the_own_host_is_called_by_all_its_addresses_and_other_hosts_by_the_first() -> None:
     assert {address for address, _ in between("pa", "a")} == {"192.0.2.1", "10.1.0.1"}
     assert {address for address, _ in between("pb", "a")} == {"192.0.2.1"}
 
@@ -59,11 +59,11 @@ def test_the_own_host_is_called_by_all_its_addresses_another_by_its_first() -> N
 )
 def test_the_source_is_the_pods_inside_and_the_nodes_outside(target: str, address: str, sources: set[str]) -> None:
     for method in ("tcp", "udp"):
-        assert {str(one) for one in between("pa", target)[address, method].sources} == sources
+        assert {str(source) for source in between("pa", target)[address, method].sources} == sources
     assert not between("pa", target)[address, "ping"].sources
 
 
-def test_what_cannot_be_entered_is_called_by_ping_and_its_own_port() -> None:
+def test_an_endpoint_without_a_namespace_is_called_by_ping_and_its_own_port() -> None:
     assert {method for _, method in between("pa", "bare")} == {"ping", "mtu", "tcp"}
     assert not between("pa", "bare")["198.51.100.2", "tcp"].sources
 
@@ -72,9 +72,9 @@ def test_many_pods_call_some_of_each_other() -> None:
     pods = [Endpoint(f"p{number}", "pod", "a", addresses(f"10.1.0.{number + 2}"), "/p") for number in range(40)]
     probes = plan([HOST_A, *pods], most_pods=5)
     for source in pods:
-        called = {one.target for one in probes if one.source == source.name}
+        called = {probe.target for probe in probes if probe.source == source.name}
         assert len(called) == 6 and source.name not in called and "a" in called
-    assert {one.target for one in probes} == {"a", *(one.name for one in pods)}, "everybody is called by somebody"
+    assert {probe.target for probe in probes} == {"a", *(pod.name for pod in pods)}, "each pod is called"
     assert len(plan([HOST_A, *pods])) == 40 * (39 + 2) * 4
 
 
@@ -103,7 +103,7 @@ def test_a_topology_is_read() -> None:
         ('{"name": "p", "kind": "pod", "netns": "/x"}', "its node is missing"),
         ('{"name": "p", "kind": "pod", "node": "n"}', "neither addresses nor a namespace"),
         ('{"name": "p", "kind": "pod", "node": "n", "addresses": ["fe80::1"]}', "unicast"),
-        ('{"name": "", "kind": "pod", "node": "n", "netns": "/x"}', "a name of its own"),
+        ('{"name": "", "kind": "pod", "node": "n", "netns": "/x"}', "a name that no other endpoint has"),
         ('{"name": "o", "kind": "outside", "addresses": ["192.0.2.1"]}', "no pod to check from"),
         ('{"name": "o", "kind": "outside", "addresses": ["192.0.2.1"], "tcp_port": 70000}', "out of range"),
         ('{"name": 1, "kind": "pod"}', "str"),
@@ -115,8 +115,8 @@ def test_a_wrong_topology_is_refused_in_one_line(row: str, words: str) -> None:
     assert words in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_two_of_a_name_are_refused() -> None:
-    with pytest.raises(EndpointError, match="a name of its own"):
+def test_a_name_that_is_used_twice_is_refused() -> None:
+    with pytest.raises(EndpointError, match="a name that no other endpoint has"):
         check_endpoints([POD_A, POD_A])
 
 

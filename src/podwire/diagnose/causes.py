@@ -1,69 +1,84 @@
-"""Why a packet was lost there: a case in, a cause, a command and a next step out. Pure.
+"""Explains a lost packet: takes a PacketLoss, returns the Cause with a command and the next step. Pure.
 
-The causes are tried in the order in which the kernel would have met them; the first that holds is told. Where none
-holds, that is said: the place is certain, the cause is not.
+`FINDERS` has every known cause, in the order in which the kernel comes across it. A finder yields nothing if its cause
+does not hold. The first certain cause is reported, else the first likely one. If no cause holds, the report says that
+the hop is known and the cause is not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from podwire.diagnose.case import Case, Cause, command_at
+from msgspec import Struct
+
 from podwire.diagnose.causes_firewall import dropped, too_large
 from podwire.diagnose.causes_link import (
-    cannot_unwrap,
-    cannot_wrap,
     device_down,
     no_carrier,
     no_neighbour,
+    not_decapsulated,
+    not_encapsulated,
     other_mac_beyond,
     small_underlay,
     underlay,
     wrong_mac,
 )
 from podwire.diagnose.causes_routing import (
-    arrival_refused,
     default_only,
     forwarding_off,
     ignores_echo,
     no_address,
     no_route,
+    not_accepted,
     not_masqueraded,
 )
-
-Finder = Callable[[Case], Iterator[Cause]]
-
-
-def explain(case: Case) -> Cause:
-    """The first cause that is certain, else the first that is likely."""
-    found = [cause for finder in FINDERS[case.gap.where] for cause in finder(case)]
-    return next((one for one in found if one.sure), found[0] if found else _unknown(case))
+from podwire.diagnose.drop_point import DropKind
+from podwire.diagnose.packet_loss import Cause, PacketLoss, command_at
 
 
-def _unknown(case: Case) -> Cause:
-    said = f"; {'; '.join(case.complaints)}" if case.complaints else ""
-    legacy = "; iptables-legacy has rules there, which are not read" if case.facts.legacy else ""
-    if case.gap.where == "not taken" and not said:
-        words = "every packet was seen on its way there and back this time: it is lost now and then, or too late"
-        return Cause(case.gap.at, words + legacy, (), "run the check again", sure=False)
-    words = f"it ends in {case.facts.place}, and nothing that was looked at says why{said}{legacy}"
-    shown = command_at(case.facts, "nstat", "-az")
-    advice = "see which of the kernel's counters of drops grows while you ping"
-    return Cause(case.facts.place, words, shown, advice, sure=False)
+class Finder(Struct, frozen=True):
+    """A cause: the function that finds it, and the kinds of drop points that it can explain."""
+
+    find: Callable[[PacketLoss], Iterator[Cause]]
+    kinds: tuple[DropKind, ...]
 
 
-FINDERS: dict[str, tuple[Finder, ...]] = {
-    "not sent": (device_down, no_route, no_carrier, no_neighbour, dropped),
-    "unanswered": (
-        *(wrong_mac, not_masqueraded, no_address, arrival_refused, device_down, no_route, no_neighbour),
-        *(ignores_echo, dropped),
-    ),
-    "inside": (
-        *(wrong_mac, forwarding_off, default_only, arrival_refused, no_route, no_carrier, too_large, dropped),
-        no_neighbour,
-    ),
-    "between": (not_masqueraded, default_only, small_underlay, other_mac_beyond, no_neighbour, underlay),
-    "not unwrapped": (cannot_unwrap,),
-    "not wrapped": (no_neighbour, cannot_wrap),
-    "not taken": (wrong_mac, dropped),
-}
+FINDERS: list[Finder] = [
+    Finder(wrong_mac, ("unanswered", "inside", "not received")),
+    Finder(not_masqueraded, ("unanswered", "between")),
+    Finder(forwarding_off, ("inside",)),
+    Finder(no_address, ("unanswered",)),
+    Finder(default_only, ("inside", "between")),
+    Finder(not_accepted, ("unanswered", "inside")),
+    Finder(device_down, ("not sent", "unanswered")),
+    Finder(no_route, ("not sent", "unanswered", "inside")),
+    Finder(no_carrier, ("not sent", "inside")),
+    Finder(small_underlay, ("between",)),
+    Finder(other_mac_beyond, ("between",)),
+    Finder(no_neighbour, ("not sent", "unanswered", "between", "not encapsulated")),
+    Finder(ignores_echo, ("unanswered",)),
+    Finder(too_large, ("inside",)),
+    Finder(dropped, ("not sent", "unanswered", "inside", "not received")),
+    Finder(no_neighbour, ("inside",)),  # a forwarded packet passes the firewall before the neighbour is looked up
+    Finder(underlay, ("between",)),
+    Finder(not_encapsulated, ("not encapsulated",)),
+    Finder(not_decapsulated, ("not decapsulated",)),
+]
+
+
+def explain(loss: PacketLoss) -> Cause:
+    """The first certain cause, else the first likely one, else a text that says that the cause is not known."""
+    found = [cause for finder in FINDERS if loss.drop.kind in finder.kinds for cause in finder.find(loss)]
+    return next((cause for cause in found if cause.sure), found[0] if found else _unknown(loss))
+
+
+def _unknown(loss: PacketLoss) -> Cause:
+    errors = f"; {'; '.join(loss.icmp_errors)}" if loss.icmp_errors else ""
+    legacy = "; there are iptables-legacy rules, which podwire does not read" if loss.state.legacy else ""
+    if loss.drop.kind == "not received" and not errors:
+        words = "this time every packet was captured on the whole path: packets are lost only sometimes, or late"
+        return Cause(loss.drop.at, words + legacy, (), "run the check again", sure=False)
+    words = f"the packet is lost in {loss.state.endpoint}; routes, devices and firewall do not show why{errors}{legacy}"
+    shown = command_at(loss.state, "nstat", "-az")
+    advice = "run ping and see which drop counter of the kernel increases"
+    return Cause(loss.state.endpoint, words, shown, advice, sure=False)

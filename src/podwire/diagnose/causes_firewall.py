@@ -1,14 +1,13 @@
-"""Causes in firewalls: a chain that drops the packet, or the ICMP message that it needs. Pure."""
+"""Causes in firewalls: a chain that drops the packet, or the ICMP error that it needs. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from podwire.diagnose import nft_walk as firewall
-from podwire.diagnose.case import Case, Cause, command_at
-from podwire.diagnose.facts import Facts
-from podwire.diagnose.nft_walk import Obstacle, Question
+from podwire.diagnose.network_state import NetworkState
+from podwire.diagnose.nft_verdict import FilteredPacket, PacketDrop, find_drops
+from podwire.diagnose.packet_loss import Cause, PacketLoss, command_at
 from podwire.diagnose.packets import ECHO_REQUEST, ICMP, ICMPV6, TCP, UDP, Packet
 
 PROTOCOLS = {
@@ -18,103 +17,107 @@ PROTOCOLS = {
     "udp": {4: UDP, 6: UDP},
 }
 TUNNEL_STATES = ("new", "established")
+OUTPUT_HOOKS = ("output", "postrouting")
 HOOKS = {
-    "not sent": ("output", "postrouting"),
+    "not sent": OUTPUT_HOOKS,
     "unanswered": ("ingress", "prerouting", "input"),
     "inside": ("ingress", "prerouting", "forward", "postrouting"),
-    "not unwrapped": ("ingress", "prerouting", "input"),
-    "not taken": ("ingress", "prerouting", "input"),
+    "not decapsulated": ("ingress", "prerouting", "input"),
+    "not received": ("ingress", "prerouting", "input"),
 }
 
 
-def dropped(case: Case) -> Iterator[Cause]:
-    packet = case.packet or _never_seen(case)
-    asked = _asked(case, packet)
-    found = firewall.obstacles(case.facts.ruleset, HOOKS[case.gap.where], asked)
-    if case.gap.where == "unanswered":
-        answer = _answer_to(asked, case.facts.way.device)
-        found += firewall.obstacles(case.facts.ruleset, ("output", "postrouting"), answer)
-    yield from (_obstacle(case.facts, one) for one in sorted(found, key=lambda one: not one.certain)[:1])
+def dropped(loss: PacketLoss) -> Iterator[Cause]:
+    """The ruleset drops the packet, or the reply to it."""
+    filtered = _filtered_packet(loss, loss.packet or _unsent_packet(loss))
+    found = find_drops(loss.state.ruleset, HOOKS[loss.drop.kind], filtered)
+    if loss.drop.kind == "unanswered":
+        found += find_drops(loss.state.ruleset, OUTPUT_HOOKS, _reply_to(filtered, loss.state.route.device))
+    found.sort(key=lambda packet_drop: not packet_drop.certain)
+    yield from (_cause_of(loss.state, packet_drop) for packet_drop in found[:1])
 
 
-def too_large(case: Case) -> Iterator[Cause]:
-    """A host whose way on carries less has to say so; if the word does not come, something drops ICMP."""
-    facts, packet = case.facts, case.packet
-    way = facts.devices.get(facts.way.device)
-    if not case.too_large or packet is None or way is None or way.mtu >= case.too_large:
+def too_large(loss: PacketLoss) -> Iterator[Cause]:
+    """A host must answer a packet that is too large for its route with an ICMP error, and that error is dropped."""
+    state, packet = loss.state, loss.packet
+    device = state.devices.get(state.route.device)
+    if not loss.too_large or packet is None or device is None or device.mtu >= loss.too_large:
         return
-    kind = (3, ICMP) if facts.family == 4 else (2, ICMPV6)
-    back = Question(
+    icmp_type, protocol = (3, ICMP) if state.family == 4 else (2, ICMPV6)
+    error = FilteredPacket(
         source=packet.destination,
         destination=packet.source,
-        protocol=kind[1],
-        type=kind[0],
-        goes_by=case.gap.device,
+        protocol=protocol,
+        type=icmp_type,
+        output_device=loss.drop.device,
         states=("related",),
     )
-    words = f"{facts.place} has to say that {way.name} carries {way.mtu} bytes, and its ICMP message gets lost"
-    for one in firewall.obstacles(facts.ruleset, ("output", "postrouting"), back)[:1]:
-        cause = _obstacle(facts, one)
-        advice = "let ICMP 'fragmentation needed' and 'packet too big' pass"
-        yield Cause(facts.place, f"{words}: {one.words}", cause.command, advice, one.certain)
+    words = f"{state.endpoint} must report that {device.name} carries {device.mtu} bytes, and its ICMP error is dropped"
+    for packet_drop in find_drops(state.ruleset, OUTPUT_HOOKS, error)[:1]:
+        cause = _cause_of(state, packet_drop)
+        advice = "accept ICMP 'fragmentation needed' and 'packet too big'"
+        yield Cause(state.endpoint, f"{words}: {packet_drop.words}", cause.command, advice, packet_drop.certain)
         return
-    advice = f"let ICMP pass, or set the pods' MTU to {way.mtu} (mtu in the settings)"
-    yield Cause(facts.place, words, command_at(facts, "ip", "link", "show", way.name), advice)
+    advice = f"accept ICMP, or set the pods' MTU to {device.mtu} (mtu in the settings)"
+    yield Cause(state.endpoint, words, command_at(state, "ip", "link", "show", device.name), advice)
 
 
-def _asked(case: Case, packet: Packet) -> Question:
-    """The lost packet as a firewall would see it: in a tunnel, the outer one."""
-    facts, gap = case.facts, case.gap
-    if gap.where == "not unwrapped" and packet.tunnel_from is not None and packet.tunnel_to is not None:
-        port = next((one.port for one in facts.devices.values() if one.kind == "vxlan"), 0)
-        return Question(packet.tunnel_from, packet.tunnel_to, UDP, port, came_by=gap.device, states=TUNNEL_STATES)
-    outward = gap.where in ("inside", "not sent", "not wrapped")
-    return Question(
+def _filtered_packet(loss: PacketLoss, packet: Packet) -> FilteredPacket:
+    """The lost packet as a firewall sees it: in a tunnel, the outer packet."""
+    state, drop = loss.state, loss.drop
+    if drop.kind == "not decapsulated" and packet.tunnel_from is not None and packet.tunnel_to is not None:
+        port = next((device.port for device in state.devices.values() if device.kind == "vxlan"), 0)
+        return FilteredPacket(
+            packet.tunnel_from, packet.tunnel_to, UDP, port, input_device=drop.device, states=TUNNEL_STATES
+        )
+    is_sent = drop.kind in ("inside", "not sent", "not encapsulated")
+    is_reply = drop.direction == "reply" and drop.kind != "unanswered"
+    return FilteredPacket(
         packet.source,
         packet.destination,
-        PROTOCOLS[case.probe.method][packet.source.version],
+        PROTOCOLS[loss.probe.method][packet.source.version],
         packet.destination_port,
         packet.source_port,
         packet.type,
-        gap.device,
-        facts.way.device if outward else "",
-        ("established",) if gap.way == "back" and gap.where != "unanswered" else ("new",),
+        drop.device,
+        state.route.device if is_sent else "",
+        ("established",) if is_reply else ("new",),
     )
 
 
-def _answer_to(asked: Question, goes_by: str) -> Question:
-    kind = {8: 0, 128: 129}.get(asked.type, -1)
-    return Question(
-        asked.destination,
-        asked.source,
-        asked.protocol,
-        asked.source_port,
-        asked.port,
-        kind,
-        goes_by=goes_by,
+def _reply_to(request: FilteredPacket, output_device: str) -> FilteredPacket:
+    return FilteredPacket(
+        request.destination,
+        request.source,
+        request.protocol,
+        request.source_port,
+        request.port,
+        {8: 0, 128: 129}.get(request.type, -1),
+        output_device=output_device,
         states=("established",),
     )
 
 
-def _never_seen(case: Case) -> Packet:
-    """The packet that did not even leave its source, as it would have been."""
-    probe = case.probe
-    sources = [ip_address(one) for one in case.facts.addresses if one]
-    source = next((one for one in sources if one.version == probe.family and not one.is_link_local), probe.address)
+def _unsent_packet(loss: PacketLoss) -> Packet:
+    """The packet of a probe whose source sent nothing."""
+    probe = loss.probe
+    addresses = [ip_address(text) for text in loss.state.addresses if text]
+    usable = (address for address in addresses if address.version == probe.family and not address.is_link_local)
     protocol = PROTOCOLS[probe.method][probe.family]
-    kind = ECHO_REQUEST[probe.family] if probe.method in ("ping", "mtu") else 0
-    return Packet(source, probe.address, protocol, type=kind)
+    icmp_type = ECHO_REQUEST[probe.family] if probe.method in ("ping", "mtu") else 0
+    return Packet(next(usable, probe.address), probe.address, protocol, type=icmp_type)
 
 
-def _obstacle(facts: Facts, one: Obstacle) -> Cause:
-    advice = f"let the pods' ranges pass in that chain, or start the podwire agent on {facts.place}: it opens it"
-    if one.handle:
-        advice = "remove that rule, or let the pods' ranges pass before it"
-    word = "drops it" if one.certain else "may drop it"
+def _cause_of(state: NetworkState, packet_drop: PacketDrop) -> Cause:
+    endpoint = state.endpoint
+    advice = f"accept the pod CIDRs in that chain, or start the podwire agent on {endpoint}: it adds the accept rule"
+    if packet_drop.handle:
+        advice = "remove that rule, or accept the pod CIDRs before it"
+    verb = "drops it" if packet_drop.certain else "may drop it"
     return Cause(
-        facts.place,
-        f"the firewall of {facts.place} {word}: {one.words}",
-        command_at(facts, *one.command),
+        endpoint,
+        f"the firewall of {endpoint} {verb}: {packet_drop.words}",
+        command_at(state, *packet_drop.command),
         advice,
-        one.certain,
+        packet_drop.certain,
     )

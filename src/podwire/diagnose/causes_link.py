@@ -1,145 +1,145 @@
-"""Causes on the wire: devices, neighbours and MACs, VXLAN, the network below. Pure."""
+"""Causes on links: devices, neighbour entries and MAC addresses, VXLAN, the network between nodes. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from podwire.diagnose.case import Case, Cause, command_at, wire_again
 from podwire.diagnose.causes_firewall import dropped
+from podwire.diagnose.packet_loss import Cause, PacketLoss, command_at, restore_advice
 
 NO_ANSWER = ("FAILED", "INCOMPLETE")
 
 
-def device_down(case: Case) -> Iterator[Cause]:
-    facts = case.facts
-    if facts.kind != "pod" or not facts.devices:
+def device_down(loss: PacketLoss) -> Iterator[Cause]:
+    """A pod has no device that is up and has a carrier."""
+    state = loss.state
+    if state.kind != "pod" or not state.devices:
         return
-    outward = [one for one in facts.devices.values() if one.name != "lo"]
-    shown = command_at(facts, "ip", "link", "show")
-    if not outward:
-        yield Cause(facts.place, f"{facts.place} has no device but lo", shown, wire_again(facts))
-    elif not any(one.up for one in outward):
-        name = outward[0].name
-        advice = f"{' '.join(command_at(facts, 'ip', 'link', 'set', name, 'up'))}; or {wire_again(facts)}"
-        yield Cause(facts.place, f"{name} is down in {facts.place}", shown, advice)
-    elif not any(one.carrier for one in outward):
-        name = outward[0].name
-        words = f"{name} of {facts.place} has no carrier: its other end, on the host, is down"
-        yield Cause(facts.place, words, shown, f"raise it on the host (ip link set DEVICE up); or {wire_again(facts)}")
+    pod = state.endpoint
+    devices = [device for device in state.devices.values() if device.name != "lo"]
+    shown = command_at(state, "ip", "link", "show")
+    if not devices:
+        yield Cause(pod, f"{pod} has no device except lo", shown, restore_advice(state))
+    elif not any(device.up for device in devices):
+        name = devices[0].name
+        advice = f"{' '.join(command_at(state, 'ip', 'link', 'set', name, 'up'))}; or {restore_advice(state)}"
+        yield Cause(pod, f"{name} is down in {pod}", shown, advice)
+    elif not any(device.carrier for device in devices):
+        words = f"{devices[0].name} of {pod} has no carrier: its peer device on the host is down"
+        advice = f"bring it up on the host (ip link set DEVICE up); or {restore_advice(state)}"
+        yield Cause(pod, words, shown, advice)
 
 
-def no_carrier(case: Case) -> Iterator[Cause]:
-    """A host's device towards a pod whose other end is down."""
-    facts = case.facts
-    device = facts.devices.get(facts.way.device)
-    if facts.kind == "host" and device is not None and not (device.up and device.carrier):
-        end = "its other end is down" if device.up else "it is down"
-        words = f"{device.name} of {facts.place}, the way to {case.to}, carries nothing: {end}"
-        shown = command_at(facts, "ip", "link", "show", device.name)
-        yield Cause(facts.place, words, shown, f"raise it, there or at its other end; {wire_again(facts)}")
+def no_carrier(loss: PacketLoss) -> Iterator[Cause]:
+    """A host's device to a pod is down, or its peer device is."""
+    state = loss.state
+    device = state.devices.get(state.route.device)
+    if state.kind == "host" and device is not None and not (device.up and device.carrier):
+        reason = "its peer device is down" if device.up else "it is down"
+        words = f"{device.name} of {state.endpoint}, on the route to {loss.to}, sends nothing: {reason}"
+        shown = command_at(state, "ip", "link", "show", device.name)
+        yield Cause(state.endpoint, words, shown, f"bring it or its peer device up; {restore_advice(state)}")
 
 
-def no_neighbour(case: Case) -> Iterator[Cause]:
-    facts = case.facts
-    state = facts.neighbour
-    if not any(word in state for word in NO_ANSWER):
+def no_neighbour(loss: PacketLoss) -> Iterator[Cause]:
+    """The next hop does not answer ARP or neighbour discovery."""
+    state = loss.state
+    if not any(nud in state.neighbour for nud in NO_ANSWER):
         return
-    hop = facts.way.gateway or case.to
-    words = f"{hop} does not answer {facts.place} on {facts.way.device} (neighbour {state})"
-    protocol = "ARP" if facts.family == 4 else "neighbour discovery"
+    hop = state.route.gateway or loss.to
+    protocol = "ARP" if state.family == 4 else "neighbour discovery"
     yield Cause(
-        facts.place,
-        words,
-        command_at(facts, "ip", "neighbour", "show", "to", hop, "dev", facts.way.device),
-        f"see that {hop} is up and on the same wire, and that {protocol} passes; {wire_again(facts)}",
+        state.endpoint,
+        f"{hop} does not answer {state.endpoint} on {state.route.device} (neighbour {state.neighbour})",
+        command_at(state, "ip", "neighbour", "show", "to", hop, "dev", state.route.device),
+        f"check that {hop} is up and on the same link, and that {protocol} is not dropped; {restore_advice(state)}",
     )
 
 
-def wrong_mac(case: Case) -> Iterator[Cause]:
-    """The frame came, but for a MAC that its device has not: the sender's neighbour entry is wrong."""
-    gap, facts = case.gap, case.facts
-    device = facts.devices.get(gap.device)
-    if not gap.other_mac or gap.packet is None or device is None or device.master:
+def wrong_mac(loss: PacketLoss) -> Iterator[Cause]:
+    """The frame arrived with a MAC address that is not the device's: the sender's neighbour entry is wrong."""
+    drop, state, before = loss.drop, loss.state, loss.before
+    device = state.devices.get(drop.device)
+    if not drop.other_mac or drop.packet is None or device is None or device.master:
         return
-    sender = case.before.place if case.before else "the hop before"
+    sender = before.endpoint if before else "the previous hop"
     words = (
-        f"{sender} sends to MAC {gap.packet.to_mac}, but {gap.device} of {facts.place} has {device.mac}: "
+        f"{sender} sends to MAC {drop.packet.to_mac}, but {drop.device} of {state.endpoint} has {device.mac}: "
         "a wrong neighbour entry"
     )
-    shown, advice = command_at(facts, "ip", "link", "show", gap.device), "correct the neighbour entry of the hop before"
-    if case.before:
-        shown = command_at(case.before, "ip", "neighbour", "show")
-        advice = f"delete the entry with {gap.packet.to_mac}; {wire_again(case.before)}"
+    shown = command_at(state, "ip", "link", "show", drop.device)
+    advice = "correct the neighbour entry of the previous hop"
+    if before:
+        shown = command_at(before, "ip", "neighbour", "show")
+        advice = f"delete the entry with {drop.packet.to_mac}; {restore_advice(before)}"
     yield Cause(sender, words, shown, advice)
 
 
-def other_mac_beyond(case: Case) -> Iterator[Cause]:
-    """The next place is on the same wire, and has another MAC than the neighbour entry for it."""
-    facts, after = case.facts, case.after
-    hop = facts.way.gateway or case.to
-    if after is None or not facts.neighbour_mac or hop not in after.addresses:
+def other_mac_beyond(loss: PacketLoss) -> Iterator[Cause]:
+    """The next endpoint is on the same link, and its MAC address is not that of the neighbour entry."""
+    state, after = loss.state, loss.after
+    hop = state.route.gateway or loss.to
+    if after is None or not state.neighbour_mac or hop not in after.addresses:
         return
-    if facts.neighbour_mac in {one.mac for one in after.devices.values()}:
+    if state.neighbour_mac in {device.mac for device in after.devices.values()}:
         return
-    words = f"{facts.place} sends {hop} to MAC {facts.neighbour_mac}, which no device of {after.place} has"
-    shown = command_at(facts, "ip", "neighbour", "show", "to", hop, "dev", facts.way.device)
-    yield Cause(facts.place, words, shown, f"delete that entry; {wire_again(facts)}")
+    words = f"{state.endpoint} sends {hop} to MAC {state.neighbour_mac}, which no device of {after.endpoint} has"
+    shown = command_at(state, "ip", "neighbour", "show", "to", hop, "dev", state.route.device)
+    yield Cause(state.endpoint, words, shown, f"delete that entry; {restore_advice(state)}")
 
 
-def small_underlay(case: Case) -> Iterator[Cause]:
-    if not case.too_large:
+def small_underlay(loss: PacketLoss) -> Iterator[Cause]:
+    """The network between nodes carries smaller packets than the MTU of the node's device."""
+    if not loss.too_large:
         return
-    words = f"the wire from {case.gap.at} to {case.gap.next} carries less than the MTU of {case.gap.device} says"
+    drop = loss.drop
     yield Cause(
-        case.gap.at,
-        words,
-        command_at(case.facts, "ip", "link", "show", case.gap.device),
-        "set that device's MTU to what the wire carries, or the pods' MTU (mtu in the settings)",
+        drop.at,
+        f"the network from {drop.at} to {drop.next} carries less than the MTU of {drop.device}",
+        command_at(loss.state, "ip", "link", "show", drop.device),
+        "set the MTU of that device to what the network carries, or the pods' MTU (mtu in the settings)",
     )
 
 
-def cannot_unwrap(case: Case) -> Iterator[Cause]:
-    facts, packet = case.facts, case.packet
-    tunnels = [one for one in facts.devices.values() if one.kind == "vxlan"]
-    shown = command_at(facts, "ip", "-d", "link", "show", "type", "vxlan")
-    came = f"VXLAN from the other node arrives at {facts.place}"
+def not_decapsulated(loss: PacketLoss) -> Iterator[Cause]:
+    """VXLAN arrives, and no VXLAN device takes it."""
+    state = loss.state
+    tunnels = [device for device in state.devices.values() if device.kind == "vxlan"]
+    shown = command_at(state, "ip", "-d", "link", "show", "type", "vxlan")
+    arrives = f"VXLAN from the other node arrives at {state.endpoint}"
     if not tunnels:
-        advice = f"{wire_again(facts)}; its settings must have the other node among the peers"
-        yield Cause(facts.place, f"{came}, which has no VXLAN device", shown, advice)
-    elif down := [one.name for one in tunnels if not one.up]:
-        yield Cause(facts.place, f"{came}, but {down[0]} is down", shown, wire_again(facts))
-    elif packet is not None:
-        yield from dropped(case)
-        named = ", ".join(f"{one.name} (VNI {one.vni}, port {one.port})" for one in tunnels)
-        words = f"{came} and is not taken by {named}"
-        yield Cause(facts.place, words, shown, "give all nodes the same tunnel.vni and tunnel.port", sure=False)
+        advice = f"{restore_advice(state)}; its settings must have the other node among the peers"
+        yield Cause(state.endpoint, f"{arrives}, which has no VXLAN device", shown, advice)
+    elif down := [device.name for device in tunnels if not device.up]:
+        yield Cause(state.endpoint, f"{arrives}, but {down[0]} is down", shown, restore_advice(state))
+    elif loss.packet is not None:
+        yield from dropped(loss)
+        known = ", ".join(f"{device.name} (VNI {device.vni}, port {device.port})" for device in tunnels)
+        words = f"{arrives} and does not belong to {known}"
+        yield Cause(state.endpoint, words, shown, "set the same tunnel.vni and tunnel.port on all nodes", sure=False)
 
 
-def cannot_wrap(case: Case) -> Iterator[Cause]:
-    facts = case.facts
-    words = f"{facts.place} gives it to {case.gap.device}, and nothing comes out: the other node is not known to it"
-    yield Cause(
-        facts.place, words, command_at(facts, "bridge", "fdb", "show", "dev", case.gap.device), wire_again(facts)
-    )
+def not_encapsulated(loss: PacketLoss) -> Iterator[Cause]:
+    """The VXLAN device sends nothing: it has no forwarding entry for the other node."""
+    state, device = loss.state, loss.drop.device
+    words = f"{state.endpoint} sends it to {device}, which sends nothing: it has no forwarding entry for the other node"
+    yield Cause(state.endpoint, words, command_at(state, "bridge", "fdb", "show", "dev", device), restore_advice(state))
 
 
-def underlay(case: Case) -> Iterator[Cause]:
-    """It left the last place that we can see, towards the right next one."""
-    gap, facts = case.gap, case.facts
-    said = f" ({'; '.join(case.complaints)})" if case.complaints else ""
-    packet = gap.packet
+def underlay(loss: PacketLoss) -> Iterator[Cause]:
+    """The packet left the last endpoint that can be watched, and its route is right."""
+    drop, state, packet = loss.drop, loss.state, loss.packet
+    errors = f" ({'; '.join(loss.icmp_errors)})" if loss.icmp_errors else ""
     if packet is not None and packet.tunnel_to is not None:
-        words = f"VXLAN to {packet.tunnel_to} leaves {gap.at} by {gap.device} and does not arrive at {gap.next}{said}"
-        port = next((one.port for one in facts.devices.values() if one.kind == "vxlan"), 0)
-        advice = (
-            f"let UDP port {port or '4789'} pass between the nodes (firewalls, security groups), or change tunnel.port"
-        )
-        yield Cause(
-            gap.at, words, command_at(facts, "tcpdump", "-ni", gap.device, "host", str(packet.tunnel_to)), advice, False
-        )
+        tunnel_to = str(packet.tunnel_to)
+        words = f"VXLAN to {tunnel_to} leaves {drop.at} by {drop.device} and does not arrive at {drop.next}{errors}"
+        port = next((device.port for device in state.devices.values() if device.kind == "vxlan"), 0) or 4789
+        advice = f"accept UDP port {port} between the nodes (firewalls, security groups), or change tunnel.port"
+        shown = command_at(state, "tcpdump", "-ni", drop.device, "host", tunnel_to)
+        yield Cause(drop.at, words, shown, advice, False)
         return
-    if not gap.device:
+    if not drop.device:
         return
-    words = f"it leaves {gap.at} by {gap.device} and does not arrive at {gap.next}{said}"
-    advice = f"look at what lies between: the same capture on {gap.next}, its devices, the routers on the way"
-    yield Cause(gap.at, words, command_at(facts, "tcpdump", "-ni", gap.device, "host", case.to), advice, False)
+    words = f"it leaves {drop.at} by {drop.device} and does not arrive at {drop.next}{errors}"
+    advice = f"check what is between them: run the same capture on {drop.next}, look at its devices and at the routers"
+    yield Cause(drop.at, words, command_at(state, "tcpdump", "-ni", drop.device, "host", loss.to), advice, False)

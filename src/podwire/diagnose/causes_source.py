@@ -1,40 +1,35 @@
-"""Why a packet arrived with another source address than it should have: which host rewrote it, or failed to. Pure."""
+"""Explains a packet that arrived with a wrong source address: which host rewrote it, or did not masquerade it. Pure."""
 
 from __future__ import annotations
 
-from podwire.diagnose import nft_walk as firewall
-from podwire.diagnose.case import Cause
 from podwire.diagnose.endpoints import Endpoint
-from podwire.diagnose.facts import Facts
+from podwire.diagnose.network_state import NetworkState
+from podwire.diagnose.nft_verdict import source_nat_rules
+from podwire.diagnose.packet_loss import Cause, command_at
 from podwire.diagnose.plan import Outcome
 from podwire.nft.names import TABLE_PREFIX
 
 
-def explain_source(outcome: Outcome, source: Endpoint, facts: Facts | None) -> Cause:
-    """The cause; `facts` are those of the host whose address was seen, or of the pod's own host."""
-    seen, expected = outcome.seen, outcome.probe.expected
-    if facts is None:
-        words = f"{outcome.probe.target} sees {seen} instead of {expected}: somebody on the way rewrites it"
-        return Cause("an unknown place", words, advice="look for NAT on the way", sure=False)
-    rules = firewall.source_rewriters(facts.ruleset)
+def explain_source(outcome: Outcome, source: Endpoint, state: NetworkState | None) -> Cause:
+    """The cause; `state` is that of the host whose address was seen, or of the pod's own host."""
+    seen, expected, target = outcome.seen, outcome.probe.expected, outcome.probe.target
+    if state is None:
+        words = f"{target} sees {seen} instead of {expected}: an unknown host on the path rewrites it"
+        return Cause("an unknown host", words, advice="look for NAT on the path", sure=False)
     if seen in source.sends_from:
-        words = f"{facts.place} does not masquerade: {outcome.probe.target} sees the pod's own address {seen}"
-        advice = f"start the podwire agent on {facts.place} with masquerade = true; see cluster_ranges and exceptions"
-        return Cause(facts.place, words, (*facts.prefix, "nft", "list", "ruleset"), advice)
-    foreign = [one for one in rules if not one.table.startswith(TABLE_PREFIX)]
-    blamed = (foreign or rules)[:1]
-    words = f"{facts.place} masquerades inside the cluster: {outcome.probe.target} sees {seen} instead of {expected}"
-    if not blamed:
-        return Cause(
-            facts.place,
-            words,
-            (*facts.prefix, "conntrack", "-L"),
-            "look for NAT on that node and before it",
-            sure=False,
+        words = f"{state.endpoint} does not masquerade: {target} sees the pod's own address {seen}"
+        advice = (
+            f"start the podwire agent on {state.endpoint} with masquerade = true; check cluster_cidrs and exceptions"
         )
-    rule = blamed[0]
-    advice = "except the cluster's ranges from that rule, or remove it"
-    if rule.table.startswith(TABLE_PREFIX):
-        advice = "give the whole of the cluster's ranges in cluster_ranges (network in the configuration)"
-    words += f" ({rule.words})"
-    return Cause(facts.place, words, (*facts.prefix, *rule.command), advice)
+        return Cause(state.endpoint, words, command_at(state, "nft", "list", "ruleset"), advice)
+    rules = source_nat_rules(state.ruleset)
+    foreign = [rule for rule in rules if not rule.table.startswith(TABLE_PREFIX)]
+    words = f"{state.endpoint} masquerades inside the cluster: {target} sees {seen} instead of {expected}"
+    if not rules:
+        advice = "look for NAT on that node and before it"
+        return Cause(state.endpoint, words, command_at(state, "conntrack", "-L"), advice, sure=False)
+    rule = (foreign or rules)[0]
+    advice = "except the pod CIDRs of the cluster from that rule, or remove it"
+    if not foreign:
+        advice = "list all pod CIDRs of the cluster in cluster_cidrs (network in the plugin's configuration)"
+    return Cause(state.endpoint, f"{words} ({rule.words})", command_at(state, *rule.command), advice)

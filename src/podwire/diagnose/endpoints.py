@@ -1,4 +1,4 @@
-"""Who takes part in a check: pods, hosts, the outside; and the file that lists them. Pure.
+"""The endpoints of a check: pods, hosts and addresses outside; and the file that lists them. Pure.
 
 The file (`--topology FILE`) is JSON:
 
@@ -8,16 +8,17 @@ The file (`--topology FILE`) is JSON:
       {"name": "internet", "kind": "outside", "addresses": ["203.0.113.1"], "tcp_port": 443}
     ]}
 
-name       unique; what the report calls it
+name       unique; the report uses it
 kind       pod | host | outside
-node       the name of its node; for a host its own name is the default, the outside has none
-addresses  IPv4 and IPv6; may be missing where there is a namespace: then they are read from it. A host's first address
-           of a family is what other nodes' pods call; its own pods call all of them (its gateway, too)
-netns      the file of its network namespace, or:
+node       the name of its node; the default for a host is its own name; an outside endpoint has no node
+addresses  IPv4 and IPv6; may be missing if there is a namespace: then they are read from it. A host's first address
+           of a family is called by pods of other nodes; its own pods call all of them (its gateway, too)
+netns      the file of its network namespace, or
 pid        a process in that namespace
-tcp_port   for one without a namespace: a port that answers there. (In a namespace the check serves its own ports)
+tcp_port   for an endpoint without a namespace: a TCP port that answers. (In a namespace the check serves its own ports)
 
-A pod needs a namespace to be probed from; what has none is only called, and what it saw cannot be known.
+A pod without a namespace is called and does not call. No check knows the source address that an endpoint without a
+namespace sees.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ Kind = Literal["pod", "host", "outside"]
 
 
 class EndpointError(Exception):
-    """What is wrong with the endpoints, and what to do: one line."""
+    """The error in the endpoints and the next step, in one line."""
 
 
 class Endpoint(Struct, frozen=True):
-    """One that takes part. `netns` is a path, empty where its namespace cannot be entered.
+    """A pod, a host or an address outside. `netns` is a path, empty if its namespace cannot be entered.
 
-    `own` are all addresses it may send from; `mtu` is that of the device with its first address, in bytes, 0 where
-    that is not known.
+    `own` are all addresses of its namespace; `mtu` is that of the device with its first address, in bytes, 0 if it is
+    unknown.
     """
 
     name: str
@@ -56,17 +57,17 @@ class Endpoint(Struct, frozen=True):
     mtu: int = 0
 
     def of_family(self, family: int) -> tuple[Address, ...]:
-        """Its addresses of family 4 or 6."""
-        return tuple(one for one in self.addresses if one.version == family)
+        """The addresses of family 4 or 6."""
+        return tuple(address for address in self.addresses if address.version == family)
 
     @property
     def sends_from(self) -> frozenset[Address]:
-        """Every address that is its own."""
+        """All addresses from which it may send."""
         return frozenset(self.addresses) | frozenset(self.own)
 
 
 class RawEndpoint(Struct, frozen=True, forbid_unknown_fields=True):
-    """An endpoint as the file has it."""
+    """An endpoint in the file."""
 
     name: str
     kind: Kind
@@ -84,19 +85,19 @@ class RawTopology(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def parse_topology(text: bytes) -> list[Endpoint]:
-    """The endpoints of a file. Raises EndpointError."""
+    """The endpoints in the text of a file. Raises EndpointError."""
     try:
         raw = msgspec.json.decode(text, type=RawTopology)
     except msgspec.ValidationError as wrong:
         raise EndpointError(f"{wrong}: see the keys in podwire.diagnose.endpoints") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
         raise EndpointError(f"is not JSON: {wrong}") from None
-    found = [_settle(one, f"endpoints[{place}]") for place, one in enumerate(raw.endpoints)]
+    found = [_validate(row, f"endpoints[{number}]") for number, row in enumerate(raw.endpoints)]
     check_endpoints(found)
     return found
 
 
-def _settle(raw: RawEndpoint, where: str) -> Endpoint:
+def _validate(raw: RawEndpoint, where: str) -> Endpoint:
     if raw.netns and raw.pid:
         raise EndpointError(f"{where}: has netns and pid: give one of them")
     if raw.pid < 0 or not 0 <= raw.tcp_port <= 65535:
@@ -108,11 +109,13 @@ def _settle(raw: RawEndpoint, where: str) -> Endpoint:
 
 
 def parse_address(text: str, where: str) -> Address:
-    """An address that can be called. Raises EndpointError."""
+    """A unicast address. Raises EndpointError."""
     try:
         address = ip_address(text)
     except ValueError:
-        raise EndpointError(f"{where}: {shown(text)} is not an IP address: write it like 10.244.1.5") from None
+        raise EndpointError(
+            f"{where}: {shown(text)} is not an IP address: write an address such as 10.244.1.5"
+        ) from None
     if address.is_unspecified or address.is_multicast or address.is_link_local:
         raise EndpointError(f"{where}: {address} cannot be called from another node: give a unicast address")
     return address
@@ -128,25 +131,27 @@ def parse_target(text: str) -> Endpoint:
         bare, _, port = text.partition(":")
     address = parse_address(bare, "--to")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise EndpointError(f"--to: {shown(port)} is not a port: write it like 203.0.113.1:443")
+        raise EndpointError(f"--to: {shown(port)} is not a port: write a port such as 203.0.113.1:443")
     return Endpoint(text, "outside", addresses=(address,), tcp_port=int(port or 0))
 
 
 def check_endpoints(endpoints: Sequence[Endpoint]) -> None:
-    """Raises EndpointError for endpoints that cannot make a check: twice the same name, pods without a node."""
+    """Raises EndpointError if a check is impossible: a name is used twice, a pod has no node, there is no pod."""
     names: set[str] = set()
-    for one in endpoints:
-        if not one.name or one.name in names:
-            raise EndpointError(f"{shown(one.name)}: every endpoint needs a name of its own")
-        names.add(one.name)
-        if one.kind == "pod" and not one.node:
-            raise EndpointError(f"pod {one.name}: its node is missing: give the name of its host")
-        if not one.netns and not one.addresses:
-            raise EndpointError(f"{one.kind} {one.name}: has neither addresses nor a namespace: give one of them")
-    if not any(one.kind == "pod" and one.netns for one in endpoints):
+    for endpoint in endpoints:
+        if not endpoint.name or endpoint.name in names:
+            raise EndpointError(f"{shown(endpoint.name)}: every endpoint needs a name that no other endpoint has")
+        names.add(endpoint.name)
+        if endpoint.kind == "pod" and not endpoint.node:
+            raise EndpointError(f"pod {endpoint.name}: its node is missing: give the name of its host")
+        if not endpoint.netns and not endpoint.addresses:
+            raise EndpointError(
+                f"{endpoint.kind} {endpoint.name}: has neither addresses nor a namespace: give one of them"
+            )
+    if not any(endpoint.kind == "pod" and endpoint.netns for endpoint in endpoints):
         raise EndpointError("there is no pod to check from: start one, or name it with its netns in --topology")
 
 
 def host_of(endpoints: Iterable[Endpoint], node: str) -> Endpoint | None:
     """The host endpoint of a node."""
-    return next((one for one in endpoints if one.kind == "host" and one.node == node), None)
+    return next((endpoint for endpoint in endpoints if endpoint.kind == "host" and endpoint.node == node), None)

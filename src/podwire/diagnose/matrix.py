@@ -1,4 +1,4 @@
-"""A report for people: a matrix of who reaches whom, then what fails and why (rich)."""
+"""Prints a report as tables (rich): a matrix of sources and targets, then the failures with their causes."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ GOOD, BAD, NOTHING = "✓", "✗", "·"
 MARKS = {"ping": "p", "tcp": "t", "udp": "u", "mtu": "m"}
 SOURCE_MARK = "s"
 WORDS = "p ping, t TCP, u UDP, m full-size packets, s source address"
-MOST_SHOWN = 20
-MOST_COLUMNS = 24
-MOST_ROWS = 40
+MAX_CAUSES = 20
+MAX_COLUMNS = 24
+MAX_ROWS = 40
 BETWEEN_COLUMNS = 2
 
 
 class Column(Struct, frozen=True):
-    """A column: one endpoint, or all pods of a node where there are many."""
+    """A column: an endpoint, or all pods of a node if there are many."""
 
     title: str
     targets: frozenset[str]
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the matrix, the failures (each cause once), and one line that sums it up."""
+    """Print the matrix, the failures (each cause once) and a summary line."""
     table, notes = _matrix(report, console.width)
     console.print(table)
     for note in notes:
         console.print(Text(note, style="dim"))
     if not report.ok:
         console.print(Text(f"{BAD} fails: {WORDS}", style="dim"))
-    if blind := [one.name for one in report.endpoints if one.kind == "pod" and not one.netns]:
-        console.print(f"not checked from: {', '.join(blind)} (no namespace of theirs was found)", highlight=False)
+    if no_namespace := [
+        endpoint.name for endpoint in report.endpoints if endpoint.kind == "pod" and not endpoint.netns
+    ]:
+        console.print(f"not checked from: {', '.join(no_namespace)} (their namespaces were not found)", highlight=False)
     causes: dict[object, list[Failure]] = {}
-    for one in report.failures:
-        causes.setdefault((one.hop, one.at, _stem(one)), []).append(one)
-    for same in list(causes.values())[:MOST_SHOWN]:
+    for failure in report.failures:
+        causes.setdefault((failure.hop, failure.at, _stem(failure)), []).append(failure)
+    for same in list(causes.values())[:MAX_CAUSES]:
         _show_cause(same, console)
-    if len(causes) > MOST_SHOWN:
-        console.print(f"\n… and {len(causes) - MOST_SHOWN} more causes: see them with -o json")
-    failed = sum(one.failed for one in report.outcomes)
+    if len(causes) > MAX_CAUSES:
+        console.print(f"\n… and {len(causes) - MAX_CAUSES} more causes: see them with -o json")
+    failed = sum(outcome.failed for outcome in report.outcomes)
     took = f"{len(report.outcomes)} probes in {report.seconds:.1f} s"
     if failed:
         console.print(Text(f"\n{BAD} {failed} of {took} failed", style="bold red"))
@@ -55,70 +57,73 @@ def show(report: Report, console: Console) -> None:
 
 
 def _stem(failure: Failure) -> str:
-    """Causes that differ only in the addresses they name are one for people."""
+    """The cause without addresses and names: causes that differ only in them are shown together."""
     return failure.cause.replace(failure.address, "").replace(failure.source, "").replace(failure.target, "")
 
 
 def _columns(report: Report) -> list[Column]:
-    called = {one.probe.target for one in report.outcomes}
-    targets = [one for one in report.endpoints if one.name in called]
-    if len(targets) <= MOST_COLUMNS:
-        return [Column(one.name, frozenset([one.name])) for one in targets]
-    single = [Column(one.name, frozenset([one.name])) for one in targets if one.kind != "pod"]
-    nodes = dict.fromkeys(one.node for one in targets if one.kind == "pod")
+    called = {outcome.probe.target for outcome in report.outcomes}
+    targets = [endpoint for endpoint in report.endpoints if endpoint.name in called]
+    if len(targets) <= MAX_COLUMNS:
+        return [Column(endpoint.name, frozenset([endpoint.name])) for endpoint in targets]
+    single = [Column(endpoint.name, frozenset([endpoint.name])) for endpoint in targets if endpoint.kind != "pod"]
+    nodes = dict.fromkeys(endpoint.node for endpoint in targets if endpoint.kind == "pod")
     return single + [
-        Column(f"pods of {node}", frozenset(one.name for one in targets if one.kind == "pod" and one.node == node))
+        Column(
+            f"pods of {node}",
+            frozenset(endpoint.name for endpoint in targets if endpoint.kind == "pod" and endpoint.node == node),
+        )
         for node in nodes
     ]
 
 
 def _matrix(report: Report, width: int) -> tuple[Table, list[str]]:
-    """The table, and what has to be said below it."""
+    """The table and the notes below it."""
     columns = _columns(report)
-    families = sorted({one.probe.family for one in report.outcomes})
+    families = sorted({outcome.probe.family for outcome in report.outcomes})
     by_source: dict[str, list[Outcome]] = {}
     for outcome in report.outcomes:
         by_source.setdefault(outcome.probe.source, []).append(outcome)
-    nodes = {one.name: one.node for one in report.endpoints}
-    rows, quiet = _rows(by_source)
+    nodes = {endpoint.name: endpoint.node for endpoint in report.endpoints}
+    rows, hidden = _rows(by_source)
     labels = {name: f"{name} ({nodes[name]})" for name in rows}
-    widths = [max(len(one.title), 8 if len(families) > 1 else 3) + BETWEEN_COLUMNS for one in columns]
+    widths = [max(len(column.title), 8 if len(families) > 1 else 3) + BETWEEN_COLUMNS for column in columns]
     named = sum(widths) + max(map(len, labels.values()), default=0) <= width
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("from", no_wrap=True)
-    for number, one in enumerate(columns, 1):
-        table.add_column(one.title if named else str(number), no_wrap=True)
+    for number, column in enumerate(columns, 1):
+        table.add_column(column.title if named else str(number), no_wrap=True)
     for name in rows:
-        table.add_row(Text(labels[name]), *(_cell(_of(by_source[name], one, families)) for one in columns))
-    notes = [] if named else ["  ".join(f"{number} {one.title}" for number, one in enumerate(columns, 1))]
-    notes += [f"… and {quiet} more pods that reach all that they called"] if quiet else []
+        table.add_row(Text(labels[name]), *(_cell(_of(by_source[name], column, families)) for column in columns))
+    notes = [] if named else ["  ".join(f"{number} {column.title}" for number, column in enumerate(columns, 1))]
+    notes += [f"… and {hidden} more pods whose probes all passed"] if hidden else []
     return table, notes
 
 
 def _rows(by_source: Mapping[str, Sequence[Outcome]]) -> tuple[list[str], int]:
-    """The rows to show, those with failures first where there are too many; and how many sound ones are left out."""
-    if len(by_source) <= MOST_ROWS:
+    """The rows to show, and the number of hidden rows. If there are too many, rows with failures come first."""
+    if len(by_source) <= MAX_ROWS:
         return list(by_source), 0
-    bad = [name for name, outcomes in by_source.items() if any(one.failed for one in outcomes)]
-    sound = [name for name in by_source if name not in set(bad)]
-    shown = sound[: max(MOST_ROWS - len(bad), 0)]
-    return bad + shown, len(sound) - len(shown)
+    bad = [name for name, outcomes in by_source.items() if any(outcome.failed for outcome in outcomes)]
+    passed = [name for name in by_source if name not in set(bad)]
+    shown = passed[: max(MAX_ROWS - len(bad), 0)]
+    return bad + shown, len(passed) - len(shown)
 
 
 def _of(outcomes: Sequence[Outcome], column: Column, families: Sequence[int]) -> list[tuple[int, list[Outcome]]]:
-    own = [one for one in outcomes if one.probe.target in column.targets]
-    return [(family, [one for one in own if one.probe.family == family]) for family in families]
+    own = [outcome for outcome in outcomes if outcome.probe.target in column.targets]
+    return [(family, [outcome for outcome in own if outcome.probe.family == family]) for family in families]
 
 
 def _cell(by_family: Sequence[tuple[int, Sequence[Outcome]]]) -> Text:
-    """`✓`, or `4✓ 6✗pu`; a dot for what was not asked, as a pod itself."""
+    """`✓`, or `4✓ 6✗pu`; a dot if there was no probe, as from a pod to itself."""
     if not any(outcomes for _, outcomes in by_family):
         return Text(NOTHING, style="dim")
     cell = Text()
     for number, (family, outcomes) in enumerate(by_family):
         cell.append(" " if number else "")
         cell.append(str(family) if len(by_family) > 1 else "", style="dim")
-        failed = [one for one in outcomes if one.failed]
+        failed = [outcome for outcome in outcomes if outcome.failed]
         if failed:
             cell.append(BAD + _letters(failed), style="bold red")
         else:
@@ -127,9 +132,9 @@ def _cell(by_family: Sequence[tuple[int, Sequence[Outcome]]]) -> Text:
 
 
 def _letters(failed: Sequence[Outcome]) -> str:
-    methods = {one.probe.method for one in failed if one.status != "source"}
-    letters = "".join(MARKS[one] for one in METHODS if one in methods)
-    return letters + (SOURCE_MARK if any(one.status == "source" for one in failed) else "")
+    methods = {outcome.probe.method for outcome in failed if outcome.status != "source"}
+    letters = "".join(MARKS[method] for method in METHODS if method in methods)
+    return letters + (SOURCE_MARK if any(outcome.status == "source" for outcome in failed) else "")
 
 
 def _show_cause(same: Sequence[Failure], console: Console) -> None:
@@ -137,7 +142,7 @@ def _show_cause(same: Sequence[Failure], console: Console) -> None:
     console.print()
     console.print(Text(f"{BAD} {first.headline}", style="bold"), soft_wrap=True)
     if len(same) > 1:
-        console.print(f"  and {len(same) - 1} more of the same kind", highlight=False)
+        console.print(f"  and {len(same) - 1} more failures with this cause", highlight=False)
     lines = [("cause" if first.sure else "likely cause", first.cause)]
     lines += [("see", " ".join(first.command))] if first.command else []
     lines += [("next", first.advice)] if first.advice else []

@@ -1,4 +1,4 @@
-"""The namespaces of a check: opened once, entered by threads that are the check's own, and read for what is missing."""
+"""The network namespaces of a check: opens them, runs code in them by threads, and reads addresses and MTUs."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Answer = TypeVar("Answer")
 LOOPBACK = "lo"
 
 
-class Places:
-    """Descriptors of the endpoints' network namespaces. Raises EndpointError where one cannot be opened."""
+class Namespaces:
+    """Descriptors of the endpoints' network namespaces. Raises EndpointError if a namespace cannot be opened."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
-        self.endpoints = {one.name: one for one in endpoints}
+        self.endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self._descriptors: dict[str, int] = {}
         self._own = namespace.open_own()
         try:
-            for one in self.endpoints.values():
-                if one.netns:
-                    self._descriptors[one.name] = _open(one)
+            for endpoint in self.endpoints.values():
+                if endpoint.netns:
+                    self._descriptors[endpoint.name] = _open(endpoint)
         except EndpointError:
             self.close()
             raise
 
-    def __enter__(self) -> Places:
+    def __enter__(self) -> Namespaces:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,19 +43,19 @@ class Places:
 
     def close(self) -> None:
         """Close the descriptors."""
-        for one in (self._own, *self._descriptors.values()):
-            os.close(one)
+        for descriptor in (self._own, *self._descriptors.values()):
+            os.close(descriptor)
         self._descriptors.clear()
 
     def __contains__(self, name: str) -> bool:
         return name in self._descriptors
 
     def enter(self, name: str) -> None:
-        """Move the calling thread into an endpoint's namespace, for good: only for threads of the check's own."""
+        """Move the calling thread into an endpoint's namespace. It stays there: call it only in the check's threads."""
         namespace.setns(self._descriptors[name])
 
     def run(self, name: str, work: Callable[[], Answer]) -> Answer:
-        """Do something in an endpoint's namespace, in a thread made for it."""
+        """Call `work` in an endpoint's namespace, in a new thread."""
 
         def inside() -> Answer:
             self.enter(name)
@@ -65,7 +65,7 @@ class Places:
             return pool.submit(inside).result()
 
     def distinct(self, names: Iterable[str]) -> dict[str, list[str]]:
-        """The names of endpoints that can be entered, by the first one that lives in the same namespace."""
+        """The names of endpoints with a namespace, grouped by the first name that has the same namespace."""
         firsts: dict[tuple[int, int], str] = {}
         found: dict[str, list[str]] = {}
         for name in names:
@@ -75,51 +75,52 @@ class Places:
         return found
 
     def prefix(self, name: str) -> list[str]:
-        """What a person types before a command to run it there; nothing for the namespace that we are in."""
+        """The words before a command that run it in an endpoint's namespace; none for the process' own namespace."""
         if namespace.identity(self._descriptors[name]) == namespace.identity(self._own):
             return []
         return ["nsenter", f"--net={self.endpoints[name].netns}"]
 
 
 def _open(endpoint: Endpoint) -> int:
-    whose = f"{endpoint.kind} {endpoint.name}: {endpoint.netns}"
+    label = f"{endpoint.kind} {endpoint.name}: {endpoint.netns}"
     try:
         descriptor = os.open(endpoint.netns, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as refused:
-        raise EndpointError(f"{whose}: {refused.strerror}: name a network namespace that is there") from None
+        raise EndpointError(f"{label}: {refused.strerror}: name a network namespace that exists") from None
     if namespace.is_network_namespace(descriptor):
         return descriptor
     os.close(descriptor)
-    raise EndpointError(f"{whose}: is not a network namespace: name a file such as /run/netns/NAME")
+    raise EndpointError(f"{label}: is not a network namespace: name a file such as /run/netns/NAME")
 
 
-def completed(places: Places) -> list[Endpoint]:
-    """The endpoints with what their namespaces tell: missing addresses, all own addresses, the MTU.
+def completed(namespaces: Namespaces) -> list[Endpoint]:
+    """The endpoints with the addresses and MTUs that are read from their namespaces.
 
-    Raises EndpointError: an endpoint without any address.
+    Raises EndpointError for an endpoint without an address.
     """
     found = []
     with ThreadPoolExecutor(8) as pool:
 
-        def complete(one: Endpoint) -> Endpoint:
-            if one.name not in places:
-                return one
-            places.enter(one.name)
-            return _complete(one)
+        def complete(endpoint: Endpoint) -> Endpoint:
+            if endpoint.name not in namespaces:
+                return endpoint
+            namespaces.enter(endpoint.name)
+            return _complete(endpoint)
 
-        found = list(pool.map(complete, places.endpoints.values()))
-    for one in found:
-        if not one.addresses:
-            raise EndpointError(f"{one.kind} {one.name}: its namespace has no address: is it wired?")
+        found = list(pool.map(complete, namespaces.endpoints.values()))
+    for endpoint in found:
+        if not endpoint.addresses:
+            label = f"{endpoint.kind} {endpoint.name}"
+            raise EndpointError(f"{label}: its namespace has no address: check that a CNI plugin configured it")
     return found
 
 
-def _complete(one: Endpoint) -> Endpoint:
-    """Runs in the endpoint's namespace."""
+def _complete(endpoint: Endpoint) -> Endpoint:
+    """Read an endpoint's own namespace; the calling thread is in it."""
     with Netlink() as socket:
         links = {link.index: link for link in read.links(socket)}
         rows = [row for version in (4, 6) for row in read.all_addresses(socket, version)]
-        underlays = [each.address.ip for each in read_underlays(socket)] if one.kind == "host" else []
+        underlays = [each.address.ip for each in read_underlays(socket)] if endpoint.kind == "host" else []
     own: list[Address] = []
     mtus: dict[Address, int] = {}
     for index, interface in rows:
@@ -128,36 +129,36 @@ def _complete(one: Endpoint) -> Endpoint:
             own.append(address)
             mtus[address] = links[index].mtu
     outward = [address for address in own if links and mtus[address] < 65536]
-    addresses = one.addresses or _first_of_each_family(underlays or outward or own)
+    addresses = endpoint.addresses or _first_of_each_family(underlays or outward or own)
     mtu = next((mtus[address] for address in addresses if address in mtus), 0)
-    return msgspec.structs.replace(one, addresses=addresses, own=tuple(own), mtu=mtu)
+    return msgspec.structs.replace(endpoint, addresses=addresses, own=tuple(own), mtu=mtu)
 
 
 def _first_of_each_family(addresses: Sequence[Address]) -> tuple[Address, ...]:
     found: dict[int, Address] = {}
-    for one in addresses:
-        found.setdefault(one.version, one)
+    for address in addresses:
+        found.setdefault(address.version, address)
     return tuple(found.values())
 
 
-class Crew:
-    """Threads that do a job each in the namespace where it belongs; as many at once as `size` says."""
+class NamespaceThreadPool:
+    """A pool of `size` threads; each job runs in the namespace of its endpoint."""
 
-    def __init__(self, places: Places, size: int) -> None:
-        self._places = places
+    def __init__(self, namespaces: Namespaces, size: int) -> None:
+        self._namespaces = namespaces
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="probe")
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> NamespaceThreadPool:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def all(self, jobs: Iterable[tuple[str, Callable[[], Answer]]]) -> list[Answer]:
-        """Do (place, job) all, and return the answers in order."""
+    def run_all(self, jobs: Iterable[tuple[str, Callable[[], Answer]]]) -> list[Answer]:
+        """Run all (endpoint name, job) pairs and return the answers in order."""
 
-        def one(place: str, job: Callable[[], Answer]) -> Answer:
-            self._places.enter(place)
+        def in_namespace(name: str, job: Callable[[], Answer]) -> Answer:
+            self._namespaces.enter(name)
             return job()
 
-        return [future.result() for future in [self._pool.submit(one, place, job) for place, job in jobs]]
+        return [future.result() for future in [self._pool.submit(in_namespace, name, job) for name, job in jobs]]

@@ -1,4 +1,4 @@
-"""Packets as bytes: echo requests to send, and captured frames told apart, VXLAN unwrapped. Pure.
+"""Packets as bytes: builds echo requests and parses captured frames, with VXLAN decapsulated. Pure.
 
 RFC 792 and 4443 (ICMP), 791 and 8200 (IP), 768 (UDP), 9293 (TCP), 7348 (VXLAN).
 """
@@ -20,16 +20,16 @@ ECHO_REPLY = {4: 0, 6: 129}
 HEADERS_BYTES = {4: 28, 6: 48}
 """An IP header without options and an ICMP header."""
 
-MARK = b"podwire!"
+TOKEN_PREFIX = b"podwire!"
 TOKEN_BYTES = 16
 EXTENSIONS = (0, 43, 60)
 FRAGMENT = 44
 
 
 class Packet(Struct, frozen=True):
-    """What matters of one captured packet; of one in VXLAN that of the packet inside, and the outer addresses.
+    """A captured packet; in VXLAN the inner packet, with the outer addresses in `tunnel_from` and `tunnel_to`.
 
-    `token` is the mark of a probe, `about` the token of the packet that an ICMP error complains of.
+    `token` identifies a probe; `quoted` is the packet that an ICMP error quotes.
     """
 
     source: Address
@@ -40,7 +40,7 @@ class Packet(Struct, frozen=True):
     type: int = 0
     code: int = 0
     token: bytes = b""
-    about: Packet | None = None
+    quoted: Packet | None = None
     mtu: int = 0
     to_mac: str = ""
     tunnel_from: Address | None = None
@@ -48,8 +48,8 @@ class Packet(Struct, frozen=True):
 
 
 def token(number: bytes) -> bytes:
-    """The mark of one probe: eight bytes that say whose it is, eight of its own."""
-    return MARK + number[:8].ljust(8, b"\0")
+    """The token of a probe: eight bytes that podwire's probes share, then eight bytes of this probe."""
+    return TOKEN_PREFIX + number[:8].ljust(8, b"\0")
 
 
 def checksum(data: bytes) -> int:
@@ -61,28 +61,28 @@ def checksum(data: bytes) -> int:
     return 0xFFFF - total
 
 
-def echo_request(family: int, mark: bytes, sequence: int, packet_bytes: int = 0) -> bytes:
-    """An ICMP message whose IP packet is `packet_bytes` long (as short as it can be: 0).
+def echo_request(family: int, token: bytes, sequence: int, packet_bytes: int = 0) -> bytes:
+    """An ICMP echo request whose IP packet has `packet_bytes` bytes (0: as few as possible).
 
-    For IPv6 the kernel fills in the checksum, as it has the addresses.
+    For IPv6 the kernel computes the checksum, which covers the addresses.
     """
-    payload = mark.ljust(max(packet_bytes - HEADERS_BYTES[family], len(mark)), b".")
-    identifier = int.from_bytes(mark[8:10], "big")
+    payload = token.ljust(max(packet_bytes - HEADERS_BYTES[family], len(token)), b".")
+    identifier = int.from_bytes(token[8:10], "big")
     head = struct.pack(">BBHHH", ECHO_REQUEST[family], 0, 0, identifier, sequence)
     if family == 4:
         head = struct.pack(">BBHHH", ECHO_REQUEST[4], 0, checksum(head + payload), identifier, sequence)
     return head + payload
 
 
-def is_echo_reply(family: int, data: bytes, mark: bytes) -> bool:
-    """Is what a raw socket received the answer to that mark? (With IPv4 it comes with its IP header.)"""
+def is_echo_reply(family: int, data: bytes, token: bytes) -> bool:
+    """Whether `data` from a raw socket is the reply with that token. (For IPv4 it begins with the IP header.)"""
     start = (data[0] & 0xF) * 4 if family == 4 and data else 0
     message = data[start:]
-    return len(message) >= 8 and message[0] == ECHO_REPLY[family] and message[8 : 8 + len(mark)] == mark
+    return len(message) >= 8 and message[0] == ECHO_REPLY[family] and message[8 : 8 + len(token)] == token
 
 
 def parse_frame(data: bytes, *, ethernet: bool = True) -> Packet | None:
-    """A captured frame's packet, unwrapped; None if it is neither IP nor whole."""
+    """The packet of a captured frame, decapsulated; None if it is not IP or is truncated."""
     try:
         if not ethernet:
             return _ip(data, "")
@@ -125,7 +125,7 @@ def _transport(data: bytes, source: Address, destination: Address, protocol: int
         inner = parse_frame(payload[8:])
         if inner is not None:
             return msgspec.structs.replace(inner, to_mac=to_mac, tunnel_from=source, tunnel_to=destination)
-    found = payload[:TOKEN_BYTES] if protocol == UDP and payload.startswith(MARK) else b""
+    found = payload[:TOKEN_BYTES] if protocol == UDP and payload.startswith(TOKEN_PREFIX) else b""
     return Packet(source, destination, protocol, source_port, destination_port, token=found, to_mac=to_mac)
 
 
@@ -133,19 +133,19 @@ def _icmp(data: bytes, source: Address, destination: Address, protocol: int, to_
     kind, code = data[0], data[1]
     family = source.version
     if kind in (ECHO_REQUEST[family], ECHO_REPLY[family]):
-        found = data[8 : 8 + TOKEN_BYTES] if data[8:].startswith(MARK) else b""
+        found = data[8 : 8 + TOKEN_BYTES] if data[8:].startswith(TOKEN_PREFIX) else b""
         return Packet(source, destination, protocol, type=kind, code=code, token=found, to_mac=to_mac)
     is_error = kind < 128 if family == 6 else kind in (3, 11, 12)
-    about = _ip(data[8:], "") if is_error and len(data) > 28 else None
+    quoted = _ip(data[8:], "") if is_error and len(data) > 28 else None
     mtu = 0
     if (family, kind, code) == (4, 3, 4):
         mtu = struct.unpack_from(">H", data, 6)[0]
     elif (family, kind) == (6, 2):
         mtu = struct.unpack_from(">I", data, 4)[0]
-    return Packet(source, destination, protocol, type=kind, code=code, about=about, mtu=mtu, to_mac=to_mac)
+    return Packet(source, destination, protocol, type=kind, code=code, quoted=quoted, mtu=mtu, to_mac=to_mac)
 
 
-ICMP_WORDS = {
+ICMP_TEXTS = {
     (4, 3, 0): "network unreachable",
     (4, 3, 1): "host unreachable",
     (4, 3, 2): "protocol unreachable",
@@ -166,6 +166,6 @@ ICMP_WORDS = {
 }
 
 
-def icmp_words(family: int, kind: int, code: int) -> str:
-    """What an ICMP error says, in words."""
-    return ICMP_WORDS.get((family, kind, code), f"ICMP type {kind} code {code}")
+def icmp_text(family: int, kind: int, code: int) -> str:
+    """The text for an ICMP error."""
+    return ICMP_TEXTS.get((family, kind, code), f"ICMP type {kind} code {code}")

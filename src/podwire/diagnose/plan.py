@@ -1,4 +1,4 @@
-"""What a check asks: from the endpoints to a list of probes with their expectations, and the verdict of each. Pure."""
+"""Plans a check: computes the probes between endpoints and the source address that each target must see. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OWN, NODE, EITHER = "the pod's own address", "its node's address", "the pod's or
 
 
 class Probe(Struct, frozen=True, cache_hash=True):
-    """One question: does `method` work from a pod to an address, and with which source is it seen there?
+    """A probe: call an address from a pod by `method`; the target reports the source address that it sees.
 
-    `sources` are the addresses that may be seen; empty where it does not matter or cannot be known.
+    `sources` are the source addresses that are right; empty if they do not matter or are unknown.
     """
 
     source: str
@@ -36,15 +36,15 @@ class Probe(Struct, frozen=True, cache_hash=True):
 
     @property
     def pair(self) -> tuple[str, str, Address]:
-        """What all methods between two endpoints and one address have in common."""
+        """The source, the target and the address, which all methods share."""
         return self.source, self.target, self.address
 
 
 class Outcome(Struct, frozen=True):
-    """What came of a probe.
+    """The outcome of a probe.
 
-    `rtt_seconds` to the answer; `seen` is the source that the other side saw; `mtu` the largest packet that passed,
-    in bytes, `lost_bytes` that of those that vanished; `words` say what went wrong, or nothing.
+    `rtt_seconds` is the time to the answer; `seen` the source address that the target saw; `mtu` the largest packet
+    that passed and `lost_bytes` the packet that was lost, in bytes; `words` describe the failure.
     """
 
     probe: Probe
@@ -65,29 +65,29 @@ class Outcome(Struct, frozen=True):
 
 
 def plan(endpoints: Sequence[Endpoint], families: Sequence[int] = (4, 6), most_pods: int = 0) -> list[Probe]:
-    """All probes: from every pod with a namespace to everybody else, in every family that both have.
+    """All probes: from each pod with a namespace to all other endpoints, in each family that both have.
 
-    With `most_pods` every pod calls at most that many other pods, spread over all of them, each pod different ones.
+    With `most_pods` each pod calls at most that many other pods. The called pods are spread over all pods.
     """
     probes = []
-    others = [one for one in endpoints if one.kind != "pod"]
-    pods = [one for one in endpoints if one.kind == "pod"]
-    for place, source in enumerate(pods):
+    others = [endpoint for endpoint in endpoints if endpoint.kind != "pod"]
+    pods = [endpoint for endpoint in endpoints if endpoint.kind == "pod"]
+    for number, source in enumerate(pods):
         if not source.netns:
             continue
         host = host_of(endpoints, source.node)
-        for target in [*others, *spread(pods[place + 1 :] + pods[:place], most_pods)]:
+        for target in [*others, *spread(pods[number + 1 :] + pods[:number], most_pods)]:
             for family in families:
                 if source.of_family(family):
                     probes += _between(source, host, target, family)
     return probes
 
 
-def spread(those: Sequence[Any], most: int) -> Sequence[Any]:
-    """At most so many of them, evenly spread; 0: all."""
-    if not most or len(those) <= most:
-        return those
-    return [those[number * len(those) // most] for number in range(most)]
+def spread(values: Sequence[Any], most: int) -> Sequence[Any]:
+    """At most `most` of the values, evenly spread; 0: all."""
+    if not most or len(values) <= most:
+        return values
+    return [values[number * len(values) // most] for number in range(most)]
 
 
 def _between(source: Endpoint, host: Endpoint | None, target: Endpoint, family: int) -> list[Probe]:
@@ -115,21 +115,21 @@ def _between(source: Endpoint, host: Endpoint | None, target: Endpoint, family: 
 
 
 def _sources(source: Endpoint, host: Endpoint | None, target: Endpoint, family: int) -> tuple[frozenset[Address], str]:
-    """Which source addresses the target may see. Inside the cluster a pod's own; outside of it its node's.
+    """Which source addresses the target may see: in the cluster the pod's own, outside of it the node's.
 
-    Another node's own address lies outside of the pods' ranges: masquerade is right there, its absence as well.
+    Another node's address is not in the pod CIDRs: packets to it may be masqueraded or not.
     """
-    own = frozenset(one for one in source.sends_from if one.version == family)
+    own = frozenset(address for address in source.sends_from if address.version == family)
     if target.kind == "pod" or (target.kind == "host" and target.node == source.node):
         return own, OWN
-    nodes = frozenset(one for one in (host.sends_from if host else ()) if one.version == family)
+    nodes = frozenset(address for address in (host.sends_from if host else ()) if address.version == family)
     if not nodes:
         return frozenset(), ""
     return (nodes, NODE) if target.kind == "outside" else (nodes | own, EITHER)
 
 
 def verdict(probe: Probe, rtt_seconds: float, seen: Address | None) -> Outcome:
-    """The outcome of a probe that was answered: is the source that the other side saw the right one?"""
+    """The outcome of a probe that was answered: whether the target saw the right source address."""
     if seen is None or not probe.sources or seen in probe.sources:
         return Outcome(probe, "ok", rtt_seconds, seen)
     return Outcome(probe, "source", rtt_seconds, seen, words=f"seen as {seen} instead of {probe.expected}")

@@ -1,77 +1,77 @@
-"""All probes of a check, in parallel and in the right order: small packets, a second chance, full-size packets."""
+"""Runs all probes of a check in parallel: small packets first, lost probes a second time, then full-size packets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from podwire.diagnose import probe as prober
+from podwire.diagnose import probe_methods
 from podwire.diagnose.endpoints import Endpoint
-from podwire.diagnose.namespaces import Crew
+from podwire.diagnose.namespaces import NamespaceThreadPool
 from podwire.diagnose.plan import Outcome, Probe
 from podwire.diagnose.servers import Key
 
-PATIENT_LOSSES = 100
-HURRIED_SECONDS = 0.5
-FEW = 20
-"""Where less than one probe in so many is lost, it may be this machine's own business: those are asked again."""
+MANY_LOSSES = 100
+SHORT_TIMEOUT_SECONDS = 0.5
+FEW_LOSSES = 20
+"""If fewer than 1 of this many probes are lost, the machine may only be busy: the lost probes run again."""
 
 DEFAULT_MTU = 1500
 
 
-class Asking:
-    """Probes of one check. `ports` are the servers' (TCP, UDP) by the called endpoint and its address.
+class ProbeRunner:
+    """Runs the probes of a check. `ports` are the servers' (TCP, UDP) ports by endpoint and address.
 
-    When very much is lost already, less time is given to the rest: that it is lost, too, would be no surprise.
+    After many losses the timeout of the other probes is shorter: most of them are lost as well.
     """
 
     def __init__(
         self,
-        crew: Crew,
+        pool: NamespaceThreadPool,
         endpoints: Mapping[str, Endpoint],
         ports: Mapping[Key, tuple[int, int]],
         timeout_seconds: float,
     ) -> None:
-        self._crew = crew
+        self._pool = pool
         self._endpoints = endpoints
         self._ports = ports
         self._seconds = timeout_seconds
         self._losses = 0
 
-    def ask_all(self, probes: Sequence[Probe]) -> list[Outcome]:
-        """An outcome for every probe, in order; full-size packets are sent only where small ones pass."""
-        found = self._ask([one for one in probes if one.method != "mtu"])
-        pinged = {one.pair for one, outcome in found.items() if one.method == "ping" and outcome.ok}
-        found.update(self._ask([one for one in probes if one.method == "mtu" and one.pair in pinged]))
-        return [found.get(one) or Outcome(one, "skipped", words="small packets do not pass") for one in probes]
+    def run_all(self, probes: Sequence[Probe]) -> list[Outcome]:
+        """An outcome for each probe, in order; full-size packets are sent only where small packets pass."""
+        found = self._run([probe for probe in probes if probe.method != "mtu"])
+        pinged = {probe.pair for probe, outcome in found.items() if probe.method == "ping" and outcome.ok}
+        found.update(self._run([probe for probe in probes if probe.method == "mtu" and probe.pair in pinged]))
+        return [found.get(probe) or Outcome(probe, "skipped", words="small packets do not pass") for probe in probes]
 
-    def _ask(self, probes: Sequence[Probe]) -> dict[Probe, Outcome]:
+    def _run(self, probes: Sequence[Probe]) -> dict[Probe, Outcome]:
         found = self._once(probes)
-        lost = [one for one, outcome in found.items() if outcome.status in ("lost", "black hole")]
-        if len(lost) * FEW < len(probes):
+        lost = [probe for probe, outcome in found.items() if outcome.status in ("lost", "black hole")]
+        if len(lost) * FEW_LOSSES < len(probes):
             found.update(self._once(lost))
         return found
 
     def _once(self, probes: Sequence[Probe]) -> dict[Probe, Outcome]:
-        jobs = [(one.source, partial(self._wait, one)) for one in probes]
-        return dict(zip(probes, self._crew.all(jobs), strict=True))
+        jobs = [(probe.source, partial(self._run_probe, probe)) for probe in probes]
+        return dict(zip(probes, self._pool.run_all(jobs), strict=True))
 
-    def _wait(self, one: Probe) -> Outcome:
-        hurried = self._losses >= PATIENT_LOSSES
+    def _run_probe(self, probe: Probe) -> Outcome:
+        many_lost = self._losses >= MANY_LOSSES
         try:
-            outcome = self._job(one)(min(self._seconds, HURRIED_SECONDS) if hurried else self._seconds)
-        except OSError as refused:  # the kernel has no such socket there: that is an answer as well
-            outcome = Outcome(one, "lost", words=refused.strerror or "refused")
-        self._losses += outcome.failed  # about right is enough: threads may count at once
+            outcome = self._method(probe)(min(self._seconds, SHORT_TIMEOUT_SECONDS) if many_lost else self._seconds)
+        except OSError as refused:  # the namespace has no such family
+            outcome = Outcome(probe, "lost", words=refused.strerror or "refused")
+        self._losses += outcome.failed  # an estimate: threads update it without a lock
         return outcome
 
-    def _job(self, one: Probe) -> Callable[[float], Outcome]:
-        port = self._endpoints[one.target].tcp_port
-        tcp, udp = self._ports.get((one.target, one.address), (port, 0))
-        if one.method == "ping":
-            return partial(prober.ping, one)
-        if one.method == "tcp":
-            return partial(prober.tcp, one, tcp)
-        if one.method == "udp":
-            return partial(prober.udp, one, udp)
-        return partial(prober.mtu, one, self._endpoints[one.source].mtu or DEFAULT_MTU)
+    def _method(self, probe: Probe) -> Callable[[float], Outcome]:
+        port = self._endpoints[probe.target].tcp_port
+        tcp, udp = self._ports.get((probe.target, probe.address), (port, 0))
+        if probe.method == "ping":
+            return partial(probe_methods.ping, probe)
+        if probe.method == "tcp":
+            return partial(probe_methods.tcp, probe, tcp)
+        if probe.method == "udp":
+            return partial(probe_methods.udp, probe, udp)
+        return partial(probe_methods.mtu, probe, self._endpoints[probe.source].mtu or DEFAULT_MTU)

@@ -1,4 +1,4 @@
-"""What a check found: its outcomes, and its failures put together so that each cause is told once. Pure."""
+"""The report of a check: its outcomes, and its failures grouped so that each cause appears once. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from podwire.diagnose.case import Cause
 from podwire.diagnose.endpoints import Endpoint
+from podwire.diagnose.packet_loss import Cause
 from podwire.diagnose.plan import Outcome
 
 
 class Failure(Struct, frozen=True):
-    """What does not work between two endpoints, where it is lost, why, and what to do.
+    """A failure between two endpoints: the hop, the cause and the next step.
 
-    `hop` is in words ("between node-1 and node-2"); `at` is the place to mend; `command` shows the cause; `seen` is
-    where the packets were seen, in order, `last` the last place before the loss; `sure` is False where the cause is
-    only likely.
+    `hop` is a text ("between node-1 and node-2"); `at` is the endpoint to repair; `command` shows the cause; `seen` are
+    the captured packets in order, `last` is the last packet before the loss; `sure` is False if the cause is only
+    likely.
     """
 
     source: str
@@ -38,14 +38,14 @@ class Failure(Struct, frozen=True):
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome], hop: str, cause: Cause, seen: Sequence[str], last: str = "") -> Failure:
-        """The failure that a group of outcomes shares."""
+        """The failure of a group of outcomes."""
         first = outcomes[0]
         return cls(
             source=first.probe.source,
             target=first.probe.target,
             address=str(first.probe.address),
             family=first.probe.family,
-            methods=tuple(one.probe.method for one in outcomes),
+            methods=tuple(outcome.probe.method for outcome in outcomes),
             status=first.status,
             words=first.words,
             hop=hop,
@@ -60,17 +60,17 @@ class Failure(Struct, frozen=True):
 
     @property
     def headline(self) -> str:
-        """One line: who cannot do what, and where it ends."""
-        what = f"{self.source} → {self.target} ({self.address}) {', '.join(self.methods)}"
+        """One line: source, target, methods and hop."""
+        probes = f"{self.source} → {self.target} ({self.address}) {', '.join(self.methods)}"
         if self.status == "source":
-            return f"{what}: wrong source address, {self.words}"
+            return f"{probes}: wrong source address, {self.words}"
         if self.status == "black hole":
-            return f"{what}: {self.words}, lost {self.hop}"
-        return f"{what}: lost {self.hop}" if self.hop else f"{what}: {self.words}"
+            return f"{probes}: {self.words}, lost {self.hop}"
+        return f"{probes}: lost {self.hop}" if self.hop else f"{probes}: {self.words}"
 
 
 class Report(Struct, frozen=True):
-    """A whole check; `seconds` is the time that it took."""
+    """The report of a check; `seconds` is its duration."""
 
     endpoints: Sequence[Endpoint]
     outcomes: Sequence[Outcome]
@@ -79,66 +79,72 @@ class Report(Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Does everything work?"""
-        return not any(one.failed for one in self.outcomes)
+        """Whether no probe failed."""
+        return not any(outcome.failed for outcome in self.outcomes)
 
     def document(self) -> dict[str, Any]:
-        """The report as JSON has it; times in milliseconds."""
-        failed = sum(one.failed for one in self.outcomes)
+        """The report for JSON; times are in milliseconds."""
+        failed = sum(outcome.failed for outcome in self.outcomes)
         return {
             "ok": self.ok,
             "probes": len(self.outcomes),
             "failed": failed,
             "seconds": round(self.seconds, 3),
-            "endpoints": [_endpoint(one) for one in self.endpoints],
-            "results": [_outcome(one) for one in self.outcomes],
-            "failures": [_failure(one) for one in self.failures],
+            "endpoints": [_endpoint(endpoint) for endpoint in self.endpoints],
+            "results": [_outcome(outcome) for outcome in self.outcomes],
+            "failures": [_failure(failure) for failure in self.failures],
         }
 
 
-def group(outcomes: Iterable[Outcome]) -> list[list[Outcome]]:
-    """Failed outcomes by pair and by kind: what is lost, what has the wrong source, what is only too large."""
+def group_outcomes(outcomes: Iterable[Outcome]) -> list[list[Outcome]]:
+    """Failed outcomes by pair and kind: lost, wrong source address, lost only if large."""
     found: dict[object, list[Outcome]] = {}
-    for one in outcomes:
-        kind = one.status if one.status in ("source", "black hole") else "lost"
-        found.setdefault((one.probe.pair, kind), []).append(one)
+    for outcome in outcomes:
+        kind = outcome.status if outcome.status in ("source", "black hole") else "lost"
+        found.setdefault((outcome.probe.pair, kind), []).append(outcome)
     return list(found.values())
 
 
-def _endpoint(one: Endpoint) -> dict[str, Any]:
-    addresses = [str(address) for address in one.addresses]
-    return {"name": one.name, "kind": one.kind, "node": one.node, "addresses": addresses, "mtu": one.mtu or None}
-
-
-def _outcome(one: Outcome) -> dict[str, Any]:
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    addresses = [str(address) for address in endpoint.addresses]
     return {
-        "from": one.probe.source,
-        "to": one.probe.target,
-        "address": str(one.probe.address),
-        "family": one.probe.family,
-        "method": one.probe.method,
-        "status": one.status,
-        "rtt_ms": round(one.rtt_seconds * 1000, 3) if one.ok else None,
-        "source_seen": str(one.seen) if one.seen else None,
-        "mtu": one.mtu or None,
-        "words": one.words,
+        "name": endpoint.name,
+        "kind": endpoint.kind,
+        "node": endpoint.node,
+        "addresses": addresses,
+        "mtu": endpoint.mtu or None,
     }
 
 
-def _failure(one: Failure) -> dict[str, Any]:
+def _outcome(outcome: Outcome) -> dict[str, Any]:
     return {
-        "from": one.source,
-        "to": one.target,
-        "address": one.address,
-        "family": one.family,
-        "methods": list(one.methods),
-        "status": one.status,
-        "words": one.words,
-        "hop": one.hop,
-        "at": one.at,
-        "cause": one.cause,
-        "sure": one.sure,
-        "command": " ".join(one.command),
-        "next": one.advice,
-        "seen": list(one.seen),
+        "from": outcome.probe.source,
+        "to": outcome.probe.target,
+        "address": str(outcome.probe.address),
+        "family": outcome.probe.family,
+        "method": outcome.probe.method,
+        "status": outcome.status,
+        "rtt_ms": round(outcome.rtt_seconds * 1000, 3) if outcome.ok else None,
+        "source_seen": str(outcome.seen) if outcome.seen else None,
+        "mtu": outcome.mtu or None,
+        "words": outcome.words,
+    }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "from": failure.source,
+        "to": failure.target,
+        "address": failure.address,
+        "family": failure.family,
+        "methods": list(failure.methods),
+        "status": failure.status,
+        "words": failure.words,
+        "hop": failure.hop,
+        "at": failure.at,
+        "cause": failure.cause,
+        "sure": failure.sure,
+        "command": " ".join(failure.command),
+        "next": failure.advice,
+        "seen": list(failure.seen),
     }

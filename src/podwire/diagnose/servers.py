@@ -1,6 +1,6 @@
-"""Servers in the endpoints' namespaces that answer everybody with the source address they saw; one thread for all.
+"""Servers in the endpoints' namespaces that answer each client with the source address that they see.
 
-They live as long as the check: their sockets are this process', so they end with it, whatever ends it.
+One thread serves all sockets. The sockets belong to this process: the kernel closes them when it ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 
 from podwire.diagnose.endpoints import Endpoint
-from podwire.diagnose.namespaces import Crew, Places
+from podwire.diagnose.namespaces import Namespaces, NamespaceThreadPool
 from podwire.diagnose.packets import TOKEN_BYTES
 from podwire.ip import Address
 from podwire.netlink.constants import IP_FREEBIND, IPV6_FREEBIND
@@ -25,20 +25,24 @@ Key = tuple[str, Address]
 
 
 class Servers:
-    """A TCP and a UDP server at each of the given addresses, on free ports.
+    """A TCP and a UDP server on each of the given addresses, on free ports.
 
     `ports` has (TCP port, UDP port) by the endpoint's name and its address.
     """
 
-    def __init__(self, places: Places, crew: Crew, wanted: Iterable[tuple[Endpoint, Address]]) -> None:
+    def __init__(
+        self, namespaces: Namespaces, pool: NamespaceThreadPool, wanted: Iterable[tuple[Endpoint, Address]]
+    ) -> None:
         self.ports: dict[Key, tuple[int, int]] = {}
         self._selector = selectors.DefaultSelector()
         self._sockets: list[socket.socket] = []
-        keys = [(endpoint.name, address) for endpoint, address in wanted if endpoint.name in places]
-        for key, pair in zip(keys, crew.all([(name, partial(_open, address)) for name, address in keys]), strict=True):
+        keys = [(endpoint.name, address) for endpoint, address in wanted if endpoint.name in namespaces]
+        for key, pair in zip(
+            keys, pool.run_all([(name, partial(_open, address)) for name, address in keys]), strict=True
+        ):
             self._sockets += pair
-            for one in pair:
-                self._selector.register(one, selectors.EVENT_READ)
+            for server in pair:
+                self._selector.register(server, selectors.EVENT_READ)
             self.ports[key] = (pair[0].getsockname()[1], pair[1].getsockname()[1])
         self._wake, wake = os.pipe()
         self._selector.register(self._wake, selectors.EVENT_READ)
@@ -53,13 +57,13 @@ class Servers:
         self.close()
 
     def close(self) -> None:
-        """End the thread and close all sockets."""
+        """Stop the thread and close all sockets."""
         os.close(self._waker)
         self._thread.join()
         self._selector.close()
         os.close(self._wake)
-        for one in self._sockets:
-            one.close()
+        for server in self._sockets:
+            server.close()
 
     def _serve(self) -> None:
         while True:
@@ -68,7 +72,7 @@ class Servers:
                     return
                 server = key.fileobj
                 assert isinstance(server, socket.socket)
-                with suppress(OSError):  # a client that left, an answer that has no way back: the probe tells
+                with suppress(OSError):  # a client that left, or no route to it: the probe reports it
                     _answer(server)
 
 
@@ -84,14 +88,14 @@ def _answer(server: socket.socket) -> None:
 
 def _open(address: Address) -> tuple[socket.socket, socket.socket]:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    # An address that is not there yet, or not any more, is for the probes to find out.
-    anyhow = (socket.IPPROTO_IP, IP_FREEBIND) if address.version == 4 else (socket.IPPROTO_IPV6, IPV6_FREEBIND)
+    # If the address does not exist, the probes report it.
+    freebind = (socket.IPPROTO_IP, IP_FREEBIND) if address.version == 4 else (socket.IPPROTO_IPV6, IPV6_FREEBIND)
     opened = []
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        one = socket.socket(family, kind)
-        one.setsockopt(*anyhow, 1)
-        one.bind((str(address), 0))
-        one.setblocking(False)
-        opened.append(one)
+        server = socket.socket(family, kind)
+        server.setsockopt(*freebind, 1)
+        server.bind((str(address), 0))
+        server.setblocking(False)
+        opened.append(server)
     opened[0].listen(BACKLOG)
     return opened[0], opened[1]

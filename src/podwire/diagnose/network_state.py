@@ -1,6 +1,6 @@
-"""What a place's kernel has to say about one packet: its route, neighbour, devices, forwarding, firewall.
+"""Reads the state of a network namespace that decides about a packet: route, neighbour, devices, sysctls, firewall.
 
-Read only where something was lost, by the same commands that the report shows to people (iproute2, nft).
+It is read only where a packet was lost, by the commands that the report shows (iproute2, nft).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from podwire import sysctl
-from podwire.diagnose.namespaces import Places
+from podwire.diagnose.namespaces import Namespaces
 from podwire.ip import Address
 
 COMMAND_SECONDS = 10
@@ -38,8 +38,8 @@ class Device(Struct, frozen=True):
     port: int = 0
 
 
-class Way(Struct, frozen=True):
-    """What `ip route get` answered: a way, or an error in its words. `default`: only the default route fits."""
+class Route(Struct, frozen=True):
+    """The answer of `ip route get`: a route or its error. `default`: only the default route matches."""
 
     device: str = ""
     gateway: str = ""
@@ -48,19 +48,20 @@ class Way(Struct, frozen=True):
     error: str = ""
 
 
-class Facts(Struct, frozen=True):
-    """A place's part in a packet's way. `arrival_error` is the kernel's word on a packet that came in by its device.
+class NetworkState(Struct, frozen=True):
+    """The state of an endpoint's namespace for a packet.
 
-    `back_device` is where the route to that packet's source leads.
+    `input_error` is the kernel's error for the packet at its input device; `reply_device` is the device of the route
+    to the packet's source.
     """
 
-    place: str
+    endpoint: str
     family: int
     kind: str = ""
     prefix: tuple[str, ...] = ()
-    way: Way = Way()
-    arrival_error: str = ""
-    back_device: str = ""
+    route: Route = Route()
+    input_error: str = ""
+    reply_device: str = ""
     neighbour: str = ""
     neighbour_mac: str = ""
     devices: Mapping[str, Device] = {}
@@ -70,46 +71,46 @@ class Facts(Struct, frozen=True):
     legacy: bool = False
 
 
-class Ask(Struct, frozen=True):
-    """Which packet, at which place, to read facts about: where it had to go from there, and how it came.
+class StateQuery(Struct, frozen=True):
+    """A packet at an endpoint: the destination to which it goes from there, and how it arrived.
 
-    `came` is (destination, source) as it was on arrival at `came_by`; neither is there where the packet began.
+    `received` is its (destination, source) on arrival at `input_device`; both are empty where the packet was made.
     """
 
-    place: str
+    endpoint: str
     destination: Address
-    came: tuple[Address, Address] | None = None
-    came_by: str = ""
+    received: tuple[Address, Address] | None = None
+    input_device: str = ""
 
 
-def read_facts(places: Places, ask: Ask) -> Facts:
-    """Read them; what a missing program would have told is left empty."""
-    family = ask.destination.version
-    prefix = places.prefix(ask.place)
+def read_network_state(namespaces: Namespaces, query: StateQuery) -> NetworkState:
+    """Read the state; a field whose program is missing stays empty."""
+    family = query.destination.version
+    prefix = namespaces.prefix(query.endpoint)
 
     def ip(*words: str) -> tuple[list[Row], str]:
         return _rows([*prefix, "ip", "-j", *words])
 
-    way = _way(ip, str(ask.destination))
-    arrival, back = "", ""
-    if ask.came_by and ask.came is not None:
-        to, source = (str(one) for one in ask.came)
-        arrival = ip("route", "get", to, "from", source, "iif", ask.came_by)[1]
-        back = _way(ip, source).device
-    neighbour, mac = _neighbour(ip, way, ask.destination)
-    devices = {one["ifname"]: _device(one) for one in ip("-d", "link", "show")[0]}
+    route = _route(ip, str(query.destination))
+    input_error, reply_device = "", ""
+    if query.input_device and query.received is not None:
+        destination, source = (str(address) for address in query.received)
+        input_error = ip("route", "get", destination, "from", source, "iif", query.input_device)[1]
+        reply_device = _route(ip, source).device
+    neighbour, mac = _neighbour(ip, route, query.destination)
+    devices = {row["ifname"]: _device(row) for row in ip("-d", "link", "show")[0]}
     rows = ip(f"-{family}", "address", "show")[0]
     ruleset = _ruleset([*prefix, "nft", "-j", "list", "ruleset"])
-    keys = [*SYSCTLS[family], *_of_device(family, ask.came_by)]
-    values, legacy = places.run(ask.place, lambda: (_read_sysctls(keys), _legacy()))
-    return Facts(
-        ask.place,
+    keys = [*SYSCTLS[family], *_device_sysctls(family, query.input_device)]
+    values, legacy = namespaces.run(query.endpoint, lambda: (_read_sysctls(keys), _legacy()))
+    return NetworkState(
+        query.endpoint,
         family,
-        kind=places.endpoints[ask.place].kind,
+        kind=namespaces.endpoints[query.endpoint].kind,
         prefix=tuple(prefix),
-        way=way,
-        arrival_error=arrival,
-        back_device=back,
+        route=route,
+        input_error=input_error,
+        reply_device=reply_device,
         neighbour=neighbour,
         neighbour_mac=mac,
         devices=devices,
@@ -120,26 +121,26 @@ def read_facts(places: Places, ask: Ask) -> Facts:
     )
 
 
-def _way(ip: Any, destination: str) -> Way:
-    """Equals `ip route get ADDRESS`, then the same with `fibmatch`, which shows the route that was chosen."""
+def _route(ip: Any, destination: str) -> Route:
+    """`ip route get ADDRESS`, then `ip route get fibmatch ADDRESS`, which shows the route that matches."""
     found, error = ip("route", "get", destination)
     if not found:
-        return Way(error=error)
+        return Route(error=error)
     matched, _ = ip("route", "get", "fibmatch", destination)
-    one = found[0]
-    return Way(
-        device=str(one.get("dev", "")),
-        gateway=str(one.get("gateway") or one.get("via", {}).get("host", "")),
-        kind=str(one.get("type", "unicast")),
+    route = found[0]
+    return Route(
+        device=str(route.get("dev", "")),
+        gateway=str(route.get("gateway") or route.get("via", {}).get("host", "")),
+        kind=str(route.get("type", "unicast")),
         default=bool(matched) and matched[0].get("dst") in ("default", "0.0.0.0/0", "::/0"),
     )
 
 
-def _neighbour(ip: Any, way: Way, destination: Address) -> tuple[str, str]:
-    """(state, MAC) of the next hop: `ip neighbour show to ADDRESS dev DEVICE`; both empty if there is none."""
-    if not way.device or way.device == "lo":
+def _neighbour(ip: Any, route: Route, destination: Address) -> tuple[str, str]:
+    """(state, MAC) of the next hop: `ip neighbour show to ADDRESS dev DEVICE`; both are empty if there is no entry."""
+    if not route.device or route.device == "lo":
         return "", ""
-    found, _ = ip("neighbour", "show", "to", way.gateway or str(destination), "dev", way.device)
+    found, _ = ip("neighbour", "show", "to", route.gateway or str(destination), "dev", route.device)
     if not found:
         return "", ""
     return " ".join(found[0].get("state", ())), str(found[0].get("lladdr", ""))
@@ -161,7 +162,7 @@ def _device(row: Row) -> Device:
     )
 
 
-def _of_device(family: int, device: str) -> list[str]:
+def _device_sysctls(family: int, device: str) -> list[str]:
     if not device or "/" in device:
         return []
     filters = ["net/ipv4/conf/all/rp_filter", f"net/ipv4/conf/{device}/rp_filter"] if family == 4 else []
@@ -173,7 +174,7 @@ def _read_sysctls(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _legacy() -> bool:
-    """Does iptables of before nftables have tables here?"""
+    """Whether iptables-legacy has tables in this namespace."""
     for name in ("ip_tables_names", "ip6_tables_names"):
         try:
             with open(f"/proc/thread-self/net/{name}") as file:  # noqa: PTH123 -- of this thread's namespace
@@ -185,13 +186,13 @@ def _legacy() -> bool:
 
 
 def _rows(argv: Sequence[str]) -> tuple[list[Row], str]:
-    """A command's JSON rows, and what it said on stderr if it failed."""
+    """A command's JSON rows, and its standard error if it failed."""
     out, error = _run(argv)
     try:
         rows = msgspec.json.decode(out) if out.strip() else []
     except msgspec.DecodeError:
         rows = []
-    return [one for one in rows if one], error.removeprefix("RTNETLINK answers: ").strip()
+    return [row for row in rows if row], error.removeprefix("RTNETLINK answers: ").strip()
 
 
 def _ruleset(argv: Sequence[str]) -> tuple[Row, ...]:

@@ -1,7 +1,7 @@
-"""Would a place's nftables ruleset drop a packet? `nft -j list ruleset`, read honestly where it cannot be known. Pure.
+"""Decides whether an nftables ruleset, as `nft -j list ruleset` prints it, drops a packet. Pure.
 
-Every match of a rule is yes, no, or unknown; a drop behind an unknown is reported as possible. What is compared:
-addresses, protocols, ports, devices, ICMP types, connection state. (libnftables-json(5))
+Every match of a rule is true, false or unknown; a drop that depends on an unknown match is reported as possible.
+Compared are addresses, protocols, ports, devices, ICMP types and the connection state. (libnftables-json(5))
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ SILENT = {"counter", "comment", "log", "mangle", "notrack", "flow"}
 NAT = ("masquerade", "snat")
 
 
-class Question(Struct, frozen=True):
-    """The packet, as far as it is known: 0 and empty mean unknown."""
+class FilteredPacket(Struct, frozen=True):
+    """A packet that passes the hooks of a namespace; 0 and empty mean unknown."""
 
     source: Address
     destination: Address
@@ -37,13 +37,13 @@ class Question(Struct, frozen=True):
     port: int = 0
     source_port: int = 0
     type: int = -1
-    came_by: str = ""
-    goes_by: str = ""
+    input_device: str = ""
+    output_device: str = ""
     states: tuple[str, ...] = ("new",)
 
 
-class Obstacle(Struct, frozen=True):
-    """A chain or a rule that drops the packet; `certain` where no match was unknown."""
+class PacketDrop(Struct, frozen=True):
+    """A chain or a rule that drops the packet; `certain` if no match was unknown."""
 
     family: str
     table: str
@@ -54,68 +54,68 @@ class Obstacle(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        place = f"{self.family} {self.table} {self.chain}"
-        what = f"rule {self.handle} of chain {place}: {self.verdict}" if self.handle else f"chain {place}: policy drop"
-        return what if self.certain else f"{what} (perhaps)"
+        words = f"chain {self.family} {self.table} {self.chain}"
+        words = f"rule {self.handle} of {words}: {self.verdict}" if self.handle else f"{words}: policy drop"
+        return words if self.certain else f"{words} (perhaps)"
 
     @property
     def command(self) -> list[str]:
         return ["nft", "-a", "list", "chain", self.family, self.table, self.chain]
 
 
-def obstacles(ruleset: Sequence[Row], hooks: Collection[str], question: Question) -> list[Obstacle]:
-    """The chains and rules that drop the packet at these hooks, certain ones first."""
+def find_drops(ruleset: Sequence[Row], hooks: Collection[str], packet: FilteredPacket) -> list[PacketDrop]:
+    """The chains and rules that drop the packet at these hooks; the certain drops come first."""
     found = []
     for row in ruleset:
         chain = row.get("chain")
         if not chain or chain.get("hook") not in hooks or chain.get("type") == "nat":
             continue
-        if question.source.version in FAMILIES.get(chain["family"], ()):
-            found += _Walk(ruleset, question).base(chain)
-    return sorted(found, key=lambda one: not one.certain)
+        if packet.source.version in FAMILIES.get(chain["family"], ()):
+            found += _Evaluation(ruleset, packet).base(chain)
+    return sorted(found, key=lambda packet_drop: not packet_drop.certain)
 
 
-class _Walk:
-    """One packet through one base chain and the chains that it jumps to."""
+class _Evaluation:
+    """Evaluates a base chain, and the chains that it jumps to, for a packet."""
 
-    def __init__(self, ruleset: Sequence[Row], question: Question) -> None:
+    def __init__(self, ruleset: Sequence[Row], packet: FilteredPacket) -> None:
         self.rules = [row["rule"] for row in ruleset if "rule" in row]
         self.sets = {
             (row["set"]["family"], row["set"]["table"], row["set"]["name"]): row["set"]
             for row in ruleset
             if "set" in row
         }
-        self.question = question
+        self.packet = packet
         self.certain = True
-        self.found: list[Obstacle] = []
+        self.found: list[PacketDrop] = []
 
-    def base(self, chain: Row) -> list[Obstacle]:
-        done = self.chain(chain["family"], chain["table"], chain["name"], 0)
-        if done is None and chain.get("policy") == "drop":
-            self.found.append(Obstacle(chain["family"], chain["table"], chain["name"], certain=self.certain))
+    def base(self, chain: Row) -> list[PacketDrop]:
+        verdict = self.chain(chain["family"], chain["table"], chain["name"], 0)
+        if verdict is None and chain.get("policy") == "drop":
+            self.found.append(PacketDrop(chain["family"], chain["table"], chain["name"], certain=self.certain))
         return self.found
 
     def chain(self, family: str, table: str, name: str, depth: int) -> str | None:
-        """The verdict that ends the walk, or None at the chain's end."""
+        """The verdict that ends the evaluation, or None at the end of the chain."""
         if depth > MOST_JUMPS:
             return None
         for rule in self.rules:
             if (rule["family"], rule["table"], rule["chain"]) != (family, table, name):
                 continue
-            matches, verdict, to = self.rule(rule)
+            matches, verdict, target = self.rule(rule)
             if matches is False or verdict is None:
                 continue
             if verdict in ("jump", "goto"):
                 before = self.certain
                 self.certain = self.certain and matches is True
-                ended = self.chain(family, table, to, depth + 1)
+                ended = self.chain(family, table, target, depth + 1)
                 if ended is not None and matches is True:
                     return ended
                 self.certain = before and ended is None
                 continue
             if verdict in ("drop", "reject"):
                 certain = self.certain and matches is True
-                self.found.append(Obstacle(family, table, name, rule["handle"], verdict, certain))
+                self.found.append(PacketDrop(family, table, name, rule["handle"], verdict, certain))
             if verdict == "return" and matches is True:
                 return None
             if matches is True:
@@ -124,7 +124,7 @@ class _Walk:
         return None
 
     def rule(self, rule: Row) -> tuple[bool | None, str | None, str]:
-        """(does it match, its verdict, where it jumps to)."""
+        """(whether it matches, its verdict, the chain that it jumps to)."""
         matches: bool | None = True
         for part in rule.get("expr", ()):
             for verdict in ("accept", "drop", "reject", "return"):
@@ -151,56 +151,61 @@ class _Walk:
         if have == ():
             return False  # the packet has no such header
         wanted = self.right(rule, match["right"])
-        results = [_equal(value, one) for value in have for one in wanted]
+        results = [_equal(value, wanted_value) for value in have for wanted_value in wanted]
         positive: bool | None = True if True in results else (None if None in results else False)
         if match["op"] in ("==", "in"):
             return positive
         return None if match["op"] != "!=" or positive is None else not positive
 
     def left(self, left: Any) -> tuple[Any, ...] | None:
-        """What the packet has there; () for a header that it has not, None for what is not known."""
-        ask = self.question
+        """The packet's values for the left side of a match; () if it has no such header, None if they are unknown."""
+
         if not isinstance(left, dict):
             return None
         if "payload" in left:
             return self._payload(left["payload"])
         if "meta" in left:
             known: dict[str, Any] = {
-                "l4proto": ask.protocol,
-                "iifname": ask.came_by,
-                "iif": ask.came_by,
-                "oifname": ask.goes_by,
-                "oif": ask.goes_by,
+                "l4proto": self.packet.protocol,
+                "iifname": self.packet.input_device,
+                "iif": self.packet.input_device,
+                "oifname": self.packet.output_device,
+                "oif": self.packet.output_device,
             }
             value = known.get(left["meta"]["key"])
             if left["meta"]["key"] in ("nfproto", "protocol"):
-                return {4: ("ipv4", "ip"), 6: ("ipv6", "ip6")}[ask.source.version]
+                return {4: ("ipv4", "ip"), 6: ("ipv6", "ip6")}[self.packet.source.version]
             return (value,) if value else None
         if "ct" in left and left["ct"].get("key") == "state":
-            return ask.states
+            return self.packet.states
         return None
 
     def _payload(self, payload: Row) -> tuple[Any, ...] | None:
-        ask = self.question
+
         protocol, field = str(payload.get("protocol")), str(payload.get("field"))
         if protocol in ("ip", "ip6"):
-            if (protocol == "ip") != (ask.source.version == 4):
+            if (protocol == "ip") != (self.packet.source.version == 4):
                 return ()
-            header = {"saddr": ask.source, "daddr": ask.destination, "protocol": ask.protocol, "nexthdr": ask.protocol}
+            header = {
+                "saddr": self.packet.source,
+                "daddr": self.packet.destination,
+                "protocol": self.packet.protocol,
+                "nexthdr": self.packet.protocol,
+            }
             return (header[field],) if header.get(field) else None
-        if not ask.protocol or protocol not in TRANSPORTS:
+        if not self.packet.protocol or protocol not in TRANSPORTS:
             return None
-        if ask.protocol not in TRANSPORTS[protocol]:
+        if self.packet.protocol not in TRANSPORTS[protocol]:
             return ()
         rest = {
-            "dport": ask.port or None,
-            "sport": ask.source_port or None,
-            "type": ask.type if ask.type >= 0 else None,
+            "dport": self.packet.port or None,
+            "sport": self.packet.source_port or None,
+            "type": self.packet.type if self.packet.type >= 0 else None,
         }
         return None if rest.get(field) is None else (rest[field],)
 
     def right(self, rule: Row, right: Any) -> list[Any]:
-        """The values that are compared with, sets spread out."""
+        """The values of the right side of a match; a set gives its elements."""
         if isinstance(right, str) and right.startswith("@"):
             named = self.sets.get((rule["family"], rule["table"], right[1:]))
             return list(named.get("elem", ())) if named else [None]
@@ -211,7 +216,7 @@ class _Walk:
 
 
 def _equal(have: Any, want: Any) -> bool | None:
-    """Is a value of the packet the one of a rule, or within it? None: cannot be told."""
+    """Whether a packet's value equals a rule's value or is in its range; None: unknown."""
     if isinstance(want, dict) and "elem" in want:
         want = want["elem"].get("val")
     if isinstance(want, dict):
@@ -237,7 +242,7 @@ def _within(have: Any, want: Row) -> bool | None:
     return low <= have <= high if isinstance(low, int) and isinstance(have, int) else None
 
 
-def source_rewriters(ruleset: Sequence[Row]) -> list[Obstacle]:
+def source_nat_rules(ruleset: Sequence[Row]) -> list[PacketDrop]:
     """The rules that change source addresses (masquerade, snat)."""
     found = []
     for row in ruleset:
@@ -245,6 +250,6 @@ def source_rewriters(ruleset: Sequence[Row]) -> list[Obstacle]:
         for part in rule.get("expr", ()):
             for word in NAT:
                 if word in part or (part.get("xt") or {}).get("name") == "MASQUERADE":
-                    found.append(Obstacle(rule["family"], rule["table"], rule["chain"], rule["handle"], word))
+                    found.append(PacketDrop(rule["family"], rule["table"], rule["chain"], rule["handle"], word))
                     break
     return found

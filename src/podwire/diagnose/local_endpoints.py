@@ -1,4 +1,4 @@
-"""This node's endpoints, read from its kernel: the host itself, and its pods with the files of their namespaces."""
+"""Reads this node's endpoints from the kernel: the host, and its pods with the files of their namespaces."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ GATEWAY_DEVICES = ("podwire0", "cni0")
 
 
 def read_endpoints(settings: Settings | None = None) -> list[Endpoint]:
-    """The host, its pods, and with `settings` the hosts of its peers (called only: their namespaces are elsewhere)."""
+    """The host and its pods; with `settings` also the peers' hosts, which are only called."""
     node = settings.name if settings else sockets.gethostname()
     with Netlink() as socket:
         found = read_attachments(socket)
         host = _host_addresses(socket, settings)
         netns_ids = _peer_netns_ids(socket)
-        wanted = {netns_ids[one.device] for one in found if one.device in netns_ids}
+        wanted = {netns_ids[attachment.device] for attachment in found if attachment.device in netns_ids}
         files = _files(socket, wanted)
     endpoints = [Endpoint(f"host {node}", "host", node, tuple(host), OWN_NETNS)]
     names: set[str] = set()
-    for one in found:
-        name = one.pod or one.container_id[:13]
+    for attachment in found:
+        name = attachment.pod or attachment.container_id[:13]
         if name in names:
-            name = f"{name} {one.ifname}"
+            name = f"{name} {attachment.ifname}"
         names.add(name)
-        endpoints.append(_pod(name, one, node, files.get(netns_ids.get(one.device, -1), "")))
+        endpoints.append(_pod(name, attachment, node, files.get(netns_ids.get(attachment.device, -1), "")))
     if settings:
         for peer in settings.peers.values():
             endpoints.append(Endpoint(f"host {peer.name}", "host", peer.name, peer.addresses))
     return endpoints
 
 
-def _pod(name: str, one: ShownAttachment, node: str, netns: str) -> Endpoint:
-    addresses: tuple[Address, ...] = tuple(ip_address(address) for address in one.addresses)
+def _pod(name: str, attachment: ShownAttachment, node: str, netns: str) -> Endpoint:
+    addresses: tuple[Address, ...] = tuple(ip_address(address) for address in attachment.addresses)
     return Endpoint(name, "pod", node, addresses, netns)
 
 
 def _host_addresses(socket: Netlink, settings: Settings | None) -> list[Address]:
     """The node's own address of each family, then the gateways of its pods."""
     found: list[Address] = list(settings.addresses) if settings else []
-    for one in read_underlays(socket):
-        if all(one.address.version != each.version for each in found):
-            found.append(one.address.ip)
-    indexes = {one.index for one in read.links(socket) if one.name in GATEWAY_DEVICES}
+    for underlay in read_underlays(socket):
+        if all(underlay.address.version != each.version for each in found):
+            found.append(underlay.address.ip)
+    indexes = {link.index for link in read.links(socket) if link.name in GATEWAY_DEVICES}
     for version in (4, 6):
         for index, address in read.all_addresses(socket, version):
             if index in indexes and not address.ip.is_link_local and address.ip not in found:
@@ -66,10 +66,10 @@ def _host_addresses(socket: Netlink, settings: Settings | None) -> list[Address]
 
 
 def _peer_netns_ids(socket: Netlink) -> dict[str, int]:
-    """The number by which this namespace knows that of a device's other end, by the device's name."""
+    """The ID (IFLA_LINK_NETNSID) of the namespace of each veth's peer, by the veth's name."""
     found = {}
-    ask = nl.message(c.RTM_GETLINK, c.NLM_F_DUMP, nl.link_body(), read.SKIP_STATS)
-    for kind, payload in socket.get(ask):
+    request = nl.message(c.RTM_GETLINK, c.NLM_F_DUMP, nl.link_body(), read.SKIP_STATS)
+    for kind, payload in socket.get(request):
         values = nl.attributes(payload, 16)
         if kind == c.RTM_NEWLINK and c.IFLA_LINK_NETNSID in values:
             found[read.string(values.get(c.IFLA_IFNAME))] = _signed(values[c.IFLA_LINK_NETNSID])
@@ -77,20 +77,20 @@ def _peer_netns_ids(socket: Netlink) -> dict[str, int]:
 
 
 def _files(socket: Netlink, wanted: set[int]) -> dict[int, str]:
-    """The file of each of the wanted namespaces, by its number: a bound name if there is one, else a process'."""
+    """The file of each wanted namespace by its ID: a named namespace if possible, else a process' file."""
     found: dict[int, str] = {}
     for path in _candidates():
         if wanted <= found.keys():
             break
-        number = _netns_id(socket, path)
-        if number in wanted:
-            found.setdefault(number, path)
+        netns_id = _netns_id(socket, path)
+        if netns_id in wanted:
+            found.setdefault(netns_id, path)
     return found
 
 
 def _candidates() -> Iterator[str]:
     for folder in FOLDERS:
-        if os.path.isdir(folder):  # noqa: PTH112 -- plain strings, as the kernel's own names are
+        if os.path.isdir(folder):  # noqa: PTH112 -- plain strings, as the kernel's names are
             yield from (entry.path for entry in os.scandir(folder))
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -98,7 +98,7 @@ def _candidates() -> Iterator[str]:
 
 
 def _netns_id(socket: Netlink, path: str) -> int:
-    """The number of a namespace's file (RTM_GETNSID, `ip netns list-id`); -1 if it has none, or is no namespace."""
+    """The ID of a namespace's file (RTM_GETNSID, `ip netns list-id`); -1 if it has no ID or is not a namespace."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -106,8 +106,8 @@ def _netns_id(socket: Netlink, path: str) -> int:
     try:
         if not namespace.is_network_namespace(descriptor):
             return -1
-        ask = nl.message(c.RTM_GETNSID, 0, b"\0\0\0\0", nl.u32(c.NETNSA_FD, descriptor))
-        return _signed(nl.attributes(socket.get(ask)[0][1], 4)[c.NETNSA_NSID])
+        request = nl.message(c.RTM_GETNSID, 0, b"\0\0\0\0", nl.u32(c.NETNSA_FD, descriptor))
+        return _signed(nl.attributes(socket.get(request)[0][1], 4)[c.NETNSA_NSID])
     except (NetlinkError, KeyError):
         return -1
     finally:

@@ -1,4 +1,4 @@
-"""The probes themselves: ping, TCP, UDP and full-size packets, each run by a thread in its source's namespace."""
+"""The probe methods: ping, TCP, UDP and full-size packets. Each runs in a thread in its source's namespace."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from podwire.diagnose.plan import Outcome, Probe, Status, verdict
 from podwire.ip import Address
 from podwire.netlink import constants as c
 
-AGAIN_SECONDS = 0.25
+RESEND_SECONDS = 0.25
 ICMP_ORIGINS = (c.SO_EE_ORIGIN_ICMP, c.SO_EE_ORIGIN_ICMP6)
 EXTENDED_ERROR = struct.Struct("=IBBBBII")
 RECEIVE_BYTES = 65536
 SMALLEST_MTU = {4: 576, 6: 1280}
 STEP_BYTES = 10
 BURST_BYTES = 4 << 20
-MOST_HOPS = 8
-ANSWER_ENOUGH_ERRORS = 2
+MAX_HOPS = 8
+MAX_ERRORS = 2
 
 
 class Reply(Struct):
-    """What came back for one question: an answer after `rtt_seconds` with `body`, or errors.
+    """The answer to a request: `body` after `rtt_seconds`, or errors.
 
-    `told_mtu` is what the kernel or a router said about a packet of `sent_bytes` that was too large, in bytes.
+    `path_mtu` is the MTU in bytes that the kernel or a router reported for a packet of `sent_bytes`.
     """
 
     sent_bytes: int = 0
@@ -42,19 +42,19 @@ class Reply(Struct):
     body: bytes = b""
     words: str = ""
     refused: bool = False
-    told_mtu: int = 0
+    path_mtu: int = 0
 
 
-def ping(probe: Probe, timeout_seconds: float, mark: bytes = b"", packet_bytes: int = 0) -> Outcome:
-    """ICMP echo, asked again until the time is over."""
-    reply = _echo(probe.address, packet_bytes, timeout_seconds, mark or _mark())
+def ping(probe: Probe, timeout_seconds: float, token: bytes = b"", packet_bytes: int = 0) -> Outcome:
+    """ICMP echo, repeated until the timeout."""
+    reply = _echo(probe.address, packet_bytes, timeout_seconds, token or _new_token())
     if reply.answered:
         return Outcome(probe, "ok", reply.rtt_seconds)
     return Outcome(probe, "lost", words=reply.words or "no answer")
 
 
 def tcp(probe: Probe, port: int, timeout_seconds: float) -> Outcome:
-    """A connection; the server, if it is ours, tells which source it saw."""
+    """A TCP connection; the check's own server answers with the source address that it sees."""
     begun = time.monotonic()
     family = socket.AF_INET if probe.family == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_STREAM) as client:
@@ -68,86 +68,86 @@ def tcp(probe: Probe, port: int, timeout_seconds: float) -> Outcome:
         except OSError as refused:
             return Outcome(probe, _status(refused), words=refused.strerror or "refused")
     if probe.sources and seen is None:
-        return Outcome(probe, "lost", words="connected, but the server's word did not come")
+        return Outcome(probe, "lost", words="connected, but the server did not answer")
     return verdict(probe, took, seen)
 
 
-def udp(probe: Probe, port: int, timeout_seconds: float, mark: bytes = b"") -> Outcome:
-    """A datagram, sent again until the time is over; the server tells which source it saw."""
-    mark = mark or _mark()
+def udp(probe: Probe, port: int, timeout_seconds: float, token: bytes = b"") -> Outcome:
+    """A UDP datagram, repeated until the timeout; the server answers with the source address that it sees."""
+    token = token or _new_token()
     family = socket.AF_INET if probe.family == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as client:
-        _want_errors(client, probe.family)
-        reply = _ask(client, probe.address, port, mark, timeout_seconds, lambda data: data.startswith(mark))
+        _enable_errors(client, probe.family)
+        reply = _ask(client, probe.address, port, token, timeout_seconds, lambda data: data.startswith(token))
     if reply.answered:
-        return verdict(probe, reply.rtt_seconds, _source(reply.body[len(mark) :]))
+        return verdict(probe, reply.rtt_seconds, _source(reply.body[len(token) :]))
     return Outcome(probe, "refused" if reply.refused else "lost", words=reply.words or "no answer")
 
 
 def mtu(probe: Probe, device_mtu: int, timeout_seconds: float) -> Outcome:
-    """Packets as large as the device allows, not to be fragmented, then as large as the path says.
+    """Packets as large as the device's MTU, with DF set, then as large as the path MTU that is reported.
 
-    The path must either carry them or say how much it carries (RFC 1191, 8201); silence is a black hole.
+    The path must carry them or report its MTU (RFC 1191, 8201); without a report it is a black hole.
     """
     size = device_mtu
     words = ""
-    for _ in range(MOST_HOPS):
-        reply = _echo(probe.address, size, timeout_seconds, _mark())
+    for _ in range(MAX_HOPS):
+        reply = _echo(probe.address, size, timeout_seconds, _new_token())
         if reply.answered:
             return Outcome(probe, "ok", reply.rtt_seconds, mtu=size)
         words = reply.words
-        if not SMALLEST_MTU[probe.family] <= reply.told_mtu < size:
+        if not SMALLEST_MTU[probe.family] <= reply.path_mtu < size:
             break
-        size = reply.told_mtu
+        size = reply.path_mtu
     passing = _largest(probe.address, size, timeout_seconds)
-    found = f"{passing} bytes still pass" if passing else "nor do small ones pass"
+    found = f"{passing} bytes pass" if passing else "small packets do not pass either"
     return Outcome(
         probe,
         "black hole",
         mtu=passing,
         lost_bytes=size,
-        words=f"packets of {size} bytes vanish without ICMP; {found}" + (f" ({words})" if words else ""),
+        words=f"packets of {size} bytes are lost without an ICMP error; {found}" + (f" ({words})" if words else ""),
     )
 
 
 def _largest(address: Address, size: int, timeout_seconds: float) -> int:
-    """The largest packet, to `STEP_BYTES` bytes, that is answered, all sizes asked at once; 0: none."""
+    """The largest packet that is answered, in steps of `STEP_BYTES`; all sizes are sent at once; 0: none."""
     best = 0
-    mark = _mark()
+    token = _new_token()
     with _raw(address) as client:
         client.setsockopt(socket.SOL_SOCKET, c.SO_RCVBUFFORCE, BURST_BYTES)
         smallest = SMALLEST_MTU[address.version]
         for length in range(smallest, size, STEP_BYTES):
             with suppress(OSError):
-                client.send(packets.echo_request(address.version, mark, 1, length))
+                client.send(packets.echo_request(address.version, token, 1, length))
         until = time.monotonic() + timeout_seconds
         poll = select.poll()
         poll.register(client, select.POLLIN | select.POLLERR)
         while (left := until - time.monotonic()) > 0 and poll.poll(left * 1000):
             with suppress(OSError):
                 data = client.recv(RECEIVE_BYTES)
-                if packets.is_echo_reply(address.version, data, mark):
+                if packets.is_echo_reply(address.version, data, token):
                     best = max(best, len(data) + (40 if address.version == 6 else 0))
             _errors(client, address.version)
     return best
 
 
-def _echo(address: Address, packet_bytes: int, timeout_seconds: float, mark: bytes) -> Reply:
+def _echo(address: Address, packet_bytes: int, timeout_seconds: float, token: bytes) -> Reply:
     try:
         client = _raw(address)
     except OSError as refused:
         return Reply(words=refused.strerror or "refused")
     with client:
-        message = packets.echo_request(address.version, mark, 1, packet_bytes)
+        message = packets.echo_request(address.version, token, 1, packet_bytes)
 
-        def right(data: bytes) -> bool:
-            return packets.is_echo_reply(address.version, data, mark)
+        def is_answer(data: bytes) -> bool:
+            return packets.is_echo_reply(address.version, data, token)
 
-        return _ask(client, address, 0, message, timeout_seconds, right, packet_bytes)
+        return _ask(client, address, 0, message, timeout_seconds, is_answer, packet_bytes)
 
 
 def _raw(address: Address) -> socket.socket:
-    """A raw socket that hears echo replies alone, sets DF, and forgets what earlier packets learned of the path."""
+    """A raw socket that receives only echo replies, sets DF and ignores the cached path MTU."""
     if address.version == 4:
         client = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         client.setsockopt(c.SOL_RAW, c.ICMP_FILTER, struct.pack("=I", ~(1 << packets.ECHO_REPLY[4]) & 0xFFFFFFFF))
@@ -159,17 +159,17 @@ def _raw(address: Address) -> socket.socket:
         client.setsockopt(socket.IPPROTO_ICMPV6, c.ICMPV6_FILTER, struct.pack("=8I", *blocked))
         client.setsockopt(socket.IPPROTO_IPV6, c.IPV6_MTU_DISCOVER, c.IPV6_PMTUDISC_PROBE)
     try:
-        # In this order: until it is connected, a raw socket hears of errors on the way to anybody.
+        # In this order: a raw socket that is not connected receives errors for all destinations.
         client.connect((str(address), 0))
-        _want_errors(client, address.version)
+        _enable_errors(client, address.version)
     except OSError:
         client.close()
         raise
     return client
 
 
-def _want_errors(client: socket.socket, family: int) -> None:
-    """Have ICMP errors told on the socket, with who sent them (IP_RECVERR, ip(7))."""
+def _enable_errors(client: socket.socket, family: int) -> None:
+    """Enable ICMP errors, with their senders, in the socket's error queue (IP_RECVERR, ip(7))."""
     if family == 4:
         client.setsockopt(socket.IPPROTO_IP, c.IP_RECVERR, 1)
     else:
@@ -182,10 +182,10 @@ def _ask(
     port: int,
     message: bytes,
     timeout_seconds: float,
-    right: Callable[[bytes], bool],
+    is_answer: Callable[[bytes], bool],
     packet_bytes: int = 0,
 ) -> Reply:
-    """Send, and send again, until the right answer comes, errors have come twice, or the time is over."""
+    """Send the message repeatedly until the answer arrives, two errors arrive, or the timeout."""
     reply, errors = Reply(packet_bytes), 0
     begun = time.monotonic()
     until = begun + timeout_seconds
@@ -199,26 +199,26 @@ def _ask(
                 client.send(message)
             except OSError as refused:
                 errors += _note(reply, refused)
-            pause = min(now + AGAIN_SECONDS, until)
+            pause = min(now + RESEND_SECONDS, until)
             while (left := pause - time.monotonic()) > 0 and poll.poll(left * 1000):
-                errors += _take(client, address.version, reply, right)
+                errors += _take(client, address.version, reply, is_answer)
                 if reply.answered:
                     reply.rtt_seconds = time.monotonic() - begun
                     return reply
-                if reply.told_mtu or errors >= ANSWER_ENOUGH_ERRORS:
+                if reply.path_mtu or errors >= MAX_ERRORS:
                     return reply
     except OSError as refused:
         _note(reply, refused)
     return reply
 
 
-def _take(client: socket.socket, family: int, reply: Reply, right: Callable[[bytes], bool]) -> int:
-    """Receive what is there, answers and errors; how many errors."""
+def _take(client: socket.socket, family: int, reply: Reply, is_answer: Callable[[bytes], bool]) -> int:
+    """Receive waiting answers and errors; the number of errors."""
     found = 0
-    for words, told in _errors(client, family):
-        if told >= reply.sent_bytes > 0:
-            continue  # about an earlier, larger packet
-        reply.words, reply.told_mtu = words, told or reply.told_mtu
+    for words, path_mtu in _errors(client, family):
+        if path_mtu >= reply.sent_bytes > 0:
+            continue  # the error is for an earlier, larger packet
+        reply.words, reply.path_mtu = words, path_mtu or reply.path_mtu
         found += 1
     try:
         data = client.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
@@ -226,21 +226,21 @@ def _take(client: socket.socket, family: int, reply: Reply, right: Callable[[byt
         return found
     except OSError as refused:
         return found + _note(reply, refused)
-    if right(data):
+    if is_answer(data):
         reply.answered, reply.body = True, data
     return found
 
 
 def _note(reply: Reply, refused: OSError) -> int:
     if refused.errno == errno.EMSGSIZE:
-        return 0  # the error queue says the same, with the size
+        return 0  # the error queue has the same error, with the MTU
     reply.refused = reply.refused or refused.errno == errno.ECONNREFUSED
     reply.words = reply.words or refused.strerror or "refused"
     return 1
 
 
 def _errors(client: socket.socket, family: int) -> list[tuple[str, int]]:
-    """The socket's error queue: words such as "192.168.30.1: host unreachable", and the MTU if one was told."""
+    """The socket's error queue: texts such as "192.168.30.1: host unreachable", and the reported MTU or 0."""
     found: list[tuple[str, int]] = []
     while True:
         try:
@@ -251,17 +251,17 @@ def _errors(client: socket.socket, family: int) -> list[tuple[str, int]]:
             if len(data) < EXTENDED_ERROR.size:
                 continue
             number, origin, kind, code, _, info, _ = EXTENDED_ERROR.unpack_from(data)
-            told = info if number == errno.EMSGSIZE else 0
+            path_mtu = info if number == errno.EMSGSIZE else 0
             if origin in ICMP_ORIGINS:
-                who = _offender(data[EXTENDED_ERROR.size :], family)
-                found.append((f"{who}: {packets.icmp_words(family, kind, code)}", told))
+                address = _offender(data[EXTENDED_ERROR.size :], family)
+                found.append((f"{address}: {packets.icmp_text(family, kind, code)}", path_mtu))
             else:
-                found.append((os.strerror(number), told))
+                found.append((os.strerror(number), path_mtu))
 
 
 def _offender(data: bytes, family: int) -> str:
     raw = data[4:8] if family == 4 else data[8:24]
-    return str(ip_address(raw)) if len(raw) in (4, 16) else "somebody"
+    return str(ip_address(raw)) if len(raw) in (4, 16) else "unknown sender"
 
 
 def _status(refused: OSError) -> Status:
@@ -275,5 +275,5 @@ def _source(words: bytes) -> Address | None:
         return None
 
 
-def _mark() -> bytes:
+def _new_token() -> bytes:
     return packets.token(os.urandom(8))
