@@ -109,7 +109,7 @@ def test_status_says_all_that_is_to_be_known(
     for words in (
         "agent 0.1.0 (pid 7) since 2026-01-01T00:00:00.000Z, NOT READY",
         "cannot mend: no",
-        "settings: https://192.0.2.1:6443, last heard 3 s ago",
+        "settings: https://192.0.2.1:6443, last answer 3 s ago",
         "last error (API server) 2026-01-01T00:00:01.000Z: Connection refused",
         "4 lines of the log were dropped",
         "node bad: PodRangeOutsideCluster: podCIDR 10.99.0.0/24 lies outside",

@@ -1,1 +1,1 @@
-"""The command line: one short file a verb."""
+"""The command line `podwire`: one file for each verb, with its options and its output."""

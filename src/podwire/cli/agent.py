@@ -17,44 +17,44 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The verb's options."""
+    """Add the verb's options."""
     parser.add_argument(
-        "--socket", type=Path, default=SOCKET, metavar="PATH", help="where to serve (default: %(default)s)"
+        "--socket", type=Path, default=SOCKET, metavar="PATH", help="the socket to serve (default: %(default)s)"
     )
     parser.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
-        help="this node's settings: its ranges, its peers (TOML; read again on change); "
-        "with --kubernetes what all nodes have in common",
+        help="this node's settings: its pod CIDRs, its peers (TOML; read again on change); "
+        "with --kubernetes the settings of the whole cluster",
     )
     parser.add_argument(
-        "--kubernetes", action="store_true", help="this node's ranges and its peers are the cluster's Nodes"
+        "--kubernetes", action="store_true", help="read this node's pod CIDRs and its peers from the cluster's Nodes"
     )
     parser.add_argument(
-        "--node-name", metavar="NAME", help="this node's Node (default: $NODE_NAME, else the host's name)"
+        "--node-name", metavar="NAME", help="the name of this node's Node (default: $NODE_NAME, else the host name)"
     )
     parser.add_argument(
         "--kubeconfig",
         type=Path,
         metavar="FILE",
-        help="where the API server is (default: the pod's service account, else $KUBECONFIG)",
+        help="how to connect to the API server (default: the pod's service account, else $KUBECONFIG)",
     )
     parser.add_argument(
         "--http",
         metavar="ADDRESS:PORT",
-        help="serve /metrics, /healthz and /readyz there, as 127.0.0.1:19412 (default: nowhere)",
+        help="serve /metrics, /healthz and /readyz there, for example 127.0.0.1:19412 (default: not served)",
     )
     parser.add_argument(
         "--log-format",
         choices=("text", "json"),
         default="text",
-        help="the log on standard error: for people, or one JSON object a line (default: text)",
+        help="the format of the log on standard error: text, or a JSON object per line (default: text)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve; the exit status."""
+    """Serve until SIGTERM; returns the exit status."""
     from podwire.agent import run as agent
     from podwire.agent.server import SocketInUseError
     from podwire.install.files import InstallationError
@@ -71,10 +71,10 @@ def run(options: argparse.Namespace) -> int:
             agent.run(options.socket, source, log, conf_dir, web)
         else:
             agent.run(options.socket, _file(options, log), log, web=web)
-    except agent.WebError as wrong:
-        raise UserError(f"--http {options.http}: {wrong}") from None
-    except (SocketInUseError, SettingsFileError, InstallationError, KernelRefusedError, NftablesError) as wrong:
-        raise UserError(str(wrong)) from None
+    except agent.WebError as error:
+        raise UserError(f"--http {options.http}: {error}") from None
+    except (SocketInUseError, SettingsFileError, InstallationError, KernelRefusedError, NftablesError) as error:
+        raise UserError(str(error)) from None
     except PermissionError:
         raise
     except OSError as refused:
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _web_address(text: str | None) -> tuple[str, int] | None:
-    """Where to serve HTTP; the library for it is looked for at once."""
+    """The address for HTTP. Raises UserError for a wrong address or if prometheus_client is missing."""
     if text is None:
         return None
     from importlib.util import find_spec
@@ -99,14 +99,14 @@ def _web_address(text: str | None) -> tuple[str, int] | None:
     except ValueError:
         number = -1
     if not colon or not 0 <= number < 2**16 or (address.version == 6) != host.startswith("["):
-        raise UserError(f"--http {text}: is not ADDRESS:PORT: write it like 127.0.0.1:19412 or [::1]:19412")
+        raise UserError(f"--http {text}: is not ADDRESS:PORT: write for example 127.0.0.1:19412 or [::1]:19412")
     return str(address), number
 
 
 def _file(options: argparse.Namespace, log: AgentLog) -> Source | None:
-    """The settings of a file, if there is one."""
+    """The settings source for --config; None without it."""
     if options.node_name or options.kubeconfig:
-        raise UserError("--node-name and --kubeconfig go with --kubernetes: add it")
+        raise UserError("--node-name and --kubeconfig need --kubernetes: add it")
     if options.config is None:
         return None
     from podwire.node.old_source import FileSource
@@ -115,7 +115,7 @@ def _file(options: argparse.Namespace, log: AgentLog) -> Source | None:
 
 
 def _kubernetes(options: argparse.Namespace, log: AgentLog) -> tuple[Source, Path]:
-    """The settings of the API server, and where the runtime's configuration is."""
+    """The settings source for --kubernetes, and the folder of the runtime's network configuration."""
     try:
         from podwire.kube.client import KubernetesConfigError
     except ImportError as missing:
@@ -127,5 +127,5 @@ def _kubernetes(options: argparse.Namespace, log: AgentLog) -> tuple[Source, Pat
     try:
         source = KubernetesSource(name, file, options.kubeconfig, log)
         return source, Path(source.common.cni.conf_dir)
-    except KubernetesConfigError as wrong:
-        raise UserError(str(wrong)) from None
+    except KubernetesConfigError as error:
+        raise UserError(str(error)) from None

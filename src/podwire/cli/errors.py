@@ -1,5 +1,5 @@
-"""What the command line says when the person at the keyboard can mend it."""
+"""Errors that the command line reports in one line: cause, offending value, next step."""
 
 
 class UserError(Exception):
-    """One line for stderr, exit status 1."""
+    """An error that the user can correct: one line on stderr, exit status 1."""

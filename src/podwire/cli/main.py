@@ -1,4 +1,4 @@
-"""`podwire`: which verb, and what it said wrong. Each verb is a file of its own beside this one."""
+"""`podwire`: the command line. Each verb is a file beside this one; the lab's verb is in the package podwire_lab."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from podwire.cli.errors import UserError
 
 VERBS = {
     "agent": "serve CNI calls on this node",
-    "install": "put the plug-in and its configuration where the container runtime looks",
-    "uninstall": "remove the plug-in, its configuration and all that podwire made in the kernel",
-    "status": "show the nodes and the paths to them, and this node's pods",
-    "check": "check who reaches whom, and say which hop loses what is lost",
-    "lab": "build a cluster on this machine, check it, take it away",
-    "version": "show podwire's version and the CNI versions it speaks",
+    "install": "install the plugin and its configuration for the container runtime",
+    "uninstall": "remove the plugin, its configuration and everything that podwire added to the kernel",
+    "status": "show the nodes, the paths to them and this node's pods",
+    "check": "check connectivity between pods, and show the hop and the cause of each loss",
+    "lab": "build a cluster on this machine, check it, remove it",
+    "version": "show podwire's version and the CNI versions that it supports",
 }
+LAB_MISSING = "`podwire lab` needs the package podwire-lab: install it with pip, or run `make build` in a checkout"
 
 
 def parser(chosen: str) -> argparse.ArgumentParser:
-    """The command line. Only the chosen verb's file adds its options: the agent does not load what others need."""
+    """The parser of the command line. Only the chosen verb's file is loaded and adds its options."""
     top = argparse.ArgumentParser(
         prog="podwire",
-        description="A Kubernetes pod network: CNI plug-in, node agent, and the tools around them.",
+        description="A Kubernetes pod network: CNI plugin, node agent and tools.",
         epilog="`podwire VERB --help` shows a verb's options. Without a verb: status.",
     )
     top.add_argument("--version", action="version", version=f"podwire {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for name, words in VERBS.items():
-        if importlib.util.find_spec(_module(name).partition(".")[0]) is None:
+        if name == "lab" and not lab_is_installed():
             continue
         verb = verbs.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
         if name == chosen:
@@ -39,24 +40,31 @@ def parser(chosen: str) -> argparse.ArgumentParser:
     return top
 
 
+def lab_is_installed() -> bool:
+    """Whether the package podwire-lab is installed."""
+    return importlib.util.find_spec("podwire_lab") is not None
+
+
 def _module(verb: str) -> str:
-    """The module of a verb. The lab is a package of its own, which need not be installed."""
     return "podwire_lab.cli" if verb == "lab" else f"podwire.cli.{verb}"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `podwire`; the exit status. 1: refused, with one line on stderr; 2: unusable arguments."""
+    """Run `podwire`; returns the exit status: 1 after an error of one line on stderr, 2 for wrong arguments."""
     words = sys.argv[1:] if arguments is None else arguments
-    verb = next((word for word in words if not word.startswith("-")), "status")
-    options = parser(verb).parse_args(words or [verb])
-    module = importlib.import_module(_module(verb))
+    chosen = next((word for word in words if not word.startswith("-")), "status")
+    if chosen == "lab" and not lab_is_installed():
+        print(f"podwire: {LAB_MISSING}", file=sys.stderr)
+        return 1
+    options = parser(chosen).parse_args(words or [chosen])
+    module = importlib.import_module(_module(chosen))
     try:
         status: int = module.run(options)
-    except UserError as wrong:
-        print(f"podwire: {wrong}", file=sys.stderr)
+    except UserError as error:
+        print(f"podwire: {error}", file=sys.stderr)
         return 1
-    except PermissionError as wrong:
-        print(f"podwire: {wrong.filename or 'the kernel'}: permission denied: run it as root", file=sys.stderr)
+    except PermissionError as error:
+        print(f"podwire: {error.filename or 'the kernel'}: permission denied: run it as root", file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 0

@@ -1,4 +1,4 @@
-"""`podwire uninstall`: remove the configuration, the plug-in, and everything that podwire made in the kernel."""
+"""`podwire uninstall`: removes the configuration, the plugin and everything that podwire added to the kernel."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from podwire.cli.install import SOCKET, add_folder_options
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The verb's options."""
+    """Add the verb's options."""
     add_folder_options(parser)
     parser.add_argument(
         "--socket",
         type=Path,
         default=SOCKET,
         metavar="PATH",
-        help="the agent's, which must have ended (default: %(default)s)",
+        help="the agent's socket; the agent must have stopped (default: %(default)s)",
     )
     parser.add_argument(
-        "--keep-kernel", action="store_true", help="remove the files alone; pods and the host's part stay wired"
+        "--keep-kernel",
+        action="store_true",
+        help="remove only the files; pods and the host keep their interfaces, routes and rules",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Uninstall; the exit status, 1 if something of podwire's is left."""
+    """Uninstall; returns the exit status, 1 if something of podwire remains."""
     from podwire.agent.server import SocketInUseError, check_unused
     from podwire.install import files as installation
     from podwire.install import removal
@@ -40,9 +42,11 @@ def run(options: argparse.Namespace) -> int:
         for line in removal.remove():
             print(line)
         left = removal.remains()
-    except (installation.InstallationError, removal.RemovalError, SocketInUseError) as wrong:
-        raise UserError(str(wrong)) from None
+    except (installation.InstallationError, removal.RemovalError, SocketInUseError) as error:
+        raise UserError(str(error)) from None
     if left:
-        raise UserError(f"still there: {', '.join(left)}: stop what makes them anew and run uninstall again")
+        raise UserError(
+            f"still there: {', '.join(left)}: stop the process that adds them again, then run uninstall again"
+        )
     print("nothing of podwire is left in the kernel")
     return 0

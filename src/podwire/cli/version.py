@@ -1,4 +1,4 @@
-"""`podwire version`: what this is and which CNI versions it speaks."""
+"""`podwire version`: prints podwire's version and the CNI versions that it supports."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from podwire.cni.versions import SUPPORTED
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The verb has none."""
+    """The verb has no options."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print; the exit status."""
+    """Print the versions; returns the exit status."""
     print(f"podwire {__version__} (CNI {', '.join(SUPPORTED)})")
     return 0
