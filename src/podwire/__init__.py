@@ -1,3 +1,3 @@
 """podwire: a Kubernetes pod network whose database is the kernel."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
