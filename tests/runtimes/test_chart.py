@@ -66,7 +66,7 @@ def test_the_common_settings_are_accepted_and_are_the_defaults(plain: list[Objec
 
 def test_all_values_reach_the_agents_file(tmp_path: Path) -> None:
     given = {
-        "clusterRanges": '["10.10.0.0/16", "fd00:10::/56"]',
+        "clusterCIDRs": '["10.10.0.0/16", "fd00:10::/56"]',
         "mode": '"bridge"',
         "mtu": "1400",
         "masquerade": "false",
@@ -91,6 +91,11 @@ def test_all_values_reach_the_agents_file(tmp_path: Path) -> None:
     mounts = [(each["name"], each["mountPath"]) for container in containers for each in container["volumeMounts"]]
     cni = {mount for mount in mounts if mount[0] in ("cni-bin", "cni-conf")}
     assert cni == {(name, paths[name]) for name in ("cni-bin", "cni-conf")}, "the same path inside: messages name it"
+
+
+def test_the_old_name_of_the_cluster_cidrs_is_accepted() -> None:
+    found = objects(manifests.template('clusterRanges=["10.10.0.0/16"]'))
+    assert rtoml.loads(one(found, "ConfigMap")["data"]["podwire.toml"])["cluster_ranges"] == ["10.10.0.0/16"]
 
 
 def test_other_values_reach_the_pods() -> None:

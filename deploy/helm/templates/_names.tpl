@@ -5,7 +5,7 @@
 app.kubernetes.io/name: podwire
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
-{{- /* What both DaemonSets' pods have in common: where they run, and that nothing keeps them away. */ -}}
+{{- /* The placement of the pods of both DaemonSets: nodes, tolerations, priority. */ -}}
 {{- define "podwire.placement" -}}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{ toJson . }}
