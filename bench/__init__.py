@@ -1,1 +1,1 @@
-"""Measures CNI plug-ins as a runtime executes them, side by side: `python -m bench`."""
+"""Measures CNI plugins as a runtime executes them, side by side: `python -m bench`."""

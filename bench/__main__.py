@@ -1,4 +1,4 @@
-"""`python -m bench` (as root): podwire, the reference plug-ins and the floor, alternating; traffic; many peers."""
+"""`python -m bench` (as root): podwire, the reference plugins and the floor, alternating; traffic; many peers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--part", choices=[*PARTS, *SLOW_PARTS, "all"], default="all", help="what to measure (default: all)"
     )
-    parser.add_argument("--rounds", type=int, default=100, help="calls one at a time, of each plug-in")
-    parser.add_argument("--bursts", type=int, default=5, help="bursts of each plug-in")
+    parser.add_argument("--rounds", type=int, default=100, help="calls one at a time, of each plugin")
+    parser.add_argument("--bursts", type=int, default=5, help="bursts of each plugin")
     parser.add_argument("--burst-calls", type=int, default=100, help="calls in a burst")
     parser.add_argument("--pods", type=int, default=1000, help="pods of the full node; 0 leaves it out")
-    parser.add_argument("--reference", type=Path, help="folder of reference plug-ins (default: built from tests/tools)")
-    parser.add_argument("--without-podwire", action="store_true", help="the reference plug-ins and the floor only")
-    parser.add_argument("--only", nargs="*", help="names of plug-ins to run; the others are left out")
+    parser.add_argument("--reference", type=Path, help="folder of reference plugins (default: built from tests/tools)")
+    parser.add_argument("--without-podwire", action="store_true", help="the reference plugins and the floor only")
+    parser.add_argument("--only", nargs="*", help="names of plugins to run; the others are left out")
     parser.add_argument(
         "--before", type=Path, metavar="CHECKOUT", help="another checkout, built by `make build`, to alternate with"
     )

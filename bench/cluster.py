@@ -1,7 +1,7 @@
 """Part `cluster`: a hundred pods start on one node of a real Kubernetes cluster, with podwire and with `bridge`.
 
-Both plug-ins take turns on the same node, in the same kubelet and containerd: a configuration that sorts before
-podwire's is put in place for `bridge` and taken away again. What an ADD takes is measured around the plug-in as
+Both plugins take turns on the same node, in the same kubelet and containerd: a configuration that sorts before
+podwire's is put in place for `bridge` and taken away again. What an ADD takes is measured around the plugin as
 the runtime executes it (see stopwatch.c).
 """
 
@@ -48,7 +48,7 @@ SETTLE_SECONDS = 6.0
 
 @dataclass(frozen=True)
 class Burst:
-    """One burst with one plug-in: what each ADD took, and all pods from `kubectl apply` to Ready; seconds."""
+    """One burst with one plugin: what each ADD took, and all pods from `kubectl apply` to Ready; seconds."""
 
     plugin: str
     adds: Sequence[float]
@@ -75,10 +75,10 @@ class ClusterResults:
         ]
 
     def tables(self) -> list[Table]:
-        """A line a plug-in."""
+        """A line a plugin."""
         table = Table(title=f"pods starting at once on {NODE} of a Kubernetes cluster; ms")
-        for title in ("plug-in", "ADDs", "ADD p50", "p90", "p99", "all Ready"):
-            table.add_column(title, justify="left" if title == "plug-in" else "right")
+        for title in ("plugin", "ADDs", "ADD p50", "p90", "p99", "all Ready"):
+            table.add_column(title, justify="left" if title == "plugin" else "right")
         for plugin in dict.fromkeys(burst.plugin for burst in self.bursts):
             adds = self._adds(plugin)
             ready = [burst.ready for burst in self.bursts if burst.plugin == plugin]
@@ -92,7 +92,7 @@ class ClusterResults:
 
 
 def run(pods: int, bursts: int, reference: Path, folder: Path) -> ClusterResults:
-    """Build a cluster, measure `bursts` bursts of `pods` pods with each plug-in, remove the cluster."""
+    """Build a cluster, measure `bursts` bursts of `pods` pods with each plugin, remove the cluster."""
     hatch_build.compile_static([SOURCE], folder / "stopwatch")
     cluster = Cluster("bench", "--family", "v4", "--nodes", "2")
     cluster.down()

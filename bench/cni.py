@@ -1,4 +1,4 @@
-"""Part `cni`: podwire, the reference plug-ins and the floor, executed as a runtime does it, alternating."""
+"""Part `cni`: podwire, the reference plugins and the floor, executed as a runtime does it, alternating."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _targets(results: CniResults) -> list[Target]:
 
 def _times_table(results: CniResults) -> Table:
     table = Table(title="milliseconds, p50 (p99); a burst goes 8 at a time")
-    table.add_column("plug-in")
+    table.add_column("plugin")
     for title in SERIES.values():
         table.add_column(title, justify="right")
     for name, samples in results.samples.items():

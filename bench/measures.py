@@ -25,7 +25,7 @@ KIBIBYTE = 1024
 
 @dataclass
 class Samples:
-    """Every sample of one plug-in, in seconds: single calls, and walls of bursts."""
+    """Every sample of one plugin, in seconds: single calls, and walls of bursts."""
 
     add: list[float] = field(default_factory=list)
     delete: list[float] = field(default_factory=list)
@@ -110,7 +110,7 @@ def memory_mib(pid: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Node:
-    """A plug-in whose calls go to an agent in a node's namespace of its own."""
+    """A plugin whose calls go to an agent in a node's namespace of its own."""
 
     plugin: Plugin
     agent_pid: int
@@ -147,7 +147,7 @@ class Shares:
 
 
 def shares(plugin: Plugin, rounds: int, log: Path) -> Shares:
-    """ADDs of one plug-in alone, split up.
+    """ADDs of one plugin alone, split up.
 
     exec: the shim that only says what it is. socket: a VERSION through the agent, less that. kernel: what the
     agent's log tells of these ADDs. Python: the rest.

@@ -1,4 +1,4 @@
-"""The plug-ins that are measured: each wires eth0 from a /16 of its own, without masquerade."""
+"""The plugins that are measured: each wires eth0 from a /16 of its own, without masquerade."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def floors(folder: Path) -> list[Plugin]:
 
 
 def references(folder: Path, state: Path) -> list[Plugin]:
-    """The reference plug-ins `bridge` and `ptp`, each with `host-local`, from `folder`."""
+    """The reference plugins `bridge` and `ptp`, each with `host-local`, from `folder`."""
     made = []
     for name, second_byte, extra in (
         ("bridge", 190, {"bridge": "cni-ref0", "isGateway": True}),

@@ -1,4 +1,4 @@
-"""Executes plug-ins as a runtime does and takes the time, with as little of its own as Python allows.
+"""Executes plugins as a runtime does and takes the time, with as little of its own as Python allows.
 
 What a call needs (a pipe that holds standard input, a file for standard output) is made before the clock
 starts; between start and stop lie `posix_spawn` (which does not copy this process) and `wait`.
@@ -16,7 +16,7 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class CallFailedError(RuntimeError):
-    """A plug-in ended with a status other than 0: nothing that it does is worth measuring."""
+    """A plugin ended with a status other than 0: nothing that it does is worth measuring."""
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from bench.plugins import Plugin
 from bench.stage import Pod
 
 VETH = "veth pair"
-REFERENCE = "bridge plug-in"
+REFERENCE = "bridge plugin"
 ROUTED = "routed"
 BRIDGE_MODE = "bridge mode"
-REFERENCE_MASQUERADE = "bridge plug-in, masquerade"
+REFERENCE_MASQUERADE = "bridge plugin, masquerade"
 ROUTED_MASQUERADE = "routed, masquerade"
-REFERENCE_ROUTES = "two nodes: bridge plug-in and static routes"
+REFERENCE_ROUTES = "two nodes: bridge plugin and static routes"
 ROUTED_DIRECT = "two nodes: routed, direct"
 CLUSTER = "10.240.0.0/16"
 
@@ -71,7 +71,7 @@ def _pod_range(number: int) -> str:
 
 @contextmanager
 def _agent_of(plugin: Plugin, folder: Path) -> Iterator[None]:
-    """podwire's agent for the plug-in, where it has one."""
+    """podwire's agent for the plugin, where it has one."""
     socket = plugin.environment.get("PODWIRE_SOCKET")
     if socket is None:
         yield
@@ -96,7 +96,7 @@ class Wiring:
         return replace(plugin, config={**plugin.config, "ipMasq": masquerade})
 
     def bridge_plugin(self, state: str, number: int, *, masquerade: bool) -> Plugin:
-        """The reference plug-in with the pod range of a node."""
+        """The reference plugin with the pod range of a node."""
         plugin = plugins.references(self._reference, self._folder / f"leases-{state}")[0]
         ipam = {**plugin.config["ipam"], "ranges": [[{"subnet": _pod_range(number)}]]}
         return replace(plugin, config={**plugin.config, "ipMasq": masquerade, "ipam": ipam})
@@ -116,7 +116,7 @@ class Wiring:
         return Way(name, client.path, server.path, _address_in(server))
 
     def two_nodes_by_hand(self, name: str) -> Way:
-        """The reference plug-in on two nodes, with the routes that its user would set."""
+        """The reference plugin on two nodes, with the routes that its user would set."""
         pods = self._namespaces(2)
         for number, (node, pod) in enumerate(zip(self._nodes(), pods, strict=True)):
             with stage.inside(node.descriptor):

@@ -1,1 +1,1 @@
-"""The black-box suite: it executes a CNI plug-in's binary and knows nothing of its code."""
+"""The black-box suite: it executes a CNI plugin's binary and knows nothing of its code."""

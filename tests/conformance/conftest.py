@@ -35,7 +35,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For another plug-in: leave out podwire's own decisions; expect its listed deviations to fail."""
+    """For another plugin: leave out podwire's own decisions; expect its listed deviations to fail."""
     if not config.getoption("--plugin"):
         return
     own = [item for item in items if item.get_closest_marker("podwire_decision")]
@@ -122,7 +122,7 @@ def _without_agent(plugin: Path, subject: Subject, folder: Path) -> Iterator[Nod
 
 @pytest.fixture
 def node(request: pytest.FixtureRequest, subject: Subject, tmp_path: Path) -> Iterator[Node]:
-    """A node with the plug-in in it, as nobody has touched it, and the agent where the cell wants one."""
+    """A node with the plugin in it, as nobody has touched it, and the agent where the cell wants one."""
     if not subject.is_podwire:
         yield from _without_agent(request.config.getoption("--plugin").absolute(), subject, tmp_path)
         return

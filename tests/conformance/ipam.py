@@ -1,4 +1,4 @@
-"""A delegated IPAM plug-in made of ten lines of shell: it notes what it was asked and answers as told."""
+"""A delegated IPAM plugin made of ten lines of shell: it notes what it was asked and answers as told."""
 
 from __future__ import annotations
 

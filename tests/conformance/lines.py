@@ -1,6 +1,6 @@
-"""The lines of docs/conformance.md: what a CNI plug-in must do, where that is said, and which tests show it.
+"""The lines of docs/conformance.md: what a CNI plugin must do, the source of each demand, and the tests that show it.
 
-`python -m tests.conformance.lines --write` writes the document anew; a pure test notices when it is stale.
+`python -m tests.conformance.lines --write` writes the document; a pure test fails when it is stale.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LINES = (
     ),
     Line("6", "IFNAME: up to 15 bytes, not `.` or `..`, no `/`, `:` or white space (code 4)", "S, K"),
     Line("7", "GC and STATUS come with empty variables, VERSION with `dummy` in them", "K"),
-    Line("8", "CNI_NETNS that is the plug-in's own: code 8 before anything is done, unless overridden", "K, D"),
+    Line("8", "CNI_NETNS that is the plugin's own: code 8 before anything is changed, unless overridden", "K, D"),
     Line("9", "CNI_ARGS: first `=` splits, unknown keys and a trailing `;` are fine, the last duplicate wins", "S, D"),
     Line("10", "runtimeConfig over `args.cni` over CNI_ARGS over the configuration's own key", "D"),
     Line("11", "Not one JSON object in UTF-8, or a wrong-typed name or version: code 6; no name: code 7", "S, K"),
@@ -48,11 +48,15 @@ LINES = (
         "13", "cniVersion absent or empty means 0.1.0; unsupported: code 1 with the supported ones in details", "S, K"
     ),
     Line("14", "Unknown keys are ignored", "S"),
-    Line("15", "VERSION needs only CNI_COMMAND, answers cniVersion and supportedVersions, tolerates rubbish", "S, K"),
+    Line(
+        "15",
+        "VERSION needs only CNI_COMMAND, answers cniVersion and supportedVersions, tolerates invalid input",
+        "S, K",
+    ),
     Line("16", "IFNAME that exists already: error, the interface untouched", "S"),
     Line(
         "17",
-        "ADD prints exactly one document in the configuration's version, true in the kernel; sandbox to the letter",
+        "ADD prints exactly one document in the configuration's version, which matches the kernel; sandbox unchanged",
         "S",
     ),
     Line(
@@ -60,26 +64,26 @@ LINES = (
         "prevResult is passed through or extended, never dropped; without a version it has the configuration's",
         "S",
     ),
-    Line("19", "A failed ADD is undone, with DEL to a delegated IPAM plug-in", "S"),
+    Line("19", "A failed ADD is undone, with DEL to a delegated IPAM plugin", "S"),
     Line("20", "One attachment added twice at once: one succeeds", "D"),
-    Line("21", "DEL succeeds silently when there is nothing (left) to do, whatever is gone", "S"),
+    Line("21", "DEL succeeds without output when there is nothing (left) to do, whatever is missing", "S"),
     Line("22", "DEL goes by (network, container ID, ifname), needs no prevResult and touches nothing else", "S, D"),
     Line("23", "DEL works with CNI_NETNS empty", "S, D"),
-    Line("24", "CHECK needs prevResult, names what is missing or different, minds no extras", "S"),
+    Line("24", "CHECK needs prevResult, names what is missing or different, ignores additions", "S"),
     Line(
         "25", "GC reads valid-attachments (null means none); without the key it is an error and removes nothing", "S, D"
     ),
-    Line("26", "GC stays within its network, goes on past errors, reports them, asks the IPAM plug-in too", "S"),
+    Line("26", "GC stays within its network, continues after errors, reports them, calls the IPAM plugin too", "S"),
     Line(
         "27",
-        "STATUS: silent, or code 50/51; never hangs; a full range is no reason; ADD and DEL work meanwhile",
+        "STATUS: no output, or code 50/51; never hangs; a full range is no error; ADD and DEL work at the same time",
         "S, D",
     ),
-    Line("28", "Errors are JSON on stdout with a code of the specification, or of ours from 100", "S"),
+    Line("28", "Errors are JSON on stdout with a code of the specification, or of podwire from 100", "S"),
     Line(
         "29", "msg is one line under 500 bytes with the cause, the offending value and what to do; same at retry", "D"
     ),
-    Line("30", "A real DEL failure avoids the words that containerd takes for success", "D"),
+    Line("30", "The message of a DEL failure does not contain the words that containerd takes for success", "D"),
     Line("31", "0.1.0 and 0.2.0: ip4 and ip6 with ip, gateway, routes; no interfaces", "S"),
     Line("32", "ips[].version is mandatory from 0.3.0 to 0.4.0 and absent from 1.0.0 on", "S"),
     Line("33", "1.1.0 adds mtu to interfaces, and mtu, advmss, priority, table, scope to routes", "S"),
@@ -89,7 +93,7 @@ LINES = (
         "Delegation: a bare name, the first regular file in CNI_PATH, same environment and input, its error passed on",
         "S",
     ),
-    Line("36", "No child holds stdout or stderr open after the plug-in has ended", "K"),
+    Line("36", "No child keeps stdout or stderr open after the plugin has ended", "K"),
     Line("trap 1", "Keys are read in any case, at every level", "K"),
     Line("trap 2", "A trailing newline is not part of a pattern; IFNAME counts in bytes", "K"),
     Line("trap 3", "NaN, BOM, UTF-16, absurd depth, long numbers, lone surrogates", "K"),
@@ -109,14 +113,14 @@ LINES = (
     Line("cri-o", "CHECK right after ADD, STATUS again and again, GC with null", "K"),
     Line("podman", "Results of 1.0.0 for readers that know no 1.1.0", "K"),
     Line("kubelet", "A retry is a new sandbox with a new ID", "K"),
-    Line("deadlines", "An agent that does not answer is never waited for without end", "D"),
+    Line("deadlines", "The wait for an agent that does not answer is limited", "D"),
     Line("agent", "Agent and one-shot path know each other's attachments; a killed agent loses nothing", "D"),
-    Line("keys", "The reference plug-ins' configuration keys keep their names and meaning", "D"),
-    Line("document", "The configuration of the document that podwire began from works to the letter", "D"),
-    Line("reach", "Pods reach each other, the gateway and the outside, also where FORWARD drops", "D"),
+    Line("keys", "The reference plugins' configuration keys keep their names and meaning", "D"),
+    Line("document", "The configuration of the original tutorial works unchanged", "D"),
+    Line("reach", "Pods reach each other, the gateway and external addresses, also where FORWARD drops", "D"),
     Line("several", "Several interfaces per container", "S"),
-    Line("leases", "No address is given twice, leaks, or comes back before its range has gone round", "D"),
-    Line("fuzz", "Whatever comes in, what comes out is conformant, and a refusal changes nothing", "D"),
+    Line("leases", "No address is leased twice, leaks, or is leased again before all others of its range", "D"),
+    Line("fuzz", "For any input the output is conformant, and a refusal changes nothing", "D"),
 )
 
 
@@ -137,10 +141,11 @@ def document() -> str:
     rows = [
         "# CNI conformance, line by line",
         "",
-        "What podwire does as a CNI plug-in, and the test that shows it. Sources: **S** the CNI specification",
-        "1.1.0, **K** what libcni's `skel`, the reference plug-ins and the runtimes do, **D** podwire's own",
-        "decision where they are silent or wrong. The tests execute the plug-in's binary and know nothing of its",
-        "code; how to run them against another plug-in stands in `tests/conformance/test_reference.py`.",
+        "The behaviour of podwire as a CNI plugin, and the tests that show it. Sources: **S** the CNI",
+        "specification 1.1.0, **K** the behaviour of libcni's `skel`, the reference plugins and the runtimes,",
+        "**D** podwire's own decision where they say nothing or are wrong. The tests execute the plugin's",
+        "binary and do not use its code; `tests/conformance/test_reference.py` says how to run them against",
+        "another plugin.",
         "",
         "| line | what | source | shown by |",
         "|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""A node under test: the host, the plug-in, its pods, and the checks that nearly every test makes."""
+"""A node under test: the host, the plugin, its pods, and the checks that nearly every test makes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Attachment:
 
 
 class Node:
-    """Host namespace, plug-in and subject; makes pods and deletes them with itself."""
+    """Host namespace, plugin and subject; makes pods and deletes them with itself."""
 
     def __init__(self, host: Host, plugin: Plugin, subject: Subject, folder: Path, agent: Agent | None = None) -> None:
         self.host = host
@@ -158,5 +158,5 @@ def encoded(config: Any) -> bytes:
 
 
 def strange_link(namespace: Namespace, name: str) -> None:
-    """A link that is not the plug-in's: one end of a veth pair inside the namespace."""
+    """A link that is not the plugin's: one end of a veth pair inside the namespace."""
     namespace.run("ip", "link", "add", name, "type", "veth", "peer", "name", f"{name[:13]}-p")

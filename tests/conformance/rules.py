@@ -1,4 +1,4 @@
-"""What the specification allows a plug-in to print: complaints about a result, an error, a silent success."""
+"""What the specification allows a plugin to print: complaints about a result, an error, a silent success."""
 
 from __future__ import annotations
 

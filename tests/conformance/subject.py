@@ -1,4 +1,4 @@
-"""What is tested: a plug-in with a configuration, in one cell of the matrix (agent, datapath, families)."""
+"""What is tested: a plugin with a configuration, in one cell of the matrix (agent, datapath, families)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ABSENT = Absent()
 
 @dataclass(frozen=True)
 class Subject:
-    """One cell: how the plug-in runs and with which configuration."""
+    """One cell: how the plugin runs and with which configuration."""
 
     label: str
     config: Mapping[str, Any]
@@ -99,7 +99,7 @@ CELLS: dict[str, list[tuple[bool, str, str]]] = {
 
 
 def foreign_subject(text: str, folder: Path) -> Subject:
-    """Another plug-in's configuration: a file's path or JSON, in which @TMP@ becomes `folder`."""
+    """Another plugin's configuration: a file's path or JSON, in which @TMP@ becomes `folder`."""
     source = text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8")
     config = json.loads(source.replace("@TMP@", str(folder)))
     return Subject("foreign", {"cniVersion": NEWEST, **config}, False, False, "foreign")

@@ -172,7 +172,7 @@ def _previous(version: str, own_version: str | None) -> dict[str, Any]:
     ],
 )
 def test_previous_result_is_extended(node: Node, version: str, own_version: str | None) -> None:
-    """Line 18: an earlier plug-in's interfaces, addresses, routes and DNS are kept in the result."""
+    """Line 18: an earlier plugin's interfaces, addresses, routes and DNS are kept in the result."""
     config = node.config(cniVersion=version, prevResult=_previous(version, own_version))
     result = node.added(config).result
     entry = next(each for each in result["ips"] if each["address"] == "192.0.2.9/32")

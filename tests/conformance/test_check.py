@@ -138,7 +138,7 @@ def test_check_in_a_vanished_namespace(node: Node) -> None:
 @pytest.mark.line(24)
 @pytest.mark.cells("datapaths")
 def test_extras_of_later_plugins_are_fine(node: Node) -> None:
-    """Line 24: interfaces, addresses and routes of a later plug-in, in kernel and result, are no fault."""
+    """Line 24: interfaces, addresses and routes of a later plugin, in kernel and result, are no fault."""
     attachment = node.added()
     pod = attachment.pod
     strange_link(pod, "later0")

@@ -120,7 +120,7 @@ def test_del_needs_no_netns(node: Node) -> None:
 @pytest.mark.line(4)
 @pytest.mark.podwire_decision
 def test_path_is_not_needed_without_delegation(node: Node) -> None:
-    """Line 4: CNI_PATH is asked for only where an IPAM plug-in is called."""
+    """Line 4: CNI_PATH is asked for only where an IPAM plugin is called."""
     pod = node.pod()
     for command in ("ADD", "DEL"):
         variables = node.plugin.variables(command, "c1", pod.path, "eth0")
@@ -132,7 +132,7 @@ def test_path_is_not_needed_without_delegation(node: Node) -> None:
 @pytest.mark.line(4, 35)
 @pytest.mark.podwire_decision
 def test_path_is_needed_for_delegation(node: Node) -> None:
-    """Line 4: with an `ipam` plug-in to call, a missing CNI_PATH is code 4 and is named."""
+    """Line 4: with an `ipam` plugin to call, a missing CNI_PATH is code 4 and is named."""
     pod = node.pod()
     variables = node.plugin.variables("ADD", "c1", pod.path, "eth0")
     del variables["CNI_PATH"]
@@ -226,7 +226,7 @@ def test_gc_and_status_with_empty_variables(node: Node) -> None:
 @pytest.mark.line(8)
 @pytest.mark.parametrize("override", ["", "0", "yes"])
 def test_own_namespace_is_refused(node: Node, override: str) -> None:
-    """Line 8: a CNI_NETNS that is the plug-in's own is code 8, before anything is done."""
+    """Line 8: a CNI_NETNS that is the plugin's own is code 8, before anything is done."""
     with node.unchanged():
         outcome = node.plugin.cni_add(node.config(), "c1", node.host.path, CNI_NETNS_OVERRIDE=override)
         node.refused(outcome, 8)

@@ -144,7 +144,7 @@ def test_gc_after_namespaces_vanished(node: Node) -> None:
 @pytest.mark.line(26)
 @pytest.mark.podwire_decision
 def test_gc_goes_on_past_errors(node: Node, tmp_path: Path) -> None:
-    """Line 26: a delegated IPAM plug-in that fails is reported; the stale attachments are removed all the same."""
+    """Line 26: a delegated IPAM plugin that fails is reported; the stale attachments are removed all the same."""
     ipam = Ipam(tmp_path)
     ipam.fails("GC", 111, "the pool's ledger is torn")
     lost = [node.added(), node.added()]

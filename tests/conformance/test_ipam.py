@@ -1,4 +1,4 @@
-"""Lines 19, 35 and 36: an IPAM plug-in that ADD, CHECK, DEL, GC and STATUS delegate to."""
+"""Lines 19, 35 and 36: an IPAM plugin that ADD, CHECK, DEL, GC and STATUS delegate to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DUAL = ("10.50.0.7/24", "fd00:50::7/64")
 
 @pytest.fixture
 def ipam(tmp_path: Path) -> Ipam:
-    """The shell-made IPAM plug-in, answering ADD with one address per family."""
+    """The shell-made IPAM plugin, answering ADD with one address per family."""
     made = Ipam(tmp_path)
     made.gives(*DUAL)
     return made
@@ -38,7 +38,7 @@ def _added(node: Node, ipam: Ipam, **changes: Any) -> Attachment:
 @pytest.mark.line(35)
 @pytest.mark.cells("datapaths")
 def test_delegated_addresses_are_used(node: Node, ipam: Ipam) -> None:
-    """Line 35: the addresses come from the IPAM plug-in, which sees our environment and standard input."""
+    """Line 35: the addresses come from the IPAM plugin, which sees our environment and standard input."""
     attachment = _added(node, ipam, isGateway=True)
     assert sorted(attachment.addresses) == ["10.50.0.7", "fd00:50::7"]
     assert attachment.pod.pings("10.50.0.1")
@@ -56,7 +56,7 @@ def test_delegated_addresses_are_used(node: Node, ipam: Ipam) -> None:
 @pytest.mark.line(35)
 @pytest.mark.parametrize("version", ["0.2.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
 def test_delegated_result_in_every_version(node: Node, ipam: Ipam, version: str) -> None:
-    """Line 35: the IPAM plug-in's result of that version is understood."""
+    """Line 35: the IPAM plugin's result of that version is understood."""
     if version == "0.2.0":
         ipam.answers("ADD", {"cniVersion": version, "ip4": {"ip": DUAL[0], "gateway": "10.50.0.1"}})
     else:
@@ -70,7 +70,7 @@ def test_delegated_result_in_every_version(node: Node, ipam: Ipam, version: str)
 @pytest.mark.line(35)
 @pytest.mark.cells("datapaths")
 def test_del_check_and_more_are_delegated(node: Node, ipam: Ipam) -> None:
-    """Lines 26 and 35: CHECK, GC, STATUS and DEL reach the IPAM plug-in as well."""
+    """Lines 26 and 35: CHECK, GC, STATUS and DEL reach the IPAM plugin as well."""
     attachment = _added(node, ipam)
     more = {"CNI_PATH": _path(node, ipam)}
     node.silent(node.plugin.cni_check(attachment.config_with_result, attachment.container, attachment.pod.path, **more))
@@ -101,7 +101,7 @@ def test_a_failing_ipam_plugin(node: Node, ipam: Ipam) -> None:
 @pytest.mark.line(19)
 @pytest.mark.cells("datapaths")
 def test_a_failure_after_the_ipam_plugin(node: Node, ipam: Ipam) -> None:
-    """Line 19: when ADD fails after the IPAM plug-in gave addresses, they are given back by DEL."""
+    """Line 19: when ADD fails after the IPAM plugin gave addresses, they are given back by DEL."""
     _added(node, ipam)
     (ipam.notes / "order").unlink()
     ipam.gives("10.50.0.9/24", routes=[{"dst": "198.51.100.0/24", "gw": "127.0.0.1"}])
@@ -112,7 +112,7 @@ def test_a_failure_after_the_ipam_plugin(node: Node, ipam: Ipam) -> None:
     assert ipam.order == ["ADD", "DEL"]
 
 
-# What the IPAM plug-in prints for ADD, and whether it exits 1.
+# What the IPAM plugin prints for ADD, and whether it exits 1.
 ANSWERS: dict[str, tuple[str, bool]] = {
     "no addresses": ('{"cniVersion": "1.1.0", "ips": []}', False),
     "no object": ("[]", False),
@@ -129,7 +129,7 @@ ANSWERS: dict[str, tuple[str, bool]] = {
 @pytest.mark.podwire_decision
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_an_ipam_plugin_that_talks_nonsense(node: Node, ipam: Ipam, answer: str) -> None:
-    """Line 35: whatever the IPAM plug-in prints, the error is in due form and names it; it is sent DEL."""
+    """Line 35: whatever the IPAM plugin prints, the error is in due form and names it; it is sent DEL."""
     _added(node, ipam)
     (ipam.notes / "order").unlink()
     text, fails = ANSWERS[answer]
@@ -148,7 +148,7 @@ def test_an_ipam_plugin_that_talks_nonsense(node: Node, ipam: Ipam, answer: str)
 @pytest.mark.parametrize("name", ["pwt-nowhere", "folder"])
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
 def test_no_such_ipam_plugin(node: Node, ipam: Ipam, name: str, command: str) -> None:
-    """Lines 30 and 35: only a regular file counts; an absent plug-in is an error that names it."""
+    """Lines 30 and 35: only a regular file counts; an absent plugin is an error that names it."""
     (ipam.bin / "folder").mkdir()
     _added(node, ipam)
     pod = node.pod()
@@ -200,7 +200,7 @@ def test_first_of_the_path_wins(node: Node, ipam: Ipam, tmp_path: Path) -> None:
 @pytest.mark.cells("datapaths")
 @pytest.mark.podwire_decision
 def test_no_child_holds_the_output(node: Node, ipam: Ipam) -> None:
-    """Line 36: a child that an IPAM plug-in leaves behind holds neither our stdout nor our stderr."""
+    """Line 36: a child that an IPAM plugin leaves behind holds neither our stdout nor our stderr."""
     (ipam.notes / "ADD.linger").touch()
     pod = node.pod()
     variables = node.plugin.variables("ADD", "c1", pod.path, "eth0", CNI_PATH=_path(node, ipam))

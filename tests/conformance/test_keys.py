@@ -1,4 +1,4 @@
-"""The configuration keys: the reference plug-ins' own, and the document's that this project began from."""
+"""The configuration keys: the reference plugins' own, and the document's that this project began from."""
 
 from __future__ import annotations
 

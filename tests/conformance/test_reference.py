@@ -1,6 +1,6 @@
 """The suite itself on trial: the reference bridge with host-local passes it, but for the deviations it is known for.
 
-The same by hand, for any plug-in:
+The same by hand, for any plugin:
 
     pytest tests/conformance --plugin PATH --plugin-config FILE|JSON --plugin-deviations FILE
 """
@@ -20,9 +20,9 @@ HERE = Path(__file__).parent
 
 
 def test_the_reference_bridge_passes(pytestconfig: pytest.Config) -> None:
-    """What this suite asks of any plug-in (podwire's own decisions aside) is what the reference plug-in does."""
+    """What this suite asks of any plugin (podwire's own decisions aside) is what the reference plugin does."""
     if pytestconfig.getoption("--plugin"):
-        pytest.skip("another plug-in is tested")
+        pytest.skip("another plugin is tested")
     argv = [
         sys.executable,
         "-m",

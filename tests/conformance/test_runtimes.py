@@ -1,4 +1,4 @@
-"""What runtimes do to a plug-in, call for call: containerd, nerdctl, CRI-O, podman, the kubelet."""
+"""What runtimes do to a plugin, call for call: containerd, nerdctl, CRI-O, podman, the kubelet."""
 
 from __future__ import annotations
 

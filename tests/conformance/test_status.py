@@ -47,7 +47,7 @@ def _tiny(node: Node) -> dict[str, Any]:
 
 @pytest.mark.line(27)
 def test_status_asks_the_ipam_plugin(node: Node, tmp_path: Path) -> None:
-    """Line 27: a delegated IPAM plug-in that is not ready makes STATUS fail; ADD and DEL work meanwhile."""
+    """Line 27: a delegated IPAM plugin that is not ready makes STATUS fail; ADD and DEL work meanwhile."""
     ipam = Ipam(tmp_path)
     ipam.gives("10.50.0.7/24")
     ipam.fails("STATUS", 50, "the pool is not reachable")

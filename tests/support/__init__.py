@@ -1,1 +1,1 @@
-"""The ground that all test layers stand on: namespaces, snapshots of the kernel, plug-ins, the agent."""
+"""The ground that all test layers stand on: namespaces, snapshots of the kernel, plugins, the agent."""

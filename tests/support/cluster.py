@@ -135,7 +135,7 @@ class Cluster:
             self.start(node, **changes)
 
     def add_pod(self, node: Node, name: str) -> Namespace:
-        """A pod, wired by the plug-in with the configuration that the agent wrote."""
+        """A pod, wired by the plugin with the configuration that the agent wrote."""
         pod = self._stack.enter_context(Namespace())
         assert node.agent is not None
         plugin = Plugin(self._bin_dir / "podwire", node.host, environment={"PODWIRE_SOCKET": str(node.agent.socket)})

@@ -1,4 +1,4 @@
-"""A CNI plug-in as a runtime sees it: a program that is executed with an environment and standard input."""
+"""A CNI plugin as a runtime sees it: a program that is executed with an environment and standard input."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in's binary, the namespace it is executed in, and what its environment always holds."""
+    """A plugin's binary, the namespace it is executed in, and what its environment always holds."""
 
     binary: Path
     host: Namespace

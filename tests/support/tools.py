@@ -17,5 +17,5 @@ def tool(name: str) -> Path:
 
 
 def reference_plugins() -> Path:
-    """The folder of the reference CNI plug-ins and cnitool: a whole CNI_PATH."""
+    """The folder of the reference CNI plugins and cnitool: a whole CNI_PATH."""
     return tool("bridge").parent
