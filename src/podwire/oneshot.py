@@ -19,21 +19,22 @@ def main() -> int:
     gc.disable()  # the process ends before there is anything to collect
     sys.path += [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), *sys.argv[1:]]
     try:
+        from podwire.netlink.host import Host
+        from podwire.plugin.context import PluginState
         from podwire.plugin.dispatch import serve
-        from podwire.plugin.host import Host, Shared
-        from podwire.plugin.network import Networks
+        from podwire.plugin.timings import Timings
+        from podwire.plugin.undo import undo
     except ImportError as missing:
         write(2, f"podwire: {missing}\n".encode())
         write(1, BROKEN.encode())
         return 1
     environment = {key: value for key, value in os.environ.items() if key.startswith("CNI_")}
     stdin = read_stdin() if environment.get("CNI_COMMAND") else b""
-    host, networks = Host(Shared(alone=True)), Networks()
-    answer = serve(environment, stdin, open_netns(environment.get("CNI_NETNS", "")), host, networks)
+    state = PluginState()
+    host = Host(state.namespace)
+    answer = serve(environment, stdin, open_netns(environment.get("CNI_NETNS", "")), host, state, Timings())
     if not write(2 if answer.to_stderr else 1, answer.body):
-        from podwire.plugin.undo import undo
-
-        undo(environment, stdin, answer, host, networks)
+        undo(environment, stdin, answer, host, state)
         return 1
     return answer.status
 

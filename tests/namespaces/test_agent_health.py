@@ -11,8 +11,7 @@ from bench import stage
 from podwire.node import reconciler as mend
 from podwire.node.reconciler import Mender
 from podwire.observe.log import AgentLog
-from podwire.plugin.host import Shared
-from podwire.plugin.network import Networks
+from podwire.plugin.context import PluginState
 from tests.support.namespace import wait_until
 
 
@@ -20,7 +19,7 @@ def test_a_mender_that_is_stuck_or_dead_is_told(monkeypatch: pytest.MonkeyPatch)
     died: list[str] = []
     monkeypatch.setattr(threading, "excepthook", lambda one: died.append(str(one.exc_value)))
     with stage.host():
-        mender = Mender(Shared(), Networks(kept=True), AgentLog(io.StringIO()))
+        mender = Mender(PluginState(reconciled=True), AgentLog(io.StringIO()))
         assert mender.liveness_error() == "", "what has not begun is not dead"
         mender.start()
         assert mender.liveness_error() == ""

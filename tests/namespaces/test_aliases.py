@@ -10,8 +10,8 @@ import pytest
 from podwire.attachments.identity import egress_device
 from podwire.netlink import message as nl
 from podwire.netlink.constants import IFLA_IFALIAS, RTM_NEWLINK
+from podwire.netlink.host import INDEX_BLOCK, INDEX_BLOCKS
 from podwire.netlink.socket import Netlink
-from podwire.plugin.host import INDEX_BLOCK, INDEX_BLOCKS
 from tests.cluster.access import in_namespace
 from tests.namespaces.ground import GATEWAY_DEVICE, configuration, host_device
 from tests.support.namespace import Host, Namespace

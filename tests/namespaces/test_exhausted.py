@@ -26,8 +26,7 @@ from podwire.netlink.socket import Netlink
 from podwire.observe import http
 from podwire.observe.health import Health
 from podwire.observe.log import AgentLog
-from podwire.plugin.host import Shared
-from podwire.plugin.network import Networks
+from podwire.plugin.context import PluginState
 from tests.namespaces.ground import MODES, configuration
 from tests.namespaces.mapping import mapped, port
 from tests.namespaces.test_fastpath import Node, devices
@@ -120,7 +119,7 @@ def test_what_memory_is_missing_for_is_to_be_tried_again(monkeypatch: pytest.Mon
             raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
         with monkeypatch.context() as failing:
-            failing.setattr(node.host.shared.link_deleter, "delete", fails)
+            failing.setattr(node.host.namespace.link_deleter, "delete", fails)
             failing.setattr(node.host.socket, "do", fails)
             answer = json.loads(node.call(pod, "DEL").body)
         assert answer["code"] == TRY_AGAIN
@@ -235,7 +234,7 @@ def test_calls_are_answered_after_the_limit_of_tasks(monkeypatch: pytest.MonkeyP
     path = tmp_path / "agent.sock"
     listener = listen(path)
     log = io.StringIO()
-    Server(listener, Shared(), Networks(kept=True), AgentLog(log), answer).start()
+    Server(listener, PluginState(reconciled=True), AgentLog(log), answer).start()
 
     def ask(question: str) -> threading.Thread:
         thread = threading.Thread(target=protocol.ask, args=(path, question, 30.0), daemon=True)

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from bench import stage
+from podwire.netlink.host import INDEX_BLOCK, INDEX_BLOCKS, Host
 from podwire.plugin.config import parse_configuration
+from podwire.plugin.context import PluginState
 from podwire.plugin.dispatch import Answer, serve
-from podwire.plugin.host import INDEX_BLOCK, INDEX_BLOCKS, Host, Shared
-from podwire.plugin.network import Networks, network_of
+from podwire.plugin.network import pod_network
+from podwire.plugin.timings import Timings
 from tests.namespaces.ground import FAMILIES, MODES, configuration
 
 LOWEST_CHOSEN = INDEX_BLOCKS[0] * INDEX_BLOCK
@@ -65,7 +67,8 @@ class Node:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.stdin = json.dumps(config).encode()
-        self.host, self.networks = Host(Shared()), Networks(kept=True)
+        self.state = PluginState(reconciled=True)
+        self.host = Host(self.state.namespace)
 
     def __enter__(self) -> Node:
         return self
@@ -84,7 +87,7 @@ class Node:
         }
         netns = os.dup(pod.descriptor)
         try:
-            return serve(environment, self.stdin, netns, self.host, self.networks)
+            return serve(environment, self.stdin, netns, self.host, self.state, Timings())
         finally:
             os.close(netns)
 
@@ -227,11 +230,10 @@ def test_ranges_of_before_are_refused_though_the_short_way_was_known() -> None:
     with stage.host(), stage.pods(4) as pods, Node(old) as node:
         for pod in pods[:2]:
             node.add(pod)
-        known = dict(node.networks.paths)
-        before, now = (network_of(parse_configuration(json.dumps(one).encode())) for one in (old, new))
-        node.networks.remember(now, instead_of=before)
-        assert not node.networks.paths
-        node.networks.paths.update(known)  # as by an ADD that began before and ends after
+        before, now = (pod_network(parse_configuration(json.dumps(one).encode())) for one in (old, new))
+        node.state.networks.remember(now, instead_of=before)
+        # As by an ADD that began before and ends after.
+        node.state.templates.learn(node.stdin, "eth0", before, node.host, node.state.firewall)
         refused = node.call(pods[2])
         assert refused.status == 1 and json.loads(refused.body)["code"] == 11
         node.stdin = json.dumps(new).encode()

@@ -1,4 +1,4 @@
-"""Where a call's time went: the steps that the verbs tell, for the agent's log and metrics."""
+"""Phase timings: where a call's time went, for the agent's log and metrics."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from time import perf_counter
 from typing import Any
 
 from bench import stage
+from podwire.netlink.host import Host
+from podwire.plugin.context import PluginState
 from podwire.plugin.dispatch import Answer, serve
-from podwire.plugin.host import Host, Shared
-from podwire.plugin.network import Networks
+from podwire.plugin.timings import Timings
 from tests.namespaces.ground import configuration
 
 ADD = ["parse", "host", "lease", "wire", "pod", "result"]
 
 
-def _call(verb: str, pod: stage.Pod, host: Host, config: dict[str, Any]) -> Answer:
+def _call(verb: str, pod: stage.Pod, config: dict[str, Any]) -> tuple[Answer, list[tuple[str, float]]]:
+    """The answer and the phases of a call, by an agent that has just started."""
     environment = {
         "CNI_COMMAND": verb,
         "CNI_CONTAINERID": pod.container_id,
@@ -25,36 +27,40 @@ def _call(verb: str, pod: stage.Pod, host: Host, config: dict[str, Any]) -> Answ
     }
     netns = os.dup(pod.descriptor)
     try:
-        return serve(environment, json.dumps(config).encode(), netns, host, Networks())
+        state, timings = PluginState(reconciled=True), Timings()
+        host = Host(state.namespace)
+        answer = serve(environment, json.dumps(config).encode(), netns, host, state, timings)
+        host.close()
+        return answer, timings.phases
     finally:
         os.close(netns)
 
 
-def test_every_call_tells_its_own_steps_and_their_sum_is_its_time() -> None:
+def test_every_call_tells_its_own_phases_and_their_sum_is_its_time() -> None:
     with stage.host(), stage.pods(1) as (pod,):
-        host = Host(Shared())
         begun = perf_counter()
-        assert _call("ADD", pod, host, configuration("routed", (4,), ipMasq=False)).status == 0
+        answer, phases = _call("ADD", pod, configuration("routed", (4,), ipMasq=False))
         whole = perf_counter() - begun
-        assert [step for step, _ in host.phases] == ADD
-        assert 0 < sum(seconds for _, seconds in host.phases) <= whole
-        assert _call("DEL", pod, host, configuration("routed", (4,), ipMasq=False)).status == 0
-        assert [step for step, _ in host.phases] == ["parse", "limits", "device"]
-        host.close()
+        assert answer.status == 0
+        assert [phase for phase, _ in phases] == ADD
+        assert 0 < sum(seconds for _, seconds in phases) <= whole
+        answer, phases = _call("DEL", pod, configuration("routed", (4,), ipMasq=False))
+        assert answer.status == 0
+        assert [phase for phase, _ in phases] == ["parse", "limits", "device"]
 
 
-def test_host_ports_and_rates_are_steps_of_their_own() -> None:
+def test_host_ports_and_rates_are_phases_of_their_own() -> None:
     runtime = {
         "portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
         "bandwidth": {"ingressRate": 8_000_000},
     }
     with stage.host(), stage.pods(1) as (pod,):
-        host = Host(Shared())
         config = configuration("routed", (4,), runtimeConfig=runtime)
-        assert _call("ADD", pod, host, config).status == 0
-        assert [step for step, _ in host.phases] == [
+        answer, phases = _call("ADD", pod, config)
+        assert answer.status == 0
+        assert [phase for phase, _ in phases] == [
             *("parse", "host", "lease", "ports", "limits", "wire", "pod", "firewall", "result"),
         ]
-        assert _call("DEL", pod, host, config).status == 0
-        assert [step for step, _ in host.phases] == ["parse", "limits", "device", "ports"]
-        host.close()
+        answer, phases = _call("DEL", pod, config)
+        assert answer.status == 0
+        assert [phase for phase, _ in phases] == ["parse", "limits", "device", "ports"]

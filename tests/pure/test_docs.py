@@ -13,6 +13,7 @@ import yaml
 
 import podwire
 from podwire.cli.main import VERBS
+from podwire.datapath.routed import Routed
 from podwire.node.settings_file import PeerTable, SettingsTable, load
 from podwire.plugin.config import parse_configuration
 
@@ -98,7 +99,7 @@ def test_the_examples_of_the_configuration_are_accepted(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
     conflist = msgspec.json.decode(re.findall(r"```json\n(.*?)```", page, re.S)[0])
     plugin = {"cniVersion": conflist["cniVersion"], "name": conflist["name"], **conflist["plugins"][0]}
-    assert parse_configuration(msgspec.json.encode(plugin)).mode == "routed"
+    assert isinstance(parse_configuration(msgspec.json.encode(plugin)).datapath, Routed)
     file = tmp_path / "podwire.toml"
     file.write_text(re.findall(r"```toml\n(.*?)```", page, re.S)[0])
     warnings: list[str] = []

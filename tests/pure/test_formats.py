@@ -1,4 +1,4 @@
-"""A filled format is, to the byte, what the plan's own encoding is."""
+"""A filled template equals, byte for byte, the encoded messages of the pod."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from podwire.attachments.identity import Attachment, pod_mac
 from podwire.datapath import wiring as wire
-from podwire.datapath.wiring import PodAddress, Wiring
+from podwire.datapath.wiring import Wiring
+from podwire.ipam.ranges import PodAddress
 from podwire.netlink.message import PADDING, padded
 from podwire.netlink.read import Link
 from podwire.netlink.rtnl import ALIAS_LENGTHS, encode
-from podwire.plugin.add import answer
-from podwire.plugin.config import parse_configuration
-from podwire.plugin.template import samples as imaginary
+from podwire.plugin.answer import add_answer
+from podwire.plugin.config import Configuration, parse_configuration
+from podwire.plugin.template import samples
 from podwire.plugin.template.add import EMBEDDED_IPV4_END, FAMILIES, is_common
 from podwire.plugin.template.derive import TemplateError, derive_template
 from podwire.plugin.template.samples import Shape
@@ -38,8 +39,8 @@ def subnets(draw: st.DrawFn, version: int) -> IPv4Network | IPv6Network:
 
 
 @st.composite
-def wirings(draw: st.DrawFn) -> list[Wiring]:
-    """Two pods of one network, whose wirings have one shape."""
+def wirings(draw: st.DrawFn) -> tuple[Configuration, list[Wiring]]:
+    """A configuration and two pods of its network, whose wirings have the same shape."""
     families = draw(st.sampled_from([(4,), (6,), (4, 6)]))
     ranges = [draw(subnets(version)) for version in families]
     text = {
@@ -64,11 +65,12 @@ def wirings(draw: st.DrawFn) -> list[Wiring]:
         mac, since = pod_mac(addresses[0].ip, attachment.device), "2026-11-24T21:12:05Z"
         sandbox = draw(st.sampled_from(["/run/netns/x", '/run/netns/"ü%s'])) + container
         alias = attachment.alias(since)
-        pods.append(Wiring(attachment, config, mac, sandbox, addresses, None, INDEX, alias, True, note))
-    return pods
+        routes = wire.configured_routes(config.routes, addresses, default=config.is_default_gateway)
+        pods.append(Wiring(attachment, config.datapath, mac, sandbox, addresses, routes, INDEX, alias, True, note))
+    return config, pods
 
 
-def encoded(plan: imaginary.Plan, pod: Wiring) -> bytes:
+def encoded(plan: samples.Plan, pod: Wiring) -> bytes:
     """The plan's messages one after the other, without sequence numbers and the last one's wish for an answer."""
     index = {pod.device: INDEX, pod.ifname: pod.pod_index, "lo": 1}
     messages = [encode(one, lambda name: index.get(name, GATEWAY.index), NETNS) for one in plan(pod)]
@@ -87,22 +89,22 @@ def unnumbered(batch: bytes) -> bytes:
     return bytes(out)
 
 
-def shape_of(pod: Wiring) -> Shape:
+def shape_of(config: Configuration, pod: Wiring) -> Shape:
     alias, note = (len(padded(one, *ALIAS_LENGTHS)) if one else 0 for one in (pod.alias, pod.note))
-    return Shape(pod.config, pod.ifname, tuple(pod.addresses), alias, note, pod.addrgenmode_none)
+    return Shape(config, pod.ifname, tuple(pod.addresses), alias, note, pod.addrgenmode_none)
 
 
 @settings(max_examples=60, deadline=None)
 @given(wirings())
-def test_filled_formats_are_the_plans_own_encoding_and_the_answer(pods: list[Wiring]) -> None:
-    one, other = pods
-    assume(shape_of(one).alias_bytes == shape_of(other).alias_bytes)
-    formats, values = imaginary.formats(shape_of(one)), imaginary.values_of(other, GATEWAY, NETNS)
-    for plan, stencil in ((wire.all_host_operations, formats.host), (wire.pod_operations, formats.pod)):
-        filled_in = stencil.format.fill((bytes([7, 0, 0]), *values))
+def test_filled_templates_are_the_encoded_messages_and_the_answer(drawn: tuple[Configuration, list[Wiring]]) -> None:
+    config, (one, other) = drawn
+    assume(shape_of(config, one).alias_bytes == shape_of(config, other).alias_bytes)
+    templates, values = samples.templates(shape_of(config, one)), samples.values_of(other, GATEWAY, NETNS)
+    for plan, message in ((wire.all_host_operations, templates.host), (wire.pod_operations, templates.pod)):
+        filled_in = message.template.fill((bytes([7, 0, 0]), *values))
         assert unnumbered(filled_in) == encoded(plan, other)
         assert filled_in[8:12] == bytes([0, 7, 0, 0])
-    assert formats.answer.fill(values) == answer(other, GATEWAY.mac)
+    assert templates.answer.fill(values) == add_answer(config, other, GATEWAY.mac)
 
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6).filter(lambda one: int(one) >= EMBEDDED_IPV4_END))
@@ -127,7 +129,7 @@ def test_the_c_library_spells_addresses_as_python_does(address: IPv4Address | IP
         ({"ipam": {"type": "host-local"}}, False),
     ],
 )
-def test_the_short_way_is_for_pods_that_ask_for_nothing_of_their_own(more: dict[str, Any], common: bool) -> None:
+def test_templates_are_for_pods_that_ask_for_nothing_of_their_own(more: dict[str, Any], common: bool) -> None:
     text = {"cniVersion": "1.0.0", "name": "net", "mode": "routed", "subnet": "10.0.0.0/24", **more}
     if "ranges" in more or "ipam" in more:
         del text["subnet"]
@@ -149,9 +151,9 @@ def test_a_difference_that_nothing_explains_is_an_error() -> None:
         derive_template(b"ab", b"cd", ([b"ab", b"ab"], [b"cd", b"ce"]))
 
 
-def test_stand_ins_are_two_addresses_of_the_range_beside_the_gateway() -> None:
+def test_sample_addresses_are_two_addresses_of_the_range_beside_the_gateway() -> None:
     for text, gateway in (("10.0.0.8/30", "10.0.0.9"), ("10.0.0.8/30", "10.0.0.10"), ("fd00::/64", "fd00::1")):
         network = ip_network(text)
-        pair = imaginary.stand_ins(PodAddress(network[2], network.prefixlen, ip_address(gateway)))
+        pair = samples.sample_addresses(PodAddress(network[2], network.prefixlen, ip_address(gateway)))
         assert len({*pair, ip_address(gateway)}) == 3
         assert [one in network for one in pair] == [True, True]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podwire.attachments.altnames import HostPort, host_port_altnames, parse_host_ports
 from podwire.cni.errors import CniError
-from podwire.hostports.altnames import HostPort, altnames, claims, parse_altnames
-from podwire.hostports.config import PortMapping, port_mappings
+from podwire.hostports.config import PortMapping, desired_host_ports, port_mappings
 from podwire.nft import hostports as table
 from podwire.nft.hostports import Target
 from podwire.nft.masquerade import desired_masquerade
@@ -62,21 +62,21 @@ def test_what_makes_no_sense_is_refused_by_its_name(mapping: dict[str, Any], cod
 
 def test_without_host_ip_every_family_of_the_pod_is_served() -> None:
     mappings = port_mappings({"portmappings": [{"hostPort": 80, "containerPort": 80}]})
-    assert [port.altname for port in claims(mappings, [FOUR, SIX])] == ["tcp:0.0.0.0:80", "tcp:[::]:80"]
-    assert [port.altname for port in claims(mappings, [SIX])] == ["tcp:[::]:80"]
+    assert [port.altname for port in desired_host_ports(mappings, [FOUR, SIX])] == ["tcp:0.0.0.0:80", "tcp:[::]:80"]
+    assert [port.altname for port in desired_host_ports(mappings, [SIX])] == ["tcp:[::]:80"]
 
 
 @pytest.mark.parametrize("host_ip", ["10.0.0.1", "0.0.0.0"])
 def test_a_host_ip_of_a_family_that_the_pod_lacks_is_refused(host_ip: str) -> None:
     with pytest.raises(CniError, match="hostIP"):
-        claims([PortMapping("tcp", 80, 80, ip_address(host_ip))], [SIX])
+        desired_host_ports([PortMapping("tcp", 80, 80, ip_address(host_ip))], [SIX])
 
 
 def test_one_pod_cannot_map_a_host_port_twice() -> None:
     with pytest.raises(CniError, match="80/tcp is mapped twice"):
-        claims([PortMapping("tcp", 80, 80), PortMapping("tcp", 80, 81, ip_address("10.0.0.1"))], [FOUR])
+        desired_host_ports([PortMapping("tcp", 80, 80), PortMapping("tcp", 80, 81, ip_address("10.0.0.1"))], [FOUR])
     both = [PortMapping("tcp", 80, 80), PortMapping("udp", 80, 81)]
-    assert len(claims(both, [FOUR])) == 2
+    assert len(desired_host_ports(both, [FOUR])) == 2
 
 
 def test_ports_overlap_only_within_protocol_family_and_address() -> None:
@@ -88,17 +88,17 @@ def test_ports_overlap_only_within_protocol_family_and_address() -> None:
     assert not anywhere.overlaps(HostPort("tcp", anywhere.address, 81))
 
 
-def test_altnames_tell_what_was_claimed() -> None:
+def test_altnames_tell_what_was_reserved() -> None:
     mappings = [
         PortMapping("tcp", 8080, 80),
         PortMapping("udp", 53, 53, ip_address("fd00::1")),
         PortMapping("sctp", 9, 10, ip_address("10.0.0.1")),
     ]
-    wanted = claims(mappings, [FOUR, SIX])
-    names = altnames(wanted)
+    wanted = desired_host_ports(mappings, [FOUR, SIX])
+    names = host_port_altnames(wanted)
     assert "udp:[fd00::1]:53" in names and "sctp:10.0.0.1:9>10" in names
     assert all(len(name.encode()) < 128 for name in names)
-    assert parse_altnames([*names, "10.244.1.2", "fd00::2", "eth7", "tcp:x:y", "tcp:0.0.0.0:80>", "a>b"]) == wanted
+    assert parse_host_ports([*names, "10.244.1.2", "fd00::2", "eth7", "tcp:x:y", "tcp:0.0.0.0:80>", "a>b"]) == wanted
 
 
 def elements() -> table.Elements:

@@ -21,8 +21,8 @@ from podwire.observe.health import Health
 from podwire.observe.log import AgentLog
 from podwire.observe.status import StatusService
 from podwire.plugin.config import parse_configuration
-from podwire.plugin.host import Shared
-from podwire.plugin.network import Network, Networks, network_of
+from podwire.plugin.context import PluginState
+from podwire.plugin.network import Networks, PodNetwork, pod_network
 
 M_ARENA_MAX = -8
 
@@ -49,21 +49,21 @@ def run(
         signal.signal(number, lambda *_: ended.set())
     check_unused(path)
     _use_one_heap()
-    log, shared, networks = log or AgentLog(), Shared(), Networks(kept=True)
+    log, state = log or AgentLog(), PluginState(reconciled=True)
     log.start()
     threading.excepthook = partial(_thread_died, log)
     try:
-        runtime = RuntimeConfiguration(networks, log)
+        runtime = RuntimeConfiguration(state.networks, log)
         if conf_dir:
             runtime.recall(conf_dir)
-        mender = Mender(shared, networks, log, source, runtime)
+        mender = Mender(state, log, source, runtime)
         health = Health(path, mender, runtime, source)
-        record = _serve_web(web, health, log, mender, source, networks) if web else None
+        record = _serve_web(web, health, log, mender, source, state.networks) if web else None
         mender.begin()
         listener = listen(path)
         inode = path.stat().st_ino
         try:
-            Server(listener, shared, networks, log, StatusService(health, log, mender, source).answer, record).start()
+            Server(listener, state, log, StatusService(health, log, mender, source).answer, record).start()
             log.note(f"serving {path}")
             health.serving = True
             runtime.ready()
@@ -118,7 +118,7 @@ class RuntimeConfiguration:
         self._ready = False
         self.trouble = ""
         self._wanted: tuple[Path, bytes] | None = None
-        self._network: Network | None = None
+        self._network: PodNetwork | None = None
 
     def announce(self, settings: Settings, mtu: int) -> None:
         """New settings: their network is looked after from now on; the runtime's configuration is for `publish`."""
@@ -151,7 +151,7 @@ class RuntimeConfiguration:
     def _remember(self, text: bytes) -> None:
         whole = msgspec.json.decode(text)
         config = parse_configuration(installation.alone(whole["name"], whole["plugins"][0]))
-        network = network_of(config)
+        network = pod_network(config)
         self._networks.remember(network, instead_of=self._network)
         self._network = network
 

@@ -22,10 +22,11 @@ from pathlib import Path
 
 from podwire.agent import protocol
 from podwire.agent.protocol import Connection
+from podwire.netlink.host import Host
 from podwire.observe.log import AgentLog
+from podwire.plugin.context import PluginState
 from podwire.plugin.dispatch import Answer, serve
-from podwire.plugin.host import Host, Shared
-from podwire.plugin.network import Networks
+from podwire.plugin.timings import Timings
 from podwire.plugin.undo import undo
 
 BACKLOG = 512
@@ -89,15 +90,13 @@ class Server:
     def __init__(
         self,
         listener: socket.socket,
-        shared: Shared,
-        networks: Networks,
+        state: PluginState,
         log: AgentLog,
         questions: StatusService,
         record: Record | None = None,
     ) -> None:
         self._listener = listener
-        self._shared = shared
-        self._networks = networks
+        self._state = state
         self._log = log
         self._questions = questions
         self._record = record
@@ -124,7 +123,7 @@ class Server:
         with self._lock:
             if self._threads >= MOST_THREADS:
                 return
-            host = Host(self._shared)
+            host = Host(self._state.namespace)
             try:
                 threading.Thread(target=self._work, args=(host,), daemon=True, name="call").start()
             except BaseException:
@@ -206,18 +205,18 @@ class Server:
             with contextlib.suppress(OSError):
                 protocol.send_reply(connection, 0, self._questions(received.question))
             return
-        begun = time.perf_counter()
+        begun, timings = time.perf_counter(), Timings()
         kernel_before = host.kernel_seconds
         try:
-            answer = serve(received.environment, received.stdin, received.netns, host, self._networks)
+            answer = serve(received.environment, received.stdin, received.netns, host, self._state, timings)
             self._reply(connection, received, answer, host)
         finally:
             if received.netns >= 0:
                 os.close(received.netns)
         took = time.perf_counter() - begun
-        self._log.call(received.environment, answer, took, host.kernel_seconds - kernel_before, host.phases)
+        self._log.call(received.environment, answer, took, host.kernel_seconds - kernel_before, timings.phases)
         if self._record is not None:
-            self._record(received.environment.get("CNI_COMMAND", ""), answer, took, host.phases)
+            self._record(received.environment.get("CNI_COMMAND", ""), answer, took, timings.phases)
 
     def _reply(self, connection: Connection, received: protocol.Received, answer: Answer, host: Host) -> None:
         """Answer; an ADD whose caller is gone is undone, since nobody would ever DEL it by its result."""
@@ -225,7 +224,7 @@ class Server:
             protocol.send_reply(connection, answer.status, answer.body, to_stderr=answer.to_stderr)
         except OSError as gone:
             self._log.note(f"the caller did not wait for its answer: {gone.strerror}", "warning")
-            undo(received.environment, received.stdin, answer, host, self._networks)
+            undo(received.environment, received.stdin, answer, host, self._state)
 
 
 def _uid_of_peer(connection: Connection) -> int:

@@ -1,4 +1,9 @@
-"""The addresses among a device's altnames: what the device leases."""
+"""What the altnames of an attachment's device hold: its leased addresses and its host ports.
+
+An altname is unique in its network namespace: the kernel refuses a second device the same one, and frees it with the
+device. `10.244.1.2` is a leased address. `tcp:0.0.0.0:8080` means that port 8080 of the host, on every IPv4 address,
+belongs to this device. If the pod's port is another one, a second altname names it: `tcp:0.0.0.0:8080>80`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,13 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from podwire.ip import Address
+from podwire.record import Record
+
+PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def is_address(name: str) -> bool:
-    """Is an altname an address, that is, a lease?"""
+    """Is this altname an address, that is, a lease?"""
     try:
         ip_address(name)
     except ValueError:
@@ -18,7 +26,7 @@ def is_address(name: str) -> bool:
 
 
 def leased_addresses(names: Iterable[str]) -> list[Address]:
-    """The addresses among altnames: what these names lease."""
+    """The addresses among altnames."""
     found: list[Address] = []
     for name in names:
         try:
@@ -26,3 +34,64 @@ def leased_addresses(names: Iterable[str]) -> list[Address]:
         except ValueError:
             continue
     return found
+
+
+class HostPort(Record):
+    """A port of the host; the unspecified address (0.0.0.0, ::) is every address of its family."""
+
+    protocol: str
+    address: Address
+    port: int
+
+    @property
+    def altname(self) -> str:
+        """`tcp:10.0.0.1:8080`, `udp:[::]:53`."""
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{self.protocol}:{host}:{self.port}"
+
+    def overlaps(self, other: HostPort) -> bool:
+        """Would a packet to one of them be for the other as well?"""
+        same = (self.protocol, self.port, self.address.version) == (other.protocol, other.port, other.address.version)
+        anywhere = self.address.is_unspecified or other.address.is_unspecified
+        return same and (anywhere or self.address == other.address)
+
+
+HostPorts = dict[HostPort, int]
+"""The host ports of an attachment, each with the port of the pod that it leads to."""
+
+
+def host_port_altnames(ports: HostPorts) -> list[str]:
+    """The altnames of host ports. Those that reserve a host port come first; only they can be taken already."""
+    different = [f"{port.altname}>{pod_port}" for port, pod_port in ports.items() if port.port != pod_port]
+    return [*(port.altname for port in ports), *different]
+
+
+def parse_host_ports(names: Iterable[str]) -> HostPorts:
+    """The host ports among altnames; other names are skipped."""
+    found: HostPorts = {}
+    pod_ports: HostPorts = {}
+    for name in names:
+        host, arrow, target = name.partition(">")
+        port = _host_port(host)
+        if port is None:
+            continue
+        if not arrow:
+            found[port] = port.port
+        elif _is_port(target):
+            pod_ports[port] = int(target)
+    return {port: pod_ports.get(port, same) for port, same in found.items()}
+
+
+def _host_port(name: str) -> HostPort | None:
+    protocol, _, rest = name.partition(":")
+    address, _, port = rest.rpartition(":")
+    if protocol not in PROTOCOLS or not _is_port(port):
+        return None
+    try:
+        return HostPort(protocol, ip_address(address.strip("[]")), int(port))
+    except ValueError:
+        return None
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5

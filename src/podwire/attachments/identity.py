@@ -1,11 +1,12 @@
-"""An attachment's names: its device on the host, the alias that says whose it is, its MACs.
+"""The names of an attachment: its device on the host, the alias that identifies it, its MACs.
 
-All are functions of (network, container ID, interface name): whoever knows these three finds the attachment
-without a state file, and nobody can make a second one.
+All follow from (network, container ID, interface name): these three find the attachment without a state file, and a
+second attachment with the same three is impossible.
 """
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 
 from podwire.digest import blake2b
@@ -16,6 +17,9 @@ PREFIX = "pw"
 EGRESS_PREFIX = "pi"
 DEVICE_LETTERS = 15
 ALIAS_MARK = "podwire"
+MADE_ALIAS = "podwire made"
+"""The alias of bridges and VXLAN devices that podwire made; more words may follow."""
+
 ALIAS_BYTES = 254
 """The kernel takes 255 with the NUL that ends the string (IFALIASZ, dev_set_alias())."""
 
@@ -23,17 +27,17 @@ FIELD_BYTES = 100
 NETWORK_LETTERS = 4
 ATTACHMENT_LETTERS = 9
 BASE32 = "0123456789abcdefghijklmnopqrstuv"
-"""Five bits a letter, in an order that sorts as the bits do (RFC 4648, base32hex)."""
+"""Five bits a letter, in an order that sorts like the bits (RFC 4648, base32hex)."""
 
 NAME_ENDS = "abcdefghijklmnopqrstuvwxyz0123456789"
 NAME_LETTERS = NAME_ENDS + ".-"
 
 
 class Attachment(Record):
-    """What identifies an attachment (section 2: Operations), and the pod's `namespace/name` for people.
+    """What identifies an attachment (section 2: Operations), and the pod's `namespace/name` for display.
 
-    `device` is the host's device: `pw`, 20 bits of the network's name, 45 bits of the whole identity.
-    `host_mac` is its MAC: locally administered, of the same hash. Both are computed, never given.
+    `device` is the host's device: `pw`, 20 bits of the network name's hash, 45 bits of the whole identity's hash.
+    `host_mac` is its MAC: locally administered, from the same hash. Both are computed.
     """
 
     network: str
@@ -48,12 +52,12 @@ class Attachment(Record):
         super().__init__(network, container_id, ifname, pod, device, host_mac.hex(":"))
 
     def alias(self, since: str) -> str:
-        """What `alias_of` says for this attachment."""
+        """`alias_of` for this attachment."""
         return alias_of(self.network, self.container_id, self.ifname, since, self.pod)
 
 
 def names(network: str, container_id: str, ifname: str) -> tuple[str, bytes]:
-    """The host's device and its MAC, of an attachment."""
+    """The name and the MAC of an attachment's device on the host."""
     digest = _digest(f"{network}\0{container_id}\0{ifname}")
     device = network_prefix(network) + _letters(digest, ATTACHMENT_LETTERS)
     return device, bytes([digest[0] & 0xFC | 0x02]) + digest[1:6]
@@ -73,12 +77,12 @@ def alias_of(network: str, container_id: str, ifname: str, since: str, pod: str)
 
 @lru_cache(maxsize=64)
 def network_prefix(network: str) -> str:
-    """What the devices of all attachments of a network begin with: GC knows them by it even without alias."""
+    """The prefix of the devices of a network's attachments: GC finds them by it even without alias."""
     return PREFIX + _letters(_digest(network), NETWORK_LETTERS)
 
 
 def egress_device(device: str) -> str:
-    """The name of the device through which the packets of a limited pod are led: `pi` in the place of `pw`."""
+    """The name of an attachment's egress device (kind ifb): `pi` in place of `pw`."""
     return EGRESS_PREFIX + device[len(PREFIX) :]
 
 
@@ -88,7 +92,7 @@ def device_of_egress(name: str) -> str:
 
 
 class Owner(Record):
-    """What an alias tells: the identity (long names as hashes), since when, and the pod if it has one."""
+    """What an alias holds: the identity (long names as hashes), the time of ADD, and the pod if there is one."""
 
     network: str
     container_id: str
@@ -98,7 +102,7 @@ class Owner(Record):
 
 
 def parse_alias(alias: str) -> Owner | None:
-    """Whose a device is by its alias, or None if it is no attachment's."""
+    """The owner of a device by its alias; None if the device is not an attachment's."""
     words = alias.split(" ")
     if len(words) not in (5, 6) or words[0] != ALIAS_MARK:
         return None
@@ -106,21 +110,35 @@ def parse_alias(alias: str) -> Owner | None:
 
 
 def alias_network(network: str) -> str:
-    """A network's name as aliases spell it."""
+    """A network's name as aliases hold it."""
     return _short(network)
 
 
 def pod_mac(address: Address | None, device: str) -> str:
-    """The MAC of the pod's end: `mac_of_address`; a pod without addresses has one of its device's name."""
+    """The MAC of the pod's end: `mac_of_address`; without an address it follows from the device's name."""
     return mac_of_address(address.packed if address is not None else f"pod {device}".encode()).hex(":")
 
 
 def mac_of_address(packed: bytes) -> bytes:
-    """`0a:58` and the IPv4 address, so an address that returns has its old MAC: neighbour caches stay right.
+    """`0a:58` and the IPv4 address: an address that is leased again has the same MAC, so neighbour caches stay valid.
 
-    It is made from an IPv6 address where there is no other.
+    For an IPv6 address, `0a:58` and its hash.
     """
     return b"\x0a\x58" + (packed if len(packed) == 4 else blake2b(packed, digest_size=4).digest())
+
+
+_clock = (0, "")
+
+
+def current_time() -> str:
+    """The current time for an alias: UTC in ISO 8601. The text is made once a second."""
+    global _clock  # noqa: PLW0603  all threads write the same text
+    second, text = _clock
+    now = int(time.time())
+    if now != second:
+        text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+        _clock = now, text
+    return text
 
 
 def _digest(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Egress devices of attachments (`pi…`, of kind ifb): they do not go with the veth, so they are looked after."""
+"""Egress devices of attachments (`pi…`, kind ifb). The kernel does not delete them with the veth, so podwire does."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable
 
 from podwire.attachments.identity import DEVICE_LETTERS, EGRESS_PREFIX, device_of_egress, egress_device, parse_alias
 from podwire.netlink import read
+from podwire.netlink.host import Host
 from podwire.netlink.read import Link
 from podwire.netlink.socket import Netlink, NetlinkError
-from podwire.plugin.host import Host
 
 KIND = "ifb"
 
 
 def is_egress(link: Link) -> bool:
-    """Is it an attachment's egress device? One that died before it got its alias is known by its name."""
-    ours = link.kind == KIND and link.name.startswith(EGRESS_PREFIX) and len(link.name) == DEVICE_LETTERS
-    return ours and (not link.alias or parse_alias(link.alias) is not None)
+    """Is it an attachment's egress device? One without alias is known by its name: its ADD ended too early."""
+    matches = link.kind == KIND and link.name.startswith(EGRESS_PREFIX) and len(link.name) == DEVICE_LETTERS
+    return matches and (not link.alias or parse_alias(link.alias) is not None)
 
 
 def exists(socket: Netlink, name: str) -> bool:
@@ -31,15 +31,15 @@ def exists(socket: Netlink, name: str) -> bool:
 
 
 def delete_of(host: Host, device: str) -> bool:
-    """Delete the egress device of an attachment's device, if it has one. Raises NetlinkError."""
+    """Delete the egress device of an attachment's device; False if it has none. Raises NetlinkError."""
     name = egress_device(device)
     return exists(host.socket, name) and host.delete(name)
 
 
 def delete_orphans(host: Host, links: Iterable[Link] | None = None) -> list[str]:
-    """Delete the egress devices whose attachment is gone; their names. Raises NetlinkError."""
-    gone = []
+    """Delete the egress devices whose attachment no longer exists; their names. Raises NetlinkError."""
+    deleted = []
     for link in read.links(host.socket) if links is None else links:
         if is_egress(link) and not exists(host.socket, device_of_egress(link.name)) and host.delete(link.name):
-            gone.append(link.name)
-    return gone
+            deleted.append(link.name)
+    return deleted

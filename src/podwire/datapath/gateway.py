@@ -1,35 +1,39 @@
-"""What the host itself must have before a network's pods can talk: a device with the gateways, and forwarding."""
+"""The gateway device: what a network needs of the host before its pods can communicate, read, compared and applied."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from podwire.datapath.wiring import PodAddress
+from podwire import sysctl
+from podwire.attachments.identity import MADE_ALIAS
+from podwire.attachments.identity import MADE_ALIAS as CREATED
 from podwire.digest import blake2b
-from podwire.ip import Interface, with_prefix
+from podwire.ip import Interface
 from podwire.netlink import operations as op
-from podwire.netlink.operations import Operation
-from podwire.plugin.config import Configuration
+from podwire.netlink import read
+from podwire.netlink.apply import apply_each
+from podwire.netlink.operations import Operation, describe
+from podwire.netlink.read import Link
+from podwire.netlink.socket import Netlink
 from podwire.record import Record
 
+__all__ = ["CREATED", "FORWARDING", "ActualGateway", "Gateway", "device_mac", "ensure_gateway", "is_made", "missing"]
+
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
-CREATED = "podwire made"
 
 
 class Gateway(Record):
-    """The desired part of a host: `device` up, carrying `gateways`; `families` forwarded."""
+    """The desired state: `device` is up and has `addresses`; the host forwards packets of `families`."""
 
     device: str
-    gateways: tuple[Interface, ...]
+    addresses: tuple[Interface, ...]
     families: tuple[int, ...]
     mtu: int | None = None
     promiscuous: bool = False
 
 
 class ActualGateway(Record):
-    """What the host has of it; `exists` and `up` are the device's.
+    """The state read from the kernel; `exists` and `up` are the device's.
 
-    `unmarked`: we made the device (its MAC tells), but died before its alias said so.
+    `unmarked`: podwire made the device (its MAC shows it) but ended before it set the device's alias.
     """
 
     exists: bool = False
@@ -39,54 +43,57 @@ class ActualGateway(Record):
     addresses: tuple[Interface, ...] = ()
 
 
-def desired_gateway(config: Configuration, delegated: Iterable[PodAddress] = ()) -> Gateway:
-    """The host part of a network. `delegated` are the addresses that an IPAM plug-in gave, if one did.
+def ensure_gateway(socket: Netlink, gateway: Gateway) -> tuple[Link, list[str]]:
+    """Put a gateway in place; its device, and the commands that equal the changes.
 
-    A bridge carries the gateway with its range's prefix, so the range is on-link. In routed mode every pod has
-    its own host route, so the gateway stands alone (/32, /128) on a device without ports.
+    Raises KernelRefusedError, OSError.
     """
-    routed = config.mode == "routed"
-    found: dict[Interface, None] = {}
-    for group in config.range_sets:
-        for one in group.ranges:
-            length = one.gateway.max_prefixlen if routed else one.subnet.prefixlen
-            found[with_prefix(one.gateway, length)] = None
-    for address in delegated:
-        if address.gateway is not None:
-            length = address.gateway.max_prefixlen if routed else address.prefix
-            found[with_prefix(address.gateway, length)] = None
-    wanted = tuple(found) if config.is_gateway or routed else ()
-    return Gateway(
-        device=config.gateway_device,
-        gateways=wanted,
-        families=tuple(sorted({one.version for one in wanted})),
-        mtu=None if routed else config.mtu,
-        promiscuous=config.promiscuous and not routed,
-    )
+    link, actual = _read(socket, gateway)
+    operations = missing(gateway, actual)
+    if operations or link is None:
+        apply_each(socket, operations)
+        link = read.link(socket, gateway.device)
+        if link is None:
+            raise OSError(f"device {gateway.device} was deleted while it was set up: try again")
+    changes = [describe(operation) for operation in operations]
+    for family in gateway.families:
+        if sysctl.ensure(FORWARDING[family], "1"):
+            changes.append(f"sysctl -w {FORWARDING[family]}=1")
+    return link, changes
 
 
-def missing(part: Gateway, actual: ActualGateway) -> list[Operation]:
-    """The operations that turn `actual` into `part`; none when it is so already. A bridge is never shrunk."""
+def _read(socket: Netlink, gateway: Gateway) -> tuple[Link | None, ActualGateway]:
+    link = read.link(socket, gateway.device)
+    if link is None:
+        return None, ActualGateway()
+    addresses = [address for family in gateway.families for address in read.addresses(socket, link.index, family)]
+    unmarked = is_made(link.name, link.mac) and not link.alias.startswith(MADE_ALIAS)
+    return link, ActualGateway(True, unmarked, link.up, link.promiscuous, tuple(addresses))
+
+
+def missing(gateway: Gateway, actual: ActualGateway) -> list[Operation]:
+    """The operations that turn `actual` into `gateway`. Addresses and flags that are not desired are left alone."""
     operations: list[Operation] = []
     if not actual.exists:
-        operations.append(op.AddBridge(part.device, device_mac(part.device), part.mtu))
+        operations.append(op.AddBridge(gateway.device, device_mac(gateway.device), gateway.mtu))
     if actual.unmarked or not actual.exists:
-        operations.append(op.SetAlias(part.device, CREATED))
+        operations.append(op.SetAlias(gateway.device, MADE_ALIAS))
     if not actual.up:
-        operations.append(op.SetUp(part.device))
-    if part.promiscuous and not actual.promiscuous:
-        operations.append(op.SetPromiscuous(part.device))
-    operations += [op.AddAddress(part.device, one) for one in part.gateways if one not in actual.addresses]
+        operations.append(op.SetUp(gateway.device))
+    if gateway.promiscuous and not actual.promiscuous:
+        operations.append(op.SetPromiscuous(gateway.device))
+    absent = [address for address in gateway.addresses if address not in actual.addresses]
+    operations += [op.AddAddress(gateway.device, address) for address in absent]
     return operations
 
 
 def is_made(device: str, mac: str) -> bool:
-    """Did we make this bridge? Its MAC was in the message that created it; its alias came a moment later."""
+    """Did podwire make this bridge? Its MAC is set by the message that creates it, before its alias."""
     return mac == device_mac(device)
 
 
 def device_mac(device: str) -> str:
-    """A fixed MAC for a device of ours: locally administered, from its name."""
+    """The MAC of a gateway device: locally administered, a hash of its name."""
     raw = bytearray(blake2b(f"podwire {device}".encode(errors="surrogateescape"), digest_size=6).digest())
     raw[0] = raw[0] & 0xFC | 0x02
     return raw.hex(":")

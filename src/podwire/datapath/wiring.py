@@ -1,16 +1,18 @@
-"""The wiring of one attachment: its addresses and its mode in, operations for the host and for the pod out."""
+"""The wiring of one attachment: what was decided about it, as operations for the host and for the pod."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 
 from podwire.attachments.identity import Attachment
-from podwire.cni.result import Result, ResultAddress, ResultInterface, ResultRoute
-from podwire.ip import Address, Interface, Network, single_address, with_prefix
+from podwire.cni.document import Json
+from podwire.cni.result import NOTHING, Result, ResultAddress, ResultInterface, ResultRoute
+from podwire.datapath.protocol import Datapath
+from podwire.ip import Address, Network
+from podwire.ipam.ranges import PodAddress
 from podwire.netlink import operations as op
 from podwire.netlink.operations import Operation
-from podwire.plugin.config import Configuration
 from podwire.record import Record
 
 ANYWHERE: dict[int, Network] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
@@ -19,38 +21,26 @@ SMALLEST_IPV6_MTU = 1280
 POD_INDEX_OFFSET = 0x10000000
 
 
-class PodAddress(Record):
-    """An address of a pod, the prefix length of its range, and the gateway of its family."""
-
-    ip: Address
-    prefix: int
-    gateway: Address | None
-
-    @property
-    def network(self) -> Network:
-        """The range that it is from."""
-        return with_prefix(self.ip, self.prefix).network
-
-
 class Wiring(Record):
-    """One attachment with all that was decided about it; `given_routes` are another IPAM plug-in's.
+    """One attachment with all that was decided about it.
 
-    `index` is to be the host's end's; 0 where the kernel chooses. `alias` is the host's device's, `note` the gateway
-    device's ("": it stays as it is). `born_mac` is the MAC that the pod's end was born with, where that may not be
-    `pod_mac`: its address became another one meanwhile.
+    `index` is the index of the host's end; 0 lets the kernel choose. `alias` is the alias of the host's end,
+    `note` that of the gateway device ("": it stays as it is). `initial_mac` is the MAC with which the pod's end was
+    created, if it may differ from `pod_mac`: the first address that was tried gave it.
     """
 
     attachment: Attachment
-    config: Configuration
+    datapath: Datapath
     pod_mac: str
     sandbox: str
     addresses: Sequence[PodAddress] = ()
-    given_routes: Sequence[ResultRoute] | None = None
+    routes: Sequence[ResultRoute] = ()
     index: int = 0
     alias: str = ""
     addrgenmode_none: bool = False
     note: str = ""
     initial_mac: str = ""
+    has_host_ports: bool = False
 
     @property
     def device(self) -> str:
@@ -62,28 +52,19 @@ class Wiring(Record):
 
     @property
     def pod_index(self) -> int:
-        """The pod's end's index: not the host's, since tools take a device with its peer's index for no pair."""
+        """The index of the pod's end. It differs from the host's: tools do not take two equal indexes for a pair."""
         return self.index + POD_INDEX_OFFSET if self.index else 0
-
-    @property
-    def routes(self) -> Sequence[ResultRoute]:
-        """The pod's routes."""
-        return chosen_routes(self.config, self.addresses) if self.given_routes is None else self.given_routes
-
-    @property
-    def routed(self) -> bool:
-        return self.config.mode == "routed"
 
 
 def veth_operations(wiring: Wiring) -> list[Operation]:
-    """The veth, born with one end on the host and the other in the pod; in bridge mode as a port of the bridge."""
+    """Create the veth with one end on the host and the other in the pod; as a port of a bridge if there is one."""
     veth = op.AddVeth(
         name=wiring.device,
         mac=wiring.attachment.host_mac,
         peer=wiring.ifname,
         peer_mac=wiring.pod_mac,
-        mtu=wiring.config.mtu,
-        master=None if wiring.routed else wiring.config.bridge,
+        mtu=wiring.datapath.mtu,
+        master=wiring.datapath.veth_master,
         index=wiring.index,
         peer_index=wiring.pod_index,
     )
@@ -91,56 +72,46 @@ def veth_operations(wiring: Wiring) -> list[Operation]:
 
 
 def lease_operations(wiring: Wiring) -> list[Operation]:
-    """Whose device it is, and its addresses' leases; then it is raised, since of a device that is down the kernel tells
-    nobody that its alias is another one."""
+    """The alias that identifies the attachment, its leases, then up.
+
+    Up comes last: the kernel sends no notification about a changed alias of a device that is down.
+    """
     device = wiring.device
-    owner = op.SetAlias(device, wiring.alias, wiring.addrgenmode_none)
-    return [owner, *(op.AddAltname(device, str(one.ip)) for one in wiring.addresses), op.SetUp(device)]
+    alias = op.SetAlias(device, wiring.alias, wiring.addrgenmode_none)
+    leases = [op.AddAltname(device, str(address.ip)) for address in wiring.addresses]
+    return [alias, *leases, op.SetUp(device)]
 
 
 def host_operations(wiring: Wiring) -> list[Operation]:
-    """What the host's end gets once its leases are held.
-
-    Routed: a host route and a permanent neighbour for every address. They vanish with the device.
-    """
-    device = wiring.device
-    operations: list[Operation] = []
-    # With br_netfilter, a pod's call to a host port of its own is bridged back to where it came from.
-    if not wiring.routed and (wiring.config.hairpin or wiring.config.port_mappings):
-        operations.append(op.SetHairpin(device))
-    for one in wiring.addresses if wiring.routed else ():
-        operations.append(op.AddRoute(device, single_address(one.ip), link_scope=True))
-        operations.append(op.AddNeighbour(device, one.ip, wiring.pod_mac))
+    """What the host's end gets after its leases are reserved."""
+    operations = wiring.datapath.host_operations(
+        wiring.device, wiring.addresses, wiring.pod_mac, has_host_ports=wiring.has_host_ports
+    )
     if wiring.note:
-        operations.append(op.SetAlias(wiring.config.gateway_device, wiring.note))
+        operations.append(op.SetAlias(wiring.datapath.gateway_device, wiring.note))
     return operations
 
 
 def all_host_operations(wiring: Wiring) -> list[Operation]:
-    """The three in one batch, which takes an index that is known beforehand."""
+    """All operations on the host as one batch; the wiring must have an index."""
     return veth_operations(wiring) + lease_operations(wiring) + host_operations(wiring)
 
 
 def pod_operations(wiring: Wiring) -> list[Operation]:
-    """What the pod's end gets: the loopback up, the interface up, addresses and routes."""
-    ifname = wiring.ifname
+    """What the pod gets: loopback up, interface up, addresses and routes."""
+    ifname, datapath = wiring.ifname, wiring.datapath
+    gateways = gateway_of_family(wiring.addresses)
     operations: list[Operation] = [op.SetUp(LOOPBACK)]
     if wiring.initial_mac not in ("", wiring.pod_mac):
         operations.append(op.SetMac(ifname, wiring.pod_mac))
     operations.append(op.SetUp(ifname))
-    for one in wiring.addresses:
-        operations.append(op.AddAddress(ifname, in_pod(wiring, one)))
-    if wiring.routed:
-        for gateway in gateways(wiring.addresses).values():
-            operations.append(op.AddRoute(ifname, single_address(gateway), link_scope=True, may_exist=True))
-            operations.append(op.AddNeighbour(ifname, gateway, wiring.attachment.host_mac))
-    for route in wiring.routes:
-        operations.append(_pod_route(wiring, route))
+    operations += [op.AddAddress(ifname, datapath.interface_address(address)) for address in wiring.addresses]
+    operations += datapath.pod_operations(ifname, gateways, wiring.attachment.host_mac)
+    operations += [_pod_route(wiring, route, gateways.get(route.destination.version)) for route in wiring.routes]
     return operations
 
 
-def _pod_route(wiring: Wiring, route: ResultRoute) -> op.AddRoute:
-    gateway = gateways(wiring.addresses).get(route.destination.version)
+def _pod_route(wiring: Wiring, route: ResultRoute, gateway: Address | None) -> op.AddRoute:
     via = route.gateway or gateway
     numbers = route.numbers
     return op.AddRoute(
@@ -153,52 +124,52 @@ def _pod_route(wiring: Wiring, route: ResultRoute) -> op.AddRoute:
         metric=numbers.get("priority"),
         table=numbers.get("table"),
         scope=numbers.get("scope"),
-        # A second interface finds the gateway's own route on the first; other gateways must be reachable by themselves.
-        onlink=wiring.routed and via is not None and via == gateway,
+        # A second interface finds the gateway's own route on the first. Other gateways must be reachable without.
+        onlink=wiring.datapath.gateway_is_onlink and via is not None and via == gateway,
     )
 
 
-def in_pod(wiring: Wiring, one: PodAddress) -> Interface:
-    """The address as the pod's interface has it: with its range's prefix on a bridge, alone when routed."""
-    return with_prefix(one.ip, one.ip.max_prefixlen if wiring.routed else one.prefix)
-
-
-def gateways(addresses: Sequence[PodAddress]) -> dict[int, Address]:
-    """The gateway of each family."""
+def gateway_of_family(addresses: Sequence[PodAddress]) -> dict[int, Address]:
+    """The gateway of each IP version."""
     found: dict[int, Address] = {}
-    for one in addresses:
-        if one.gateway is not None:
-            found.setdefault(one.ip.version, one.gateway)
+    for address in addresses:
+        if address.gateway is not None:
+            found.setdefault(address.ip.version, address.gateway)
     return found
 
 
-def wants_addrgenmode_none(config: Configuration, *, ipv6: bool) -> bool:
-    """Does the host's end need to be kept from an IPv6 address of its own? `ipv6`: the kernel has IPv6."""
-    return ipv6 and config.pod_mtu >= SMALLEST_IPV6_MTU
+def wants_addrgenmode_none(datapath: Datapath, *, ipv6: bool) -> bool:
+    """Must the host's end be kept from an IPv6 link-local address? `ipv6`: the kernel has IPv6."""
+    return ipv6 and datapath.pod_mtu >= SMALLEST_IPV6_MTU
 
 
-def chosen_routes(config: Configuration, addresses: Sequence[PodAddress]) -> list[ResultRoute]:
-    """The pod's routes: the configuration's, else (or with isDefaultGateway, as well) a default route."""
-    routes = list(config.routes or ())
-    if config.routes is not None and not config.is_default_gateway:
-        return routes
-    present = {route.destination for route in routes}
-    return routes + default_routes(addresses, present)
-
-
-def given_routes(
-    config: Configuration, given: Sequence[ResultRoute], addresses: Sequence[PodAddress]
+def configured_routes(
+    routes: Sequence[ResultRoute] | None, addresses: Sequence[PodAddress], *, default: bool
 ) -> list[ResultRoute]:
-    """The routes of another IPAM plug-in; a default route as well where the mode or the configuration wants one."""
-    routes = list(given)
-    if config.is_default_gateway or config.mode == "routed":
-        routes += default_routes(addresses, {one.destination for one in routes})
-    return routes
+    """The pod's routes where podwire leases the addresses: the configured ones, and a default route.
+
+    The default route is added if no routes are configured, or if the configuration asks for it (`default`).
+    """
+    found = list(routes or ())
+    return found if routes is not None and not default else found + default_routes(addresses, found)
 
 
-def ipv6_operations(operations: Sequence[Operation]) -> list[Operation]:
-    """Those that need IPv6 on the pod's interface."""
-    return [one for one in operations if needs_ipv6(one)]
+def delegated_routes(
+    datapath: Datapath, routes: Sequence[ResultRoute], addresses: Sequence[PodAddress], *, default: bool
+) -> list[ResultRoute]:
+    """The routes of another IPAM plugin; a default route as well if the datapath or the configuration needs it."""
+    found = list(routes)
+    return found + default_routes(addresses, found) if default or datapath.requires_gateway else found
+
+
+def default_routes(addresses: Sequence[PodAddress], present: Iterable[ResultRoute]) -> list[ResultRoute]:
+    """A default route for every family that has a gateway and no default route among `present`."""
+    destinations = {route.destination for route in present}
+    return [
+        ResultRoute(ANYWHERE[family], gateway)
+        for family, gateway in sorted(gateway_of_family(addresses).items())
+        if ANYWHERE[family] not in destinations
+    ]
 
 
 def needs_ipv6(operation: Operation) -> bool:
@@ -211,20 +182,14 @@ def needs_ipv6(operation: Operation) -> bool:
     return False
 
 
-def default_routes(addresses: Sequence[PodAddress], present: set[Network]) -> list[ResultRoute]:
-    """A default route for every family that has a gateway and none yet."""
-    return [
-        ResultRoute(ANYWHERE[family], gateway)
-        for family, gateway in sorted(gateways(addresses).items())
-        if ANYWHERE[family] not in present
-    ]
-
-
-def result(wiring: Wiring, bridge_mac: str = "", mtu: int | None = None) -> Result:
-    """What ADD answers: the bridge if there is one, the host's end, the pod's end with the addresses."""
-    interfaces = [ResultInterface(wiring.config.bridge, bridge_mac)] if not wiring.routed else []
+def result(wiring: Wiring, gateway_mac: str = "", dns: Mapping[str, Json] = NOTHING) -> Result:
+    """What ADD answers: the datapath's interfaces, the host's end, the pod's end with the addresses."""
+    datapath, mtu = wiring.datapath, wiring.datapath.pod_mtu
+    interfaces = datapath.result_interfaces(gateway_mac)
     interfaces.append(ResultInterface(wiring.device, wiring.attachment.host_mac, mtu=mtu))
     interfaces.append(ResultInterface(wiring.ifname, wiring.pod_mac, wiring.sandbox, mtu))
-    place = len(interfaces) - 1
-    addresses = [ResultAddress(in_pod(wiring, one), one.gateway, place) for one in wiring.addresses]
-    return Result(interfaces, addresses, list(wiring.routes), wiring.config.dns)
+    index = len(interfaces) - 1
+    addresses = [
+        ResultAddress(datapath.interface_address(address), address.gateway, index) for address in wiring.addresses
+    ]
+    return Result(interfaces, addresses, list(wiring.routes), dns)

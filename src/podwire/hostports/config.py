@@ -1,9 +1,11 @@
-"""The host ports that a runtime asks for: `portMappings` of `runtimeConfig`, typed and checked."""
+"""The host ports that a runtime asks for: `portMappings` of `runtimeConfig`, checked, and what they mean for a pod."""
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from podwire.attachments.altnames import PROTOCOLS, HostPort, HostPorts
 from podwire.cni import fields as take
 from podwire.cni.document import JsonObject
 from podwire.cni.errors import INVALID_CONFIGURATION, CniError
@@ -11,10 +13,9 @@ from podwire.ip import Address
 from podwire.record import Record
 from podwire.text import shown
 
-PROTOCOLS = ("tcp", "udp", "sctp")
-
-
 LARGEST_PORT = 65535
+ANY: dict[int, Address] = {4: IPv4Address(0), 6: IPv6Address(0)}
+IPV6_LOOPBACK = IPv6Address("::1")
 
 
 class PortMapping(Record):
@@ -29,13 +30,13 @@ class PortMapping(Record):
 def port_mappings(runtime: JsonObject) -> tuple[PortMapping, ...]:
     """`runtimeConfig.portMappings`; an entry with hostPort 0 maps nothing. Raises CniError 6 or 7."""
     found: dict[PortMapping, None] = {}
-    for one in take.objects(runtime, "portMappings"):
-        host_port = _port(one, "hostPort", smallest=0)
+    for entry in take.objects(runtime, "portMappings"):
+        host_port = _port(entry, "hostPort", smallest=0)
         mapping = PortMapping(
-            protocol=(take.string(one, "protocol") or PROTOCOLS[0]).lower(),
+            protocol=(take.string(entry, "protocol") or PROTOCOLS[0]).lower(),
             host_port=host_port,
-            container_port=_port(one, "containerPort", smallest=1),
-            host_ip=_host_ip(take.string(one, "hostIP")),
+            container_port=_port(entry, "containerPort", smallest=1),
+            host_ip=_host_ip(take.string(entry, "hostIP")),
         )
         if mapping.protocol not in PROTOCOLS:
             raise CniError(
@@ -65,3 +66,35 @@ def _host_ip(text: str) -> Address | None:
         return ip_address(text)
     except ValueError:
         raise CniError(INVALID_CONFIGURATION, f"portMappings: hostIP={shown(text)} is not an IP address") from None
+
+
+def desired_host_ports(mappings: Iterable[PortMapping], addresses: Sequence[Address]) -> HostPorts:
+    """What mappings mean for a pod with these addresses: one host port for each family of the pod.
+
+    Raises CniError 7 if no family fits, or if two mappings want the same host port.
+    """
+    families = {address.version for address in addresses}
+    found: HostPorts = {}
+    for mapping in mappings:
+        wanted = [mapping.host_ip] if mapping.host_ip else list(ANY.values())
+        fitting = [address for address in wanted if address.version in families]
+        if not fitting:
+            raise CniError(
+                INVALID_CONFIGURATION,
+                f"hostPort {mapping.host_port}: the pod has no address of the family of hostIP={mapping.host_ip}: "
+                "choose a hostIP of the pod's family",
+            )
+        for address in fitting:
+            if address == IPV6_LOOPBACK:
+                raise CniError(
+                    INVALID_CONFIGURATION,
+                    f"hostPort {mapping.host_port}: Linux does not forward what comes from ::1: choose another hostIP",
+                )
+            port = HostPort(mapping.protocol, address, mapping.host_port)
+            if any(other.overlaps(port) for other in found):
+                raise CniError(
+                    INVALID_CONFIGURATION,
+                    f"portMappings: hostPort {mapping.host_port}/{mapping.protocol} is mapped twice: remove one",
+                )
+            found[port] = mapping.container_port
+    return found

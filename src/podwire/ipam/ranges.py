@@ -7,8 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from podwire.ip import Address, Network
+from podwire.ip import Address, Network, with_prefix
 from podwire.record import Record
+
+
+class PodAddress(Record):
+    """An address of a pod, the prefix length of its subnet, and the gateway of its family."""
+
+    ip: Address
+    prefix: int
+    gateway: Address | None
+
+    @property
+    def network(self) -> Network:
+        """The subnet that it belongs to."""
+        return with_prefix(self.ip, self.prefix).network
 
 
 class Range(Record):

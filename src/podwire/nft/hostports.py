@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
 
+from podwire.attachments.altnames import HostPort
 from podwire.cni.document import Json, JsonObject
-from podwire.hostports.altnames import HostPort
 from podwire.ip import Address, Network
 from podwire.nft.names import PORTS_TABLE as TABLE
 from podwire.nft.names import content_comment

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from podwire.attachments.identity import DEVICE_LETTERS, PREFIX, egress_device
 from podwire.bandwidth import egress
+from podwire.netlink.host import Host
 from podwire.nft.library import table_exists
 from podwire.nft.names import PORTS_TABLE
 from podwire.observe.log import AgentLog
-from podwire.plugin import capabilities
-from podwire.plugin.host import Host
+from podwire.plugin.context import PluginState
+from podwire.plugin.gc import delete_orphans
 
 
 class Orphans:
     """Collects what record_event and looks where it may matter; the first look is at everything."""
 
-    def __init__(self, host: Host, log: AgentLog) -> None:
+    def __init__(self, host: Host, state: PluginState, log: AgentLog) -> None:
         self._host = host
+        self._state = state
         self._log = log
         self._everything = True
         self._firewall = False
@@ -41,7 +43,7 @@ class Orphans:
             return
         ports = self._firewall and (bool(self._holders) or table_exists(self._host.netfilter, PORTS_TABLE))
         if self._everything or ports or self._departed & self._holders:
-            done, self._holders = capabilities.sweep(self._host)
+            done, self._holders = delete_orphans(self._host, self._state.firewall)
             for words in done:
                 self._log.restored(words)
         else:

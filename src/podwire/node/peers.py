@@ -12,6 +12,7 @@ from podwire.datapath.peer_routes import Paths, Underlay, changes, desired_paths
 from podwire.ip import Network
 from podwire.netlink.apply import KernelRefusedError, apply
 from podwire.netlink.constants import RTM_DELADDR, RTM_DELLINK, RTM_DELNEIGH, RTM_DELROUTE, RTM_NEWADDR
+from podwire.netlink.host import Host
 from podwire.netlink.monitor import index_of_key, route_key
 from podwire.netlink.operations import (
     AddVxlan,
@@ -27,7 +28,6 @@ from podwire.netlink.operations import (
 from podwire.netlink.socket import NetlinkError
 from podwire.node.old_settings import Settings, same_but_peers
 from podwire.observe.log import AgentLog
-from podwire.plugin.host import Host
 
 BATCH = 200
 INDEX_BYTES = 4

@@ -15,6 +15,7 @@ from podwire.datapath.peer_routes import pod_mtu
 from podwire.install.files import InstallationError
 from podwire.netlink.apply import KernelRefusedError
 from podwire.netlink.constants import RTM_DELADDR, RTM_DELLINK, RTM_NEWNETCONF
+from podwire.netlink.host import Host
 from podwire.netlink.monitor import NotificationsLostError, Watch
 from podwire.nft.library import NftablesError
 from podwire.node.old_settings import Settings, same_but_peers
@@ -22,8 +23,8 @@ from podwire.node.old_source import Source
 from podwire.node.orphans import Orphans
 from podwire.node.peers import NodePaths
 from podwire.observe.log import AgentLog
-from podwire.plugin.host import Host, Shared
-from podwire.plugin.network import Networks, ensure
+from podwire.plugin.context import PluginState
+from podwire.plugin.network import ensure
 
 TICK_SECONDS = 1.0
 STUCK_SECONDS = 60.0
@@ -52,24 +53,24 @@ class Mender:
 
     def __init__(
         self,
-        shared: Shared,
-        networks: Networks,
+        state: PluginState,
         log: AgentLog,
         source: Source | None = None,
         runtime: Runtime | None = None,
     ) -> None:
-        self._networks = networks
+        self._state = state
+        self._networks = state.networks
         self._log = log
         self._source = source
         self._pending: Settings | None = None
         self._runtime = runtime
-        self._host = Host(shared)
+        self._host = Host(state.namespace)
         self._watch = Watch()
         self._last_look = 0.0
         self._last_tick = 0.0
         self._thread: threading.Thread | None = None
         self._beat = 0.0
-        self._leftovers = Orphans(self._host, log)
+        self._leftovers = Orphans(self._host, state, log)
         self.trouble = ""
         self.in_place = False
         self.paths = NodePaths(self._host, log)
@@ -152,7 +153,7 @@ class Mender:
         networks, paths = self._watch.nftables_changed(), False
         if networks:
             self._leftovers.firewall_changed()
-        devices = {one.part.device.encode() for one in self._networks.all()}
+        devices = {one.gateway.device.encode() for one in self._networks.all()}
         try:
             for kind, key in self._watch.route_events():
                 if kind == RTM_DELLINK:
@@ -168,7 +169,7 @@ class Mender:
         """Bring the host's part of every network about; was anything missing?"""
         done = []
         for network in self._networks.all():
-            done += ensure(self._host, network)[1]
+            done += ensure(self._host, self._state.firewall, network)[1]
             self.in_place = True
         for words in done:
             self._log.restored(words)
@@ -182,7 +183,7 @@ class Mender:
             if self._runtime:
                 self._runtime.announce(settings, pod_mtu(settings, self.paths.underlays))
             for network in self._networks.all():
-                ensure(self._host, network)
+                ensure(self._host, self._state.firewall, network)
             self.in_place = True
         changes = self.paths.take(settings)
         if self._runtime:

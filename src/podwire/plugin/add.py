@@ -1,62 +1,88 @@
-"""ADD: wire a pod. The host part first, then the veth, its leases, the host's end, the pod's end.
+"""ADD: wire a pod. First the host's part of the network, then the veth, its leases, the host's end, the pod's end.
 
-Everything hangs on the veth: whatever fails, deleting it undoes all.
+The kernel deletes with the veth all that belongs to it, so whatever fails, deleting the veth undoes it.
 """
 
 from __future__ import annotations
 
 import errno
 
-from podwire.attachments.identity import pod_mac
-from podwire.cni import document
+from podwire.attachments.identity import current_time, pod_mac
+from podwire.bandwidth import egress
+from podwire.bandwidth import steps as bandwidth
 from podwire.cni import fields as take
 from podwire.cni.errors import EXISTS, FIREWALL, IO_FAILURE, KERNEL_REFUSED, CniError
-from podwire.cni.result import Result, ResultAddress, ResultRoute, encode_result
+from podwire.cni.result import Result, ResultAddress, ResultRoute
 from podwire.datapath import wiring as wire
-from podwire.datapath.wiring import PodAddress, Wiring
-from podwire.ipam import allocator as leasing
-from podwire.netlink import namespaces as namespace
-from podwire.netlink import read
+from podwire.datapath.wiring import Wiring
+from podwire.hostports import steps as hostports
+from podwire.ipam.allocator import Allocation, pod_addresses, requested_addresses
+from podwire.ipam.ranges import PodAddress
+from podwire.netlink import namespaces, read
 from podwire.netlink.apply import Indexes, KernelRefusedError, apply
 from podwire.netlink.operations import AddAddress, AddRoute, Operation
+from podwire.netlink.read import Link
 from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.nft.library import NftablesError
-from podwire.plugin import capabilities
-from podwire.plugin.host import Host
-from podwire.plugin.invocation import Call, check_namespace, now
-from podwire.plugin.network import network_of
+from podwire.plugin.answer import add_answer
+from podwire.plugin.context import Invocation
+from podwire.plugin.network import pod_network
+from podwire.plugin.sandbox import check_sandbox
+from podwire.record import Record
 
 
-def add(call: Call, host: Host) -> bytes:
-    """Wire the pod; the whole answer, chained results included. Raises CniError with nothing left behind."""
-    check_namespace(call, host)
-    call.networks.check_current(call.config)
-    requested = leasing.requested_addresses(call.request, call.config)
-    asked = _asked_mac(call)
-    given = None
-    if call.config.ipam_type:
-        from podwire.ipam import delegate  # noqa: PLC0415  others do not wait for it
+class Wanted(Record):
+    """What is asked for: addresses by range set, the result of another IPAM plugin, a MAC ("": from the address)."""
 
-        given = delegate.addresses(call)
-        host.end_phase("ipam")
+    requested: Allocation
+    delegated: Result | None
+    mac: str
+
+
+def add(invocation: Invocation) -> bytes:
+    """Wire the pod; the answer, with the results of earlier plugins of the chain. If it raises CniError, nothing is
+    left behind."""
+    check_sandbox(invocation.request, invocation.netns, invocation.host)
+    invocation.state.networks.check_current(invocation.config)
+    requested, mac, plugin = _requested(invocation), _requested_mac(invocation), invocation.ipam_plugin
+    delegated = None
+    if plugin:
+        delegated = plugin.add()
+        invocation.timings.end("ipam")
     try:
-        return _attach(call, host, requested, given, asked)
+        return _attach(invocation, Wanted(requested, delegated, mac))
     except BaseException:
-        if given is not None:
-            delegate.give_back(call)
+        if plugin:
+            plugin.release()
         raise
 
 
-def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str) -> bytes:
-    """`_build` with every refusal as the CniError that people read."""
-    network = call.config.name
+def _requested(invocation: Invocation) -> Allocation:
+    """The addresses that the runtime asks for (`runtimeConfig.ips`, `args.cni.ips`, CNI_ARGS `IP`)."""
+    config = invocation.config
+    if config.ipam_type:
+        return {}
+    return requested_addresses(config.requested or invocation.request.args.get("IP", "").split(","), config.range_sets)
+
+
+def _requested_mac(invocation: Invocation) -> str:
+    """The MAC that runtimeConfig, args, CNI_ARGS or the configuration ask for; "" if none does."""
+    mac = invocation.request.args.get("MAC")
+    if mac:
+        mac = take.checked_mac(mac, "CNI_ARGS MAC")
+    return invocation.config.requested_mac or mac or invocation.config.mac
+
+
+def _attach(invocation: Invocation, wanted: Wanted) -> bytes:
+    """`_build` with every failure as a CniError."""
+    network = invocation.config.name
     try:
         try:
-            return _build(call, host, requested, given, asked)
+            return _build(invocation, wanted)
         except KernelRefusedError:
-            # Perhaps somebody removed the bridge just now; the second time looks at everything anew.
-            call.networks.forget_ready()
-            return _build(call, host, requested, given, asked)
+            # Perhaps the gateway device has just been deleted; the second attempt reads everything again.
+            invocation.state.networks.invalidate()
+            return _build(invocation, wanted)
     except KernelRefusedError as refused:
         raise CniError(KERNEL_REFUSED, f"network {network}: {refused}") from None
     except NetlinkError as refused:
@@ -67,118 +93,140 @@ def _attach(call: Call, host: Host, requested: leasing.Claims, given: Result | N
         raise CniError(IO_FAILURE, f"network {network}: the host cannot be prepared: {refused}") from None
 
 
-def _build(call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str) -> bytes:
-    gateway, claims, wiring = _decide(call, host, requested, given, asked)
-    host.end_phase("host")
+def _build(invocation: Invocation, wanted: Wanted) -> bytes:
+    host, config, state, timings = invocation.host, invocation.config, invocation.state, invocation.timings
+    gateway, allocation, wiring = _plan(invocation, wanted)
+    device = wiring.device
+    timings.end("host")
     index_of = Indexes(host.socket, {gateway.name: gateway.index})
-    _create_veth(call, host, wiring, index_of)
+    _create_veth(invocation, wiring, index_of)
     try:
         taken = apply(host.socket, wire.lease_operations(wiring), index_of)
-        if taken and not given:  # the altnames of another plug-in's addresses are for people, not for leases
-            held = leasing.hold(host, index_of, wiring.device, claims, requested, taken)
-            wiring = _leased(call, host, gateway, held, asked, initial_mac=wiring.pod_mac)
-        host.end_phase("lease")
-        capabilities.claim(call, host, index_of, [one.ip for one in wiring.addresses])
-        capabilities.shape(call, host, index_of, wiring.alias)
+        if taken and not wanted.delegated:  # altnames of another IPAM plugin's addresses are no leases
+            reserved = state.allocator.reserve(host, index_of, device, allocation, wanted.requested, taken)
+            wiring = _leased_wiring(invocation, gateway, reserved, wanted.mac, initial_mac=wiring.pod_mac)
+        timings.end("lease")
+        if config.port_mappings:
+            addresses = [address.ip for address in wiring.addresses]
+            hostports.reserve(host, device, config.port_mappings, addresses, index_of)
+            timings.end("ports")
+        if config.bandwidth:
+            bandwidth.limit(host, device, config.bandwidth, config.datapath.pod_mtu, wiring.alias, index_of)
+            timings.end("limits")
         apply(host.socket, wire.host_operations(wiring), index_of)
-        host.end_phase("wire")
-        with host.open_pod(call.netns) as pod:
-            _wire_pod(call, host, pod, wiring)
+        timings.end("wire")
+        with host.open_pod(invocation.netns) as pod:
+            _wire_pod(invocation, pod, wiring)
             host.pod_seconds += pod.busy_seconds
-        host.end_phase("pod")
-        capabilities.publish(call, host)
-        return answer(wiring, gateway.mac)
+        timings.end("pod")
+        if config.port_mappings:
+            hostports.publish(host, state.firewall, device)
+            timings.end("firewall")
+        return add_answer(config, wiring, gateway.mac)
     except BaseException:
-        host.delete(wiring.device)  # which undoes all but what capabilities brought
-        capabilities.undo(call, host)
+        _undo(invocation, device)
         raise
 
 
-def _create_veth(call: Call, host: Host, wiring: Wiring, index_of: Indexes) -> None:
-    try:
-        apply(host.socket, wire.veth_operations(wiring), index_of, pod_netns=call.netns)
-    except KernelRefusedError as refused:
-        raise _why_no_veth(call, host, refused) from None
+def _undo(invocation: Invocation, device: str) -> None:
+    host, config = invocation.host, invocation.config
+    host.delete(device)
+    if config.bandwidth:
+        egress.delete_of(host, device)
+    if config.port_mappings:
+        hostports.withdraw(host, invocation.state.firewall)
 
 
-def _decide(
-    call: Call, host: Host, requested: leasing.Claims, given: Result | None, asked: str
-) -> tuple[read.Link, leasing.Claims, Wiring]:
+def _plan(invocation: Invocation, wanted: Wanted) -> tuple[Link, Allocation, Wiring]:
     """The gateway device, the addresses to try and the wiring with them."""
-    if given:
-        addresses = [_pod_address(one) for one in given.addresses]
-        gateway = call.networks.gateway_device(host, network_of(call.config, addresses))
-        routes = wire.given_routes(call.config, given.routes, addresses)
-        return gateway, {}, _wiring(call, host, addresses, routes, asked)
-    gateway = call.networks.gateway_device(host, call.network)
-    claims = leasing.claim(host, call.config, requested, gateway.alias)
-    return gateway, claims, _leased(call, host, gateway, claims, asked)
+    host, config, state = invocation.host, invocation.config, invocation.state
+    if wanted.delegated:
+        addresses = [_pod_address(address) for address in wanted.delegated.addresses]
+        gateway = state.networks.gateway_device(host, state.firewall, pod_network(config, addresses))
+        routes = wire.delegated_routes(
+            config.datapath, wanted.delegated.routes, addresses, default=config.is_default_gateway
+        )
+        return gateway, {}, _wiring(invocation, addresses, routes, wanted.mac)
+    gateway = state.networks.gateway_device(host, state.firewall, invocation.network)
+    allocation = state.allocator.allocate(config.range_sets, wanted.requested, gateway.alias)
+    return gateway, allocation, _leased_wiring(invocation, gateway, allocation, wanted.mac)
 
 
-def _pod_address(given: ResultAddress) -> PodAddress:
-    """Without a gateway, the range's first address is it."""
-    network = given.address.network
-    gateway = given.gateway or (network[1] if network.num_addresses > 2 else network[0])
-    return PodAddress(given.address.ip, network.prefixlen, gateway)
+def _pod_address(delegated: ResultAddress) -> PodAddress:
+    """If the IPAM plugin names no gateway, it is the first address of the subnet."""
+    network = delegated.address.network
+    gateway = delegated.gateway or (network[1] if network.num_addresses > 2 else network[0])
+    return PodAddress(delegated.address.ip, network.prefixlen, gateway)
 
 
-def _leased(
-    call: Call, host: Host, gateway: read.Link, claims: leasing.Claims, asked: str, initial_mac: str = ""
+def _leased_wiring(
+    invocation: Invocation, gateway: Link, allocation: Allocation, mac: str, initial_mac: str = ""
 ) -> Wiring:
-    """The wiring with these addresses; which they are is noted in the gateway device's alias."""
-    note = claims and host.shared.note_leases(gateway.name, gateway.alias, tuple(claims), claims.values())
-    return _wiring(call, host, leasing.as_pod_addresses(claims), None, asked, note or "", initial_mac)
+    """The wiring with these addresses, which the gateway device's alias will name as the last leases."""
+    config = invocation.config
+    note = None
+    if allocation:
+        leased = allocation.values()
+        note = invocation.state.allocator.note_leases(gateway.name, gateway.alias, tuple(allocation), leased)
+    addresses = pod_addresses(allocation)
+    routes = wire.configured_routes(config.routes, addresses, default=config.is_default_gateway)
+    return _wiring(invocation, addresses, routes, mac, note or "", initial_mac)
 
 
 def _wiring(
-    call: Call,
-    host: Host,
+    invocation: Invocation,
     addresses: list[PodAddress],
-    given_routes: list[ResultRoute] | None,
-    asked: str,
+    routes: list[ResultRoute],
+    mac: str,
     note: str = "",
     initial_mac: str = "",
 ) -> Wiring:
-    config, attachment = call.config, call.attachment
-    if not asked:
+    config, attachment = invocation.config, invocation.attachment
+    if not mac:
         lowest = min(addresses, key=_version).ip if addresses else None
-        asked = pod_mac(lowest, attachment.device)
+        mac = pod_mac(lowest, attachment.device)
     return Wiring(
         attachment,
-        config,
-        asked,
-        call.request.netns,
+        config.datapath,
+        mac,
+        invocation.request.netns,
         addresses,
-        given_routes,
-        alias=attachment.alias(now()),
-        addrgenmode_none=wire.wants_addrgenmode_none(config, ipv6=host.shared.ipv6),
+        routes,
+        alias=attachment.alias(current_time()),
+        addrgenmode_none=wire.wants_addrgenmode_none(config.datapath, ipv6=invocation.host.namespace.ipv6),
         note=note,
         initial_mac=initial_mac,
+        has_host_ports=bool(config.port_mappings),
     )
-
-
-def answer(wiring: Wiring, bridge_mac: str) -> bytes:
-    """What ADD prints: the attachment behind what plug-ins before it did."""
-    own = wire.result(wiring, bridge_mac, wiring.config.pod_mtu)
-    previous = wiring.config.prev_result
-    whole = previous.joined(own) if previous else own
-    return document.dump(encode_result(whole, wiring.config.version))
 
 
 def _version(address: PodAddress) -> int:
     return address.ip.version
 
 
-def _asked_mac(call: Call) -> str:
-    """The MAC that runtimeConfig, args, CNI_ARGS or the configuration ask for; "": it is made of the address."""
-    asked = call.request.args.get("MAC")
-    if asked:
-        asked = take.checked_mac(asked, "CNI_ARGS MAC")
-    return call.config.requested_mac or asked or call.config.mac
+def _create_veth(invocation: Invocation, wiring: Wiring, index_of: Indexes) -> None:
+    try:
+        apply(invocation.host.socket, wire.veth_operations(wiring), index_of, pod_netns=invocation.netns)
+    except KernelRefusedError as refused:
+        raise _why_no_veth(invocation, refused) from None
 
 
-def _wire_pod(call: Call, host: Host, pod: Netlink, wiring: Wiring) -> None:
-    """The pod's end. Where its namespace was born with IPv6 switched off, it is switched on for the interface."""
+def _why_no_veth(invocation: Invocation, refused: KernelRefusedError) -> Exception:
+    """EEXIST: the name is taken, on the host by the same attachment or in the pod by another interface."""
+    if refused.number != errno.EEXIST:
+        return refused
+    attachment = invocation.attachment
+    if read.link(invocation.host.socket, attachment.device):
+        return CniError(
+            EXISTS,
+            f"{attachment.ifname} of container {attachment.container_id[:64]} is attached to network "
+            f"{invocation.config.name} already ({attachment.device}): DEL it first",
+        )
+    return CniError(EXISTS, f"the container has an interface {attachment.ifname} already: choose another CNI_IFNAME")
+
+
+def _wire_pod(invocation: Invocation, pod: Netlink, wiring: Wiring) -> None:
+    """The pod's end. If its namespace was created with IPv6 disabled, IPv6 is enabled for the interface."""
     ipv6_off = False
 
     def excused(operation: Operation, refused: NetlinkError) -> bool:
@@ -187,31 +235,18 @@ def _wire_pod(call: Call, host: Host, pod: Netlink, wiring: Wiring) -> None:
             ipv6_off = True
         return (ipv6_off and wire.needs_ipv6(operation)) or _has_route(pod, operation)
 
-    apply(pod, wire.pod_operations(wiring), pod=True, ignore=excused)
+    operations = wire.pod_operations(wiring)
+    apply(pod, operations, pod=True, ignore=excused)
     if ipv6_off:
-        setting = f"net/ipv6/conf/{call.request.ifname}/disable_ipv6"
-        namespace.write_sysctl_inside(call.netns, host.home, setting, "0")
-        again = wire.ipv6_operations(wire.pod_operations(wiring))
+        setting = f"net/ipv6/conf/{wiring.ifname}/disable_ipv6"
+        namespaces.write_sysctl_inside(invocation.netns, invocation.host.namespace.descriptor, setting, "0")
+        again = [operation for operation in operations if wire.needs_ipv6(operation)]
         apply(pod, again, pod=True, ignore=lambda operation, _: _has_route(pod, operation))
 
 
 def _has_route(pod: Netlink, operation: Operation) -> bool:
-    """Does another interface have this route already? The first one wins, whatever words the kernel has for it."""
+    """Has another interface this route already? The first one is kept, whatever error number the kernel answers."""
     if not isinstance(operation, AddRoute) or not operation.may_exist:
         return False
     destination = operation.destination
-    return any(one.destination == destination for one in read.routes(pod, destination.version))
-
-
-def _why_no_veth(call: Call, host: Host, refused: KernelRefusedError) -> Exception:
-    """A name is taken: on the host by this very attachment, or in the pod by another interface."""
-    if refused.number != errno.EEXIST:
-        return refused
-    attachment = call.attachment
-    if read.link(host.socket, attachment.device):
-        return CniError(
-            EXISTS,
-            f"{attachment.ifname} of container {attachment.container_id[:64]} is attached to network "
-            f"{call.config.name} already ({attachment.device}): DEL it first",
-        )
-    return CniError(EXISTS, f"the container has an interface {attachment.ifname} already: choose another CNI_IFNAME")
+    return any(route.destination == destination for route in read.routes(pod, destination.version))

@@ -2,97 +2,96 @@
 
 from __future__ import annotations
 
+from podwire.bandwidth import steps as bandwidth
 from podwire.cni.errors import DIFFERENT, INVALID_CONFIGURATION, KERNEL_REFUSED, CniError
 from podwire.cni.result import Result, ResultAddress
-from podwire.ipam import delegate
+from podwire.hostports import steps as hostports
 from podwire.netlink import read
 from podwire.netlink.socket import Netlink, NetlinkError
-from podwire.plugin import capabilities
-from podwire.plugin.host import Host
-from podwire.plugin.invocation import Call, check_namespace
+from podwire.plugin.context import Invocation
+from podwire.plugin.sandbox import check_sandbox
 
 HINT = "delete the pod so that it is wired anew"
 
 
-def check(call: Call, host: Host) -> None:
+def check(invocation: Invocation) -> None:
     """Compare the kernel with prevResult; raises CniError 104 that says what is missing or different.
 
-    What later plug-ins of a chain added is not looked at: other interfaces, more addresses, more routes.
+    What later plugins of a chain added is not compared: other interfaces, more addresses, more routes.
     """
-    previous = call.config.prev_result
+    previous = invocation.config.prev_result
     if previous is None:
         raise CniError(INVALID_CONFIGURATION, "CHECK needs prevResult, the result of ADD: the runtime must pass it on")
-    check_namespace(call, host)
-    if call.config.ipam_type:
-        delegate.run(call, "CHECK")
+    check_sandbox(invocation.request, invocation.netns, invocation.host)
+    if plugin := invocation.ipam_plugin:
+        plugin.run("CHECK")
+    addresses = _own_addresses(invocation, previous)
     try:
-        _check_host(call, host)
-        with host.open_pod(call.netns) as pod:
-            _check_pod(call, pod, previous)
+        _check_host(invocation, addresses)
+        with invocation.host.open_pod(invocation.netns) as pod:
+            _check_pod(invocation, pod, previous, addresses)
     except NetlinkError as refused:
         raise CniError(KERNEL_REFUSED, f"the attachment cannot be read: {refused.strerror}") from None
 
 
-def _differs(words: str) -> CniError:
-    return CniError(DIFFERENT, f"{words}: {HINT}")
+def _differs(difference: str) -> CniError:
+    return CniError(DIFFERENT, f"{difference}: {HINT}")
 
 
-def _check_host(call: Call, host: Host) -> None:
-    device = call.attachment.device
+def _own_addresses(invocation: Invocation, previous: Result) -> list[ResultAddress]:
+    """The addresses of prevResult that are on this call's interface."""
+    request = invocation.request
+    own = [
+        index
+        for index, interface in enumerate(previous.interfaces)
+        if interface.name == request.ifname and interface.sandbox == request.netns
+    ]
+    return [address for address in previous.addresses if address.interface in own]
+
+
+def _check_host(invocation: Invocation, own_addresses: list[ResultAddress]) -> None:
+    host, config, device = invocation.host, invocation.config, invocation.attachment.device
+    firewall = invocation.state.firewall
+    addresses = [address.address.ip for address in own_addresses]
     link = read.link(host.socket, device)
     if link is None:
-        raise _differs(f"the host's device {device} of {call.request.ifname} is missing")
+        raise _differs(f"the host's device {device} of {invocation.request.ifname} is missing")
     if not link.up:
         raise _differs(f"the host's device {device} is down")
-    if call.config.mode == "bridge":
-        bridge = read.link(host.socket, call.config.bridge)
-        if bridge is None or link.master != bridge.index:
-            raise _differs(f"the host's device {device} is not a port of bridge {call.config.bridge}")
-    if call.config.mode == "routed":
-        here = {one.destination.network_address for one in read.routes(host.socket, 4) if one.device == link.index}
-        here |= {one.destination.network_address for one in read.routes(host.socket, 6) if one.device == link.index}
-        for one in _own_addresses(call):
-            if one.address.ip not in here:
-                raise _differs(f"the host's route to {one.address.ip} is missing")
-    for one in _own_addresses(call):
-        if not call.config.ipam_type and str(one.address.ip) not in link.altnames:
-            raise _differs(f"the lease of {one.address.ip} (an altname of {device}) is missing")
-    if words := capabilities.check(call, host, link, [one.address.ip for one in _own_addresses(call)]):
-        raise _differs(words)
+    if difference := config.datapath.difference(host.socket, link, addresses):
+        raise _differs(difference)
+    for address in addresses:
+        if not config.ipam_type and str(address) not in link.altnames:
+            raise _differs(f"the lease of {address} (an altname of {device}) is missing")
+    difference = ""
+    if config.port_mappings:
+        difference = hostports.difference(host, firewall, link, config.port_mappings, addresses)
+    if config.bandwidth and not difference:
+        difference = bandwidth.difference(host, link, config.bandwidth)
+    if difference:
+        raise _differs(difference)
 
 
-def _own_addresses(call: Call) -> list[ResultAddress]:
-    """The addresses of prevResult that are on this call's interface."""
-    previous = call.config.prev_result
-    assert previous is not None
-    own = [
-        place
-        for place, one in enumerate(previous.interfaces)
-        if one.name == call.request.ifname and one.sandbox == call.request.netns
-    ]
-    return [one for one in previous.addresses if one.interface in own]
-
-
-def _check_pod(call: Call, pod: Netlink, previous: Result) -> None:
-    ifname = call.request.ifname
-    told = next((one for one in previous.interfaces if one.name == ifname and one.sandbox == call.request.netns), None)
-    if told is None:
-        raise _differs(f"prevResult has no interface {ifname} in sandbox {call.request.netns}")
+def _check_pod(invocation: Invocation, pod: Netlink, previous: Result, own_addresses: list[ResultAddress]) -> None:
+    ifname, sandbox = invocation.request.ifname, invocation.request.netns
+    expected = next((one for one in previous.interfaces if one.name == ifname and one.sandbox == sandbox), None)
+    if expected is None:
+        raise _differs(f"prevResult has no interface {ifname} in sandbox {sandbox}")
     link = read.link(pod, ifname)
     if link is None:
         raise _differs(f"interface {ifname} is missing in the container")
-    if told.mac and link.mac != told.mac.lower():
-        raise _differs(f"interface {ifname} has MAC {link.mac}, not {told.mac}")
+    if expected.mac and link.mac != expected.mac.lower():
+        raise _differs(f"interface {ifname} has MAC {link.mac}, not {expected.mac}")
     if not link.up:
         raise _differs(f"interface {ifname} is down in the container")
-    there = {4: read.addresses(pod, link.index, 4), 6: read.addresses(pod, link.index, 6)}
-    for one in _own_addresses(call):
-        if one.address not in there[one.address.version]:
-            raise _differs(f"interface {ifname} lacks its address {one.address}")
-    own_families = {one.address.version for one in _own_addresses(call)}
-    routes = [one for family in own_families for one in read.routes(pod, family)]
-    for route in previous.routes:
-        known = [one for one in routes if one.destination == route.destination]
-        matching = [one for one in known if route.gateway is None or one.gateway == route.gateway]
-        if route.destination.version in own_families and not matching and not route.numbers.get("table"):
-            raise _differs(f"the container lacks its route to {route.destination}")
+    actual = {4: read.addresses(pod, link.index, 4), 6: read.addresses(pod, link.index, 6)}
+    for own in own_addresses:
+        if own.address not in actual[own.address.version]:
+            raise _differs(f"interface {ifname} lacks its address {own.address}")
+    families = {own.address.version for own in own_addresses}
+    routes = [route for family in families for route in read.routes(pod, family)]
+    for wanted in previous.routes:
+        same = [route for route in routes if route.destination == wanted.destination]
+        matching = [route for route in same if wanted.gateway is None or route.gateway == wanted.gateway]
+        if wanted.destination.version in families and not matching and not wanted.numbers.get("table"):
+            raise _differs(f"the container lacks its route to {wanted.destination}")

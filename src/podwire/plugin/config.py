@@ -1,4 +1,4 @@
-"""The network configuration: what stands on standard input, checked and typed (section 1: Configuration)."""
+"""The network configuration: the JSON object on standard input, checked and typed (section 1: Configuration)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from podwire.cni.errors import (
     UNSUPPORTED_FIELD,
     CniError,
 )
-from podwire.cni.request import is_identifier, why_not_an_interface_name
+from podwire.cni.request import is_identifier
 from podwire.cni.result import NOTHING, Result, ResultRoute, parse_network, parse_result
 from podwire.cni.versions import SUPPORTED
+from podwire.datapath.bridge import Bridge
+from podwire.datapath.modes import parse_datapath
+from podwire.datapath.protocol import Datapath
 from podwire.hostports.config import PortMapping, port_mappings
 from podwire.ip import Network
 from podwire.ipam.config import parse_ranges
@@ -23,35 +26,27 @@ from podwire.ipam.ranges import RangeSet
 from podwire.record import Record
 from podwire.text import shown
 
-MODES = ("bridge", "routed")
-ROUTED_GATEWAY_DEVICE = "podwire0"
 UNSUPPORTED = ("vlan", "vlantrunk", "macspoofchk", "enabledad", "preservedefaultvlan", "portisolation")
-MTU_LIMITS = (68, 65535)
-DEFAULT_MTU = 1500
 
 
 class Attachments(Record):
-    """GC's list of what is still wanted: (container ID, interface name); None where the key is absent."""
+    """GC's list of valid attachments, as (container ID, interface name); None if the key is absent."""
 
     valid: frozenset[tuple[str, str]] | None = None
 
 
 class Configuration(Record):
-    """A network configuration. `ipam_type` is "" where podwire leases the addresses itself."""
+    """A network configuration. `ipam_type` is "" if podwire leases the addresses itself."""
 
     version: str
     name: str
     type: str
-    mode: str = "bridge"
-    bridge: str = "cni0"
+    datapath: Datapath = Bridge()
     cluster: tuple[Network, ...] = ()
     range_sets: tuple[RangeSet, ...] = ()
     routes: tuple[ResultRoute, ...] | None = None
-    mtu: int | None = None
     mac: str = ""
     dns: Mapping[str, Json] = NOTHING
-    hairpin: bool = False
-    promiscuous: bool = False
     masquerade: bool = False
     masquerade_exceptions: tuple[Network, ...] = ()
     is_gateway: bool = True
@@ -65,19 +60,9 @@ class Configuration(Record):
     prev_result: Result | None = None
     attachments: Attachments = Attachments()
 
-    @property
-    def pod_mtu(self) -> int:
-        """The MTU that both ends of the veth have: the configured one, else the kernel's default."""
-        return self.mtu or DEFAULT_MTU
-
-    @property
-    def gateway_device(self) -> str:
-        """The host's device that carries the gateway addresses."""
-        return self.bridge if self.mode == "bridge" else ROUTED_GATEWAY_DEVICE
-
 
 def version_of(data: bytes) -> str:
-    """The configuration's cniVersion for an error's sake: a supported one, else the newest. Never raises."""
+    """The configuration's cniVersion for an error object: a supported one, else the newest. Never raises."""
     try:
         version = folded(parse(data)).get("cniversion") or SUPPORTED[0]
     except CniError:
@@ -113,13 +98,22 @@ def parse_configuration(data: bytes) -> Configuration:
     }
     if plugin_type == "loopback":
         return Configuration(**common)
-    return Configuration(**common, **_wiring(raw, runtime, args), **_addressing(raw, runtime, args))
+    for key in UNSUPPORTED:
+        if raw.get(key):
+            raise CniError(UNSUPPORTED_FIELD, f"{key}={shown(raw[key])} is not supported: remove the key")
+    datapath = parse_datapath(raw)
+    return Configuration(
+        **common,
+        datapath=datapath,
+        **_interface(raw, runtime, args),
+        **_addressing(raw, runtime, args, supports_layer2=datapath.supports_layer2),
+    )
 
 
 def parse_identity(data: bytes) -> Configuration:
-    """What DEL needs of a configuration: the network's name and who gave the addresses.
+    """What DEL needs of a configuration: the network's name and the IPAM plugin.
 
-    A configuration that became wrong since ADD must not keep a pod from being removed. Raises CniError 1, 6 or 7.
+    A configuration that has become wrong since ADD must not keep a pod from being removed. Raises CniError 1, 6 or 7.
     """
     raw = folded(parse(data))
     version, name = check_version(raw), _name(raw)
@@ -145,41 +139,26 @@ def _name(raw: JsonObject) -> str:
     return name
 
 
-def _wiring(raw: JsonObject, runtime: JsonObject, args: JsonObject) -> JsonObject:
-    for key in UNSUPPORTED:
-        if raw.get(key):
-            raise CniError(UNSUPPORTED_FIELD, f"{key}={shown(raw[key])} is not supported: remove the key")
-    mode = take.string(raw, "mode") or "bridge"
-    if mode not in MODES:
-        raise CniError(INVALID_CONFIGURATION, f"mode={shown(mode)} is unknown: use {' or '.join(MODES)}")
-    bridge = take.string(raw, "bridge") or "cni0"
-    if reason := why_not_an_interface_name(bridge):
-        raise CniError(INVALID_CONFIGURATION, f"bridge={shown(bridge)} is not a device name: it {reason}")
-    mtu = take.integer(raw, "mtu")
-    if mtu and not MTU_LIMITS[0] <= mtu <= MTU_LIMITS[1]:
-        raise CniError(INVALID_CONFIGURATION, f"mtu={mtu} is not between {MTU_LIMITS[0]} and {MTU_LIMITS[1]}")
+def _interface(raw: JsonObject, runtime: JsonObject, args: JsonObject) -> JsonObject:
+    """The fields about the pod's interface."""
     return {
-        "mode": mode,
-        "bridge": bridge,
-        "mtu": mtu or None,
         "mac": take.mac(raw, "mac"),
         "requested_mac": take.mac(runtime, "mac") or take.mac(args, "mac"),
         "dns": take.dns(raw),
-        "hairpin": take.boolean(raw, "hairpinMode"),
-        "promiscuous": take.boolean(raw, "promiscMode"),
         "port_mappings": port_mappings(runtime),
         "bandwidth": bandwidth(runtime),
     }
 
 
-def _addressing(raw: JsonObject, runtime: JsonObject, args: JsonObject) -> JsonObject:
+def _addressing(raw: JsonObject, runtime: JsonObject, args: JsonObject, *, supports_layer2: bool) -> JsonObject:
+    """The fields about addresses, routes and masquerade."""
     ipam = take.table(raw, "ipam")
     ipam_type = take.string(ipam, "type")
     own = ipam_type in ("", "podwire")
     if not own and ("/" in ipam_type or ipam_type in (".", "..")):
-        raise CniError(INVALID_CONFIGURATION, f"ipam.type={shown(ipam_type)} is a path: use the bare name of a plug-in")
+        raise CniError(INVALID_CONFIGURATION, f"ipam.type={shown(ipam_type)} is a path: use the bare name of a plugin")
     range_sets = parse_ranges(raw, ipam, runtime) if own else ()
-    layer2 = own and not range_sets and isinstance(raw.get("ipam"), dict) and raw.get("mode") != "routed"
+    layer2 = own and not range_sets and isinstance(raw.get("ipam"), dict) and supports_layer2
     if own and not range_sets and not layer2:
         raise CniError(
             INVALID_CONFIGURATION,
@@ -190,12 +169,12 @@ def _addressing(raw: JsonObject, runtime: JsonObject, args: JsonObject) -> JsonO
     if routes is None and raw.get("isdefaultgateway") is False:
         routes = []
     return {
-        "cluster": tuple(parse_network(one, "network") for one in take.listed(raw, "network")),
+        "cluster": tuple(parse_network(text, "network") for text in take.listed(raw, "network")),
         "range_sets": range_sets,
         "routes": None if routes is None else tuple(take.routes(routes)),
         "masquerade": take.boolean(raw, "ipMasq", default=own and bool(raw.get("network"))),
         "masquerade_exceptions": tuple(
-            parse_network(one, "nonMasqueradeCIDRs") for one in take.listed(raw, "nonMasqueradeCIDRs")
+            parse_network(text, "nonMasqueradeCIDRs") for text in take.listed(raw, "nonMasqueradeCIDRs")
         ),
         "is_gateway": default_gateway or take.boolean(raw, "isGateway", default=own and not layer2),
         "is_default_gateway": default_gateway,
@@ -210,12 +189,12 @@ def _attachments(raw: JsonObject) -> Attachments:
         if key not in raw:
             continue
         wanted = set()
-        for one in take.objects(raw, key):
-            identity = take.string(one, "containerID"), take.string(one, "ifname")
+        for entry in take.objects(raw, key):
+            identity = take.string(entry, "containerID"), take.string(entry, "ifname")
             if not all(identity):
                 raise CniError(
                     INVALID_CONFIGURATION,
-                    f"{key} holds {shown(one)} without containerID or ifname: nothing was removed",
+                    f"{key} holds {shown(entry)} without containerID or ifname: nothing was removed",
                 )
             wanted.add(identity)
         return Attachments(frozenset(wanted))

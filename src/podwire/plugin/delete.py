@@ -1,34 +1,32 @@
-"""DEL: unwire a pod. What hangs on the host's veth goes with it; limits of its rates and host ports are behind it."""
+"""DEL: remove an attachment. The kernel removes what belongs to the veth; an egress device and host ports are extra."""
 
 from __future__ import annotations
 
+from podwire.bandwidth import egress
 from podwire.cni.errors import refusal_of_kernel
-from podwire.plugin import capabilities
-from podwire.plugin.host import Host
-from podwire.plugin.invocation import Call
+from podwire.hostports import steps as hostports
+from podwire.plugin.context import Invocation
 
 
-def delete(call: Call, host: Host) -> None:
-    """Remove the attachment; one that never was, or is gone, is a success. Raises CniError.
+def delete(invocation: Invocation) -> None:
+    """Remove the attachment; success if it does not exist. Raises CniError.
 
-    The device is known by (network, container ID, interface name), so neither the namespace nor a previous
+    The device's name follows from (network, container ID, interface name), so neither the namespace nor a previous
     result is needed.
     """
-    device = call.attachment.device
+    host, timings, device = invocation.host, invocation.timings, invocation.attachment.device
     try:
-        had_ports = capabilities.has_ports(call, host)
-        capabilities.delete_egress(call, host)
-        host.end_phase("limits")
+        had_ports = hostports.may_have_ports(host, device, invocation.config.port_mappings)
+        egress.delete_of(host, device)
+        timings.end("limits")
         host.delete(device)
-        host.end_phase("device")
+        timings.end("device")
         if had_ports:
-            capabilities.withdraw(host)
-            host.end_phase("ports")
+            hostports.withdraw(host, invocation.state.firewall)
+            timings.end("ports")
     except OSError as refused:
         raise refusal_of_kernel(f"the kernel refused `ip link delete {device}`", refused) from None
     finally:
-        if call.config.ipam_type:
-            from podwire.ipam import delegate  # noqa: PLC0415  others do not wait for it
-
-            delegate.run(call, "DEL")
-            host.end_phase("ipam")
+        if plugin := invocation.ipam_plugin:
+            plugin.run("DEL")
+            timings.end("ipam")

@@ -1,33 +1,36 @@
-"""GC: remove the attachments of a network that the runtime no longer knows."""
+"""GC: remove the attachments of a network that the runtime no longer has."""
 
 from __future__ import annotations
 
 from podwire.attachments.identity import Attachment, alias_network, network_prefix, parse_alias
+from podwire.bandwidth import egress
 from podwire.cni.errors import INVALID_CONFIGURATION, KERNEL_REFUSED, CniError
-from podwire.ipam import delegate
+from podwire.hostports import table as hostports
 from podwire.netlink import read
-from podwire.netlink.link_deleter import delete_group
+from podwire.netlink.host import Host
+from podwire.nft.apply import Firewall
 from podwire.nft.library import NftablesError
-from podwire.plugin import capabilities
-from podwire.plugin.host import Host
-from podwire.plugin.invocation import Call
+from podwire.plugin.context import Invocation
 
 GROUP = 0x70770000
-"""Link groups of mass deletes begin here. Two networks that share one are no harm: what is in it is to go."""
+"""Link groups of mass deletes begin here. If two networks share a group, no harm is done: all in it is deleted."""
 
 
-def collect(call: Call, host: Host) -> None:
-    """Remove what is not in `cni.dev/valid-attachments`; goes on past errors and raises CniError for them all.
+def collect(invocation: Invocation) -> None:
+    """Remove what is not in `cni.dev/valid-attachments`; continues after errors and raises one CniError for all.
 
     An absent list is an error, and nothing is removed: it would mean everything.
     """
-    valid = call.config.attachments.valid
+    from podwire.netlink.link_deleter import delete_group  # noqa: PLC0415  7 ms: `socket`, `queue`, `select`
+
+    host = invocation.host
+    valid = invocation.config.attachments.valid
     if valid is None:
         raise CniError(
             INVALID_CONFIGURATION,
             "GC needs cni.dev/valid-attachments, the list of attachments to keep: nothing was removed",
         )
-    network = call.config.name
+    network = invocation.config.name
     keep = {Attachment(network, container_id, ifname).device for container_id, ifname in valid}
     failures = []
     try:
@@ -36,20 +39,31 @@ def collect(call: Call, host: Host) -> None:
     except OSError as refused:
         failures.append(f"the kernel refused to delete stale devices of network {network}: {refused.strerror}")
     try:
-        capabilities.sweep(host)
+        delete_orphans(host, invocation.state.firewall)
     except (NftablesError, OSError) as refused:
         failures.append(f"what attachments left behind cannot be removed: {refused}")
-    if call.config.ipam_type:
+    if plugin := invocation.ipam_plugin:
         try:
-            delegate.run(call, "GC")
+            plugin.run("GC")
         except CniError as refused:
             failures.append(refused.message)
     if failures:
         raise CniError(KERNEL_REFUSED, "; ".join(failures))
 
 
+def delete_orphans(host: Host, firewall: Firewall) -> tuple[list[str], frozenset[str]]:
+    """Remove egress devices and host ports of attachments that no longer exist; restore the ports of the others.
+
+    Returns what was done, one line each, and the devices that have host ports. Raises NftablesError, OSError.
+    """
+    deleted = egress.delete_orphans(host)
+    synced = hostports.sync(host, firewall)
+    lines = [*(f"ip link delete {name}" for name in deleted), *(f"nft {change}" for change in synced.changes)]
+    return lines, synced.devices
+
+
 def attached(host: Host, network: str) -> list[str]:
-    """The devices of a network's attachments, by alias; one that died before it got its alias, by its name."""
+    """The devices of a network's attachments, by alias; a device without alias (its ADD ended early) by its name."""
     prefix = network_prefix(network)
     found = []
     for link in read.links(host.socket):

@@ -1,117 +1,116 @@
-"""A network of pods on this host: what its configuration means for the host, brought about and kept."""
+"""A pod network on this host: what a network configuration means for the host, put in place and remembered."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from podwire.cni.errors import TRY_AGAIN, CniError
-from podwire.datapath.gateway import Gateway, desired_gateway
-from podwire.datapath.wiring import PodAddress
-from podwire.ip import Network as AddressRange
-from podwire.ipam.ranges import RangeSet
+from podwire.datapath.gateway import Gateway, ensure_gateway
+from podwire.ip import Network
+from podwire.ipam.ranges import PodAddress, RangeSet
+from podwire.netlink.host import Host
 from podwire.netlink.read import Link
+from podwire.nft.apply import Firewall
 from podwire.nft.masquerade import Masquerade, desired_masquerade
 from podwire.plugin.config import Configuration
-from podwire.plugin.host import Host
 from podwire.record import Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from podwire.plugin.template.add import AddTemplate
 
-
-class Network(Record):
+class PodNetwork(Record):
     """A configuration and what it means for the host; the same for every pod whose addresses podwire leases.
 
-    `passing` are the ranges whose packets no firewall of the host may drop; empty where podwire is no gateway.
+    `forwarded` are the ranges whose packets no firewall of the host may drop; empty if podwire is no gateway.
     """
 
     config: Configuration
-    part: Gateway
-    outbound: Masquerade | None
-    passing: tuple[AddressRange, ...]
+    gateway: Gateway
+    masquerade: Masquerade | None
+    forwarded: tuple[Network, ...]
 
 
-def network_of(config: Configuration, addresses: Sequence[PodAddress] = ()) -> Network:
-    """What `config` means for the host; `addresses` are those that another IPAM plug-in gave."""
-    pods = [one.subnet for group in config.range_sets for one in group.ranges]
-    pods += [one.network for one in addresses]
-    outbound = None
+def pod_network(config: Configuration, addresses: Sequence[PodAddress] = ()) -> PodNetwork:
+    """What `config` means for the host; `addresses` are those that another IPAM plugin gave."""
+    ranges = [one for range_set in config.range_sets for one in range_set.ranges]
+    pods = [*(one.subnet for one in ranges), *(address.network for address in addresses)]
+    gateways = [(one.gateway, one.subnet.prefixlen) for one in ranges]
+    gateways += [(address.gateway, address.prefix) for address in addresses if address.gateway is not None]
+    rules = None
     if config.masquerade and pods:
         inside = (*(config.cluster or pods), *config.masquerade_exceptions)
-        outbound = desired_masquerade(config.name, pods, inside, own_ranges=not config.ipam_type)
-    passing = (config.cluster or tuple(pods)) if config.is_gateway or config.masquerade else ()
-    return Network(config, desired_gateway(config, addresses), outbound, tuple(passing))
+        rules = desired_masquerade(config.name, pods, inside, own_ranges=not config.ipam_type)
+    forwarded = (config.cluster or tuple(pods)) if config.is_gateway or config.masquerade else ()
+    gateway = config.datapath.gateway(gateways, is_gateway=config.is_gateway)
+    return PodNetwork(config, gateway, rules, tuple(forwarded))
 
 
 class Networks:
-    """The networks that this process knows, and the gateway devices of those that somebody keeps in order.
+    """The pod networks that this process knows, and the gateway devices that are in place.
 
-    Where nobody does (`kept` is False: a process for one call), every call looks for itself. `paths` are short ways,
-    by configuration and interface name.
+    With `reconciled=True` a reconciler keeps them in place, so calls rely on it. Else (a process for one call) every
+    call looks for itself. `generation` grows whenever something that was derived from the networks may be wrong.
     """
 
-    def __init__(self, *, kept: bool = False) -> None:
-        self.kept = kept
-        self._known: dict[object, Network] = {}
-        self._ready: dict[object, tuple[Network, Link]] = {}
-        self.paths: dict[tuple[bytes, str], AddTemplate] = {}
-        self._past: set[tuple[str, tuple[RangeSet, ...]]] = set()
+    def __init__(self, *, reconciled: bool = False) -> None:
+        self.reconciled = reconciled
+        self.generation = 0
+        self._known: dict[object, PodNetwork] = {}
+        self._ready: dict[object, tuple[PodNetwork, Link]] = {}
+        self._replaced: set[tuple[str, tuple[RangeSet, ...]]] = set()
 
-    def remember(self, network: Network, instead_of: Network | None = None) -> None:
-        """A network to be looked after from now on, in the place of what was known by its name."""
+    def remember(self, network: PodNetwork, instead_of: PodNetwork | None = None) -> None:
+        """Add a network to the known ones, in place of another one."""
         if instead_of is not None:
             self._known.pop(_key(instead_of), None)
-            self._past.add((instead_of.config.name, instead_of.config.range_sets))
-        self.paths.clear()
+            self._replaced.add((instead_of.config.name, instead_of.config.range_sets))
         self._known[_key(network)] = network
-        self._past.discard((network.config.name, network.config.range_sets))
+        self._replaced.discard((network.config.name, network.config.range_sets))
+        self.generation += 1
 
     def check_current(self, config: Configuration) -> None:
-        """Raises CniError 11 for ranges that this node had before: they may be another node's by now."""
-        if self._past and (config.name, config.range_sets) in self._past:
-            ranges = ", ".join(str(one) for one in config.range_sets)
-            words = f"network {config.name} has other ranges than {ranges} on this node by now"
-            raise CniError(TRY_AGAIN, f"{words}: try again, the runtime's configuration has been written anew")
+        """Raises CniError 11 for ranges that this node had before: they may be another node's now."""
+        if self._replaced and (config.name, config.range_sets) in self._replaced:
+            ranges = ", ".join(map(str, config.range_sets))
+            reason = f"network {config.name} has other ranges than {ranges} on this node by now"
+            raise CniError(TRY_AGAIN, f"{reason}: try again, the runtime's configuration has been written anew")
 
-    def all(self) -> list[Network]:
+    def all(self) -> list[PodNetwork]:
+        """The known networks."""
         return list(self._known.values())
 
-    def gateway_device(self, host: Host, network: Network) -> Link:
-        """The network's gateway device, everything being in place. Raises as `ensure` does."""
+    def gateway_device(self, host: Host, firewall: Firewall, network: PodNetwork) -> Link:
+        """The network's gateway device, with everything in place. Raises as `ensure` does."""
         key = _key(network)
         ready = self._ready.get(key)
         if ready is not None and (ready[0] is network or _on_host(ready[0]) == _on_host(network)):
             return ready[1]
-        device, _ = ensure(host, network)
+        device, _ = ensure(host, firewall, network)
         self._known[key] = network
-        if self.kept:
+        if self.reconciled:
             self._ready[key] = network, device
         return device
 
-    def forget_ready(self) -> None:
-        """Something failed that should not: the next call looks for itself."""
+    def invalidate(self) -> None:
+        """The kernel refused something unexpectedly: the next call looks for itself."""
         self._ready.clear()
-        self.paths.clear()
+        self.generation += 1
 
 
-def _on_host(network: Network) -> object:
-    """What two configurations must share to need the same of the host."""
-    return network.part, network.outbound, network.passing
-
-
-def _key(network: Network) -> object:
-    """Two configurations with one key cannot both be in force: they write one table. The last one counts."""
-    return network.config.name, network.outbound.table if network.outbound else ""
-
-
-def ensure(host: Host, network: Network) -> tuple[Link, list[str]]:
-    """Bring the host's part of a network about: its gateway device, and what was mended.
+def ensure(host: Host, firewall: Firewall, network: PodNetwork) -> tuple[Link, list[str]]:
+    """Put the host's part of a network in place; its gateway device, and what was changed, one line each.
 
     Raises KernelRefusedError, NftablesError, OSError.
     """
-    device, mended = host.ensure(network.part)
-    if network.outbound or network.passing:
-        firewall = host.shared.firewall
-        mended += firewall.ensure(host.netfilter, network.config.name, network.outbound, network.passing)
-    return device, mended
+    device, changes = ensure_gateway(host.socket, network.gateway)
+    if network.masquerade or network.forwarded:
+        changes += firewall.ensure(host.netfilter, network.config.name, network.masquerade, network.forwarded)
+    return device, changes
+
+
+def _on_host(network: PodNetwork) -> object:
+    """Two configurations that are equal in this need the same of the host."""
+    return network.gateway, network.masquerade, network.forwarded
+
+
+def _key(network: PodNetwork) -> object:
+    """Two configurations with one key write the same nft table, so the last one is applied."""
+    return network.config.name, network.masquerade.table if network.masquerade else ""

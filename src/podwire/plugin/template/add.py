@@ -1,147 +1,136 @@
-"""ADD for a pod that is like the others of its network: what it shares with them was done once (ADR 11).
+"""The ADD template of one network: ADD for a pod that is like the others, with messages that are encoded beforehand.
 
-It either wires the pod or leaves nothing behind, and then the ordinary way (`add.py`) begins anew: that one knows
-every special case, and can say what is wrong. So nothing is explained here, and nothing mended.
+It either wires the pod or leaves nothing behind; then the full ADD (`plugin/add.py`) starts from the beginning. The
+full ADD knows every special case and says what is wrong, so nothing is explained or repaired here.
 """
 
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntop
-from collections.abc import Mapping
-from contextlib import suppress
 
 from podwire.attachments.altnames import leased_addresses
-from podwire.attachments.identity import FIELD_BYTES, alias_of, mac_of_address, names
-from podwire.cni.errors import CniError
-from podwire.cni.request import is_identifier, parse_args
-from podwire.datapath.wiring import PodAddress, wants_addrgenmode_none
-from podwire.ipam.ranges import RangeSet
+from podwire.attachments.identity import FIELD_BYTES, alias_of, current_time, mac_of_address, names
+from podwire.cni.request import Request
+from podwire.datapath.wiring import wants_addrgenmode_none
+from podwire.ipam.allocator import Allocator
+from podwire.ipam.ranges import PodAddress, RangeSet
 from podwire.netlink import read
+from podwire.netlink.host import Host
 from podwire.netlink.message import padded
 from podwire.netlink.namespaces import netlink_inside
+from podwire.netlink.read import Link
 from podwire.netlink.rtnl import ALIAS_LENGTHS
 from podwire.plugin.config import Configuration
-from podwire.plugin.host import Host
-from podwire.plugin.invocation import Call, now
-from podwire.plugin.template import samples as imaginary
-from podwire.plugin.template.derive import TemplateError
-from podwire.plugin.template.samples import Formats, Shape
+from podwire.plugin.sandbox import check_sandbox
+from podwire.plugin.template import samples
+from podwire.plugin.template.samples import PodTemplates, Shape
+from podwire.plugin.timings import Timings
 
 FAMILIES = {4: (AF_INET, 4), 6: (AF_INET6, 16)}
-"""By IP version: what inet_ntop(3) wants, and the bytes of an address."""
+"""By IP version: the family for inet_ntop(3), and the bytes of an address."""
 
-MOST_PATHS = 32
 MOST_SKIPPED_BITS = 10
 USUAL_LENGTHS = (ALIAS_LENGTHS[1], ALIAS_LENGTHS[0])
 EMBEDDED_IPV4_END = 1 << 48
-"""IPv6 addresses below it are spelled with dots by some."""
-
-
-def learn(call: Call, host: Host) -> None:
-    """The ordinary way led to its end: the next pod with this configuration may go the short one."""
-    paths, key = call.networks.paths, (call.stdin, call.request.ifname)
-    known = paths.get(key)
-    if known is not None:
-        known.look_again()
-    elif is_common(call.config):
-        if len(paths) >= MOST_PATHS:  # interfaces' names are the runtime's choice: nobody may fill the agent's memory
-            paths.clear()
-        with suppress(TemplateError, ValueError):
-            paths[key] = AddTemplate(call, host)
+"""Some libraries write IPv6 addresses below it with an IPv4 address at the end."""
 
 
 def is_common(config: Configuration) -> bool:
-    """Is there nothing about a single pod in the configuration, and nothing that takes more than netlink?"""
+    """Does the configuration ask for nothing about a single pod, and for nothing but netlink messages?"""
     single = config.requested or config.requested_mac or config.mac or config.prev_result
     more = config.ipam_type or config.port_mappings or config.bandwidth
     return bool(config.range_sets) and not single and not more and all(map(_is_plain, config.range_sets))
 
 
-class AddTemplate:
-    """The short way for one configuration and one name of the pods' interface. Any thread may take it."""
+def _is_plain(range_set: RangeSet) -> bool:
+    return len(range_set.ranges) == 1 and (range_set.version == 4 or range_set.ranges[0].first >= EMBEDDED_IPV4_END)
 
-    def __init__(self, call: Call, host: Host) -> None:
-        """`call` was an ADD that went well. Raises TemplateError and ValueError where there can be no formats."""
-        config, shared = call.config, host.shared
+
+class AddTemplate:
+    """The template for one configuration and one name of the pods' interface. Any thread may use it."""
+
+    def __init__(self, config: Configuration, ifname: str, gateway: Link, allocator: Allocator, *, ipv6: bool) -> None:
+        """`ipv6`: the kernel has IPv6. Raises TemplateError and ValueError if no template can be derived."""
         self.config = config
-        self._ifname = call.request.ifname
-        self._gateway = call.networks.gateway_device(host, call.network)
-        self._ranges = [(shared.cursor(one), one.ranges[0].last, *FAMILIES[one.version]) for one in config.range_sets]
+        self._ifname = ifname
+        self._gateway = gateway
+        self._allocator = allocator
+        self._ranges = [
+            (allocator.cursor(one), one.ranges[0].last, *FAMILIES[one.version]) for one in config.range_sets
+        ]
         self._mac_from = min(range(len(self._ranges)), key=lambda place: config.range_sets[place].version)
-        self._quiet6 = wants_addrgenmode_none(config, ipv6=shared.ipv6)
-        self._formats: dict[tuple[int, int], Formats] = {}
-        self._make_formats(*USUAL_LENGTHS)
-        self._looked = False
+        self._addrgenmode_none = wants_addrgenmode_none(config.datapath, ipv6=ipv6)
+        self._templates: dict[tuple[int, int], PodTemplates] = {}
+        self._derive(*USUAL_LENGTHS)
+        self._knows_taken = False
         self._failures = self._skip = 0
 
-    def look_again(self) -> None:
-        """The addresses that others hold are read anew before the next lease."""
-        self._looked = False
+    def forget_taken(self) -> None:
+        """Read again which addresses are in use before the next lease."""
+        self._knows_taken = False
 
-    def add(self, environment: Mapping[str, str], netns: int, host: Host) -> bytes | None:
-        """The answer of an ADD that succeeded; None, with nothing left behind: the ordinary way has to be gone."""
+    def add(self, request: Request, netns: int, host: Host, timings: Timings) -> bytes | None:
+        """The answer of a successful ADD; None, with nothing left behind, if the full ADD must run.
+
+        Raises CniError as the full ADD does for a wrong CNI_NETNS.
+        """
         if self._skip:
             self._skip -= 1
             return None
-        container_id, sandbox = environment.get("CNI_CONTAINERID", ""), environment.get("CNI_NETNS", "")
-        if not sandbox or netns < 0 or len(container_id) > FIELD_BYTES or not is_identifier(container_id):
+        args = request.args
+        if len(request.container_id) > FIELD_BYTES or args.get("IP") or args.get("MAC") or request.namespace_override:
             return None
-        try:
-            args = parse_args(environment.get("CNI_ARGS", ""))
-        except CniError:
-            return None
-        if args.get("IP") or args.get("MAC") or host.is_own_namespace(netns):
-            return None
-        pod = f"{args.get('K8S_POD_NAMESPACE', '')}/{args.get('K8S_POD_NAME', '')}"
-        answer = self._wire(container_id, pod, sandbox, netns, host)
-        if answer is None:  # pods may all be of a kind that nothing here knows: then it is tried ever more seldom
-            host.join_phases("fastpath")
+        check_sandbox(request, netns, host)
+        answer = self._wire(request, netns, host, timings)
+        if answer is None:  # perhaps no pod of this network can use the template: then it is tried less and less
+            timings.merge("template")
             self._skip = (1 << min(self._failures, MOST_SKIPPED_BITS)) - 1
             self._failures += 1
         else:
             self._failures = 0
         return answer
 
-    def _wire(self, container_id: str, pod: str, sandbox: str, netns: int, host: Host) -> bytes | None:
+    def _wire(self, request: Request, netns: int, host: Host, timings: Timings) -> bytes | None:
         leases = self._lease(host)
         if leases is None:
             return None
-        network, gateway, shared = self.config.name, self._gateway, host.shared
+        network, container_id, gateway = self.config.name, request.container_id, self._gateway
         device, host_mac = names(network, container_id, self._ifname)
-        index = shared.next_index(host.socket)
-        noted = shared.note_leases(gateway.name, gateway.alias, self.config.range_sets, [text for text, _ in leases])
+        index = host.namespace.allocate_index(host.socket)
+        leased = [text for text, _ in leases]
+        noted = self._allocator.note_leases(gateway.name, gateway.alias, self.config.range_sets, leased)
         note = padded(noted, *ALIAS_LENGTHS) if noted else b""
-        alias = padded(alias_of(network, container_id, self._ifname, now(), pod), *ALIAS_LENGTHS)
+        alias = padded(alias_of(network, container_id, self._ifname, current_time(), request.pod), *ALIAS_LENGTHS)
         mac = mac_of_address(leases[self._mac_from][1])
-        values = imaginary.values(device, host_mac, mac, index, netns, gateway, alias, note, sandbox, leases)
-        formats = self._formats.get((len(alias), len(note))) or self._make_formats(len(alias), len(note))
-        host.end_phase("parse")
+        values = samples.values(device, host_mac, mac, index, netns, gateway, alias, note, request.netns, leases)
+        templates = self._templates.get((len(alias), len(note))) or self._derive(len(alias), len(note))
+        timings.end("parse")
         try:
-            refused = formats.host.send(host.socket, values)
-            host.end_phase("lease")
+            refused = templates.host.send(host.socket, values)
+            timings.end("lease")
             if not refused:
-                inside = netlink_inside(netns, host.home, without_extended_ack=True)
-                refused = formats.pod.send(inside, values)
+                inside = netlink_inside(netns, host.namespace.descriptor, without_extended_ack=True)
+                refused = templates.pod.send(inside, values)
                 inside.close()
                 host.pod_seconds += inside.busy_seconds
-                host.end_phase("pod")
+                timings.end("pod")
             if not refused:
-                return formats.answer.fill(values)
+                return templates.answer.fill(values)
         except OSError:
             pass
         except BaseException:
             host.delete_index(index)
             raise
         host.delete_index(index)
-        self._give_back(leases, host)
+        self._give_back(leases)
         return None
 
     def _lease(self, host: Host) -> list[tuple[str, bytes]] | None:
-        """The next addresses as (text, packed); None where a range has come to its end."""
-        if not self._looked:
-            self._look(host)
+        """The next addresses as (text, packed); None at the end of a range."""
+        if not self._knows_taken:
+            self._read_taken(host)
         found, moves = [], []
-        with host.shared.lock:
+        with self._allocator.lock:
             for cursor, end, family, size in self._ranges:
                 if cursor.last is None:
                     return None
@@ -157,32 +146,28 @@ class AddTemplate:
                 cursor.last = value
         return found
 
-    def _give_back(self, leases: list[tuple[str, bytes]], host: Host) -> None:
-        """The ordinary way tries them again, unless others have gone on already: none is left out of a round."""
-        with host.shared.lock:
+    def _give_back(self, leases: list[tuple[str, bytes]]) -> None:
+        """Let the full ADD try the same addresses, unless other calls have leased later ones since."""
+        with self._allocator.lock:
             for (cursor, *_), (_, packed) in zip(self._ranges, leases, strict=True):
                 value = int.from_bytes(packed, "big")
                 if cursor.last == value:
                     cursor.last = value - 1
 
-    def _look(self, host: Host) -> None:
-        """See which addresses are held: to try each of them in turn would cost a device each time."""
-        held = leased_addresses(name for link in read.links(host.socket) for name in link.altnames)
-        self._looked = True
-        for (cursor, *_), group in zip(self._ranges, self.config.range_sets, strict=True):
-            of_family = {int(one) for one in held if one.version == group.version}
-            cursor.taken = frozenset(of_family | {int(group.ranges[0].gateway)})
+    def _read_taken(self, host: Host) -> None:
+        """Read which addresses are in use: each attempt with a taken address costs the creation of a device."""
+        taken = leased_addresses(name for link in read.links(host.socket) for name in link.altnames)
+        self._knows_taken = True
+        for (cursor, *_), range_set in zip(self._ranges, self.config.range_sets, strict=True):
+            of_family = {int(address) for address in taken if address.version == range_set.version}
+            cursor.taken = frozenset(of_family | {int(range_set.ranges[0].gateway)})
 
-    def _make_formats(self, alias_bytes: int, note_bytes: int) -> Formats:
-        ranges = [
-            PodAddress(group.address(one.first), one.subnet.prefixlen, one.gateway)
-            for group in self.config.range_sets
-            for one in group.ranges
-        ]
-        made = imaginary.formats(Shape(self.config, self._ifname, tuple(ranges), alias_bytes, note_bytes, self._quiet6))
-        self._formats[alias_bytes, note_bytes] = made
-        return made
-
-
-def _is_plain(group: RangeSet) -> bool:
-    return len(group.ranges) == 1 and (group.version == 4 or group.ranges[0].first >= EMBEDDED_IPV4_END)
+    def _derive(self, alias_bytes: int, note_bytes: int) -> PodTemplates:
+        ranges = tuple(
+            PodAddress(range_set.address(one.first), one.subnet.prefixlen, one.gateway)
+            for range_set in self.config.range_sets
+            for one in range_set.ranges
+        )
+        shape = Shape(self.config, self._ifname, ranges, alias_bytes, note_bytes, self._addrgenmode_none)
+        templates = self._templates[alias_bytes, note_bytes] = samples.templates(shape)
+        return templates

@@ -1,8 +1,8 @@
-"""Formats with blanks, found by comparing: what is fixed is what two texts for two imaginary pods agree in.
+"""Templates: bytes with fields, derived by comparing the bytes of two sample pods.
 
-To build and encode a plan anew for every pod of a network is most of what Python costs. So it is done twice, for two
-imaginary pods, and never again: where the two texts differ must stand the values in which these pods differ, and those
-places become blanks. Nothing is assumed about a text; a difference that no blank explains is an error.
+To compute and encode the messages of a pod is most of the work in Python. So it is done once for two sample pods that
+differ in every value. Where their two texts differ, the values in which the pods differ must stand, and these places
+become fields. No knowledge of the text's format is needed; a difference that no value explains is an error.
 """
 
 from __future__ import annotations
@@ -11,45 +11,45 @@ from collections.abc import Sequence
 from operator import itemgetter
 
 Values = Sequence[bytes]
-"""What pods differ in, in an order that whoever fills a format knows."""
+"""The values in which pods differ, in an order that the user of a template knows."""
 
 
 class TemplateError(Exception):
-    """Two texts differ where no blank explains it, or where more than one would."""
+    """Two texts differ where no value explains it, or where more than one value would."""
 
 
-class Format:
-    """A text with blanks, each for one of `count` values."""
+class Template:
+    """Bytes with fields, each for one of `count` values."""
 
     def __init__(self, pieces: Sequence[bytes | int], count: int) -> None:
-        """A piece is either fixed, or the place of a value."""
-        fixed = tuple(one for one in pieces if isinstance(one, bytes))
-        place_of_fixed = iter(range(count, count + len(fixed)))
+        """A piece is either fixed bytes or the index of a value."""
+        fixed = tuple(piece for piece in pieces if isinstance(piece, bytes))
+        index_of_fixed = iter(range(count, count + len(fixed)))
         self._fixed = fixed
-        self._choose = itemgetter(*(one if isinstance(one, int) else next(place_of_fixed) for one in pieces))
+        self._choose = itemgetter(*(piece if isinstance(piece, int) else next(index_of_fixed) for piece in pieces))
 
     def fill(self, values: Values) -> bytes:
-        """The text of a pod that has these values."""
+        """The bytes for a pod with these values."""
         return b"".join(self._choose((*values, *self._fixed)))
 
 
-def derive_template(first: bytes, second: bytes, values: tuple[Values, Values]) -> Format:
-    """A format with blanks where the `first` text has one pod's value and the `second` the other's.
+def derive_template(first: bytes, second: bytes, values: tuple[Values, Values]) -> Template:
+    """A template with fields where `first` has a value of one pod and `second` that of the other.
 
-    A value has one length in both. Raises TemplateError.
+    A value has the same length in both. Raises TemplateError.
     """
     if len(first) != len(second):
         raise TemplateError(f"{len(first)} bytes and {len(second)} bytes")
-    pairs = [(place, *pair) for place, pair in enumerate(zip(*values, strict=True)) if pair[0]]
+    pairs = [(index, *pair) for index, pair in enumerate(zip(*values, strict=True)) if pair[0]]
     if len({one for _, one, _ in pairs} | {other for _, _, other in pairs}) != 2 * len(pairs):
         raise TemplateError("values are not all different")
-    pairs.sort(key=lambda pair: -len(pair[1]))  # one value may begin as another does
-    pieces: list[bytes | int] = [b""]  # two at least: of one, `itemgetter` makes no tuple
+    pairs.sort(key=lambda pair: -len(pair[1]))  # one value may begin like another
+    pieces: list[bytes | int] = [b""]  # at least two: with one, `itemgetter` returns no tuple
     fixed, at = bytearray(), 0
     while at < len(first):
-        for place, one, other in pairs:
+        for index, one, other in pairs:
             if first.startswith(one, at) and second.startswith(other, at):
-                pieces += [bytes(fixed), place]
+                pieces += [bytes(fixed), index]
                 fixed.clear()
                 at += len(one)
                 break
@@ -58,4 +58,4 @@ def derive_template(first: bytes, second: bytes, values: tuple[Values, Values]) 
                 raise TemplateError(f"byte {at} differs")
             fixed.append(first[at])
             at += 1
-    return Format([*pieces, bytes(fixed)], len(values[0]))
+    return Template([*pieces, bytes(fixed)], len(values[0]))

@@ -1,4 +1,4 @@
-"""The two imaginary pods of a network from which its formats are made, and the values that a real one fills in."""
+"""The two sample pods of a network from which its templates are derived, and the values of a real pod."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from podwire.attachments.identity import Attachment, pod_mac
 from podwire.cni import document
 from podwire.datapath import wiring as wire
-from podwire.datapath.wiring import PodAddress, Wiring
+from podwire.datapath.wiring import Wiring
 from podwire.ip import Address
+from podwire.ipam.ranges import PodAddress
 from podwire.netlink.message import mac_bytes, padded
 from podwire.netlink.operations import Operation
 from podwire.netlink.read import Link
 from podwire.netlink.rtnl import ADDRESS_TEXT_BYTES, ALIAS_LENGTHS, encode
-from podwire.plugin.add import answer
+from podwire.plugin.answer import add_answer
 from podwire.plugin.config import Configuration
-from podwire.plugin.template.derive import Format, Values, derive_template
+from podwire.plugin.template.derive import Template, Values, derive_template
 from podwire.plugin.template.messages import MessageTemplate
 from podwire.record import Record
 
@@ -23,16 +24,17 @@ Plan = Callable[[Wiring], list[Operation]]
 INDEXES = (0x2A31C5E1, 0x2B42D6F2)
 DESCRIPTORS = (0x7C75A9C5, 0x7C86BAD6)
 GATEWAYS = tuple(
-    Link(index, "imaginary", 0, 0, mac, 0, "", "", ())
+    Link(index, "sample", 0, 0, mac, 0, "", "", ())
     for index, mac in ((0x7B53E7A3, "0e:00:00:00:00:01"), (0x7B64F8B4, "0e:00:00:00:00:02"))
 )
 CANDIDATES = 8
 
 
 class Shape(Record):
-    """What pods of one network must share to share their formats.
+    """What pods of one network have in common if they share templates.
 
-    `ranges` are (network, gateway) of each address, `alias_bytes` and `note_bytes` the lengths of what is filled in.
+    `ranges` holds for each address of a pod its range's first address, prefix and gateway; `alias_bytes` and
+    `note_bytes` are the lengths of the two aliases.
     """
 
     config: Configuration
@@ -43,12 +45,12 @@ class Shape(Record):
     addrgenmode_none: bool
 
 
-class Formats(Record):
-    """What a pod's values make into the messages for the host's end, those for the pod's end, and the answer."""
+class PodTemplates(Record):
+    """Templates of the messages for the host's end, of those for the pod's end, and of the answer."""
 
     host: MessageTemplate
     pod: MessageTemplate
-    answer: Format
+    answer: Template
 
 
 def values(
@@ -63,9 +65,9 @@ def values(
     sandbox: str,
     addresses: Sequence[tuple[str, bytes]],
 ) -> list[bytes]:
-    """What stands in the blanks of messages and of the answer.
+    """The values of a pod for the fields of its templates.
 
-    `addresses` are (text, packed); `alias` and `note` are filled up to their lengths.
+    `addresses` are (text, packed); `alias` and `note` are padded to their lengths.
     """
     found = [
         device.encode(),
@@ -100,19 +102,23 @@ def values_of(wiring: Wiring, gateway: Link, netns: int) -> list[bytes]:
         padded(wiring.alias, *ALIAS_LENGTHS),
         padded(wiring.note, *ALIAS_LENGTHS) if wiring.note else b"",
         wiring.sandbox,
-        [(str(one.ip), one.ip.packed) for one in wiring.addresses],
+        [(str(address.ip), address.ip.packed) for address in wiring.addresses],
     )
 
 
-def formats(shape: Shape) -> Formats:
-    """The formats of all pods of a shape. Raises TemplateError."""
-    one, other = pods = _imagined(shape)
+def templates(shape: Shape) -> PodTemplates:
+    """The templates of all pods of a shape. Raises TemplateError, ValueError."""
+    one, other = pods = _sample_pods(shape)
     known = values_of(one, GATEWAYS[0], DESCRIPTORS[0]), values_of(other, GATEWAYS[1], DESCRIPTORS[1])
-    said = derive_template(answer(one, GATEWAYS[0].mac), answer(other, GATEWAYS[1].mac), known)
-    return Formats(_stencil(wire.all_host_operations, pods, known), _stencil(wire.pod_operations, pods, known), said)
+    answers = [add_answer(shape.config, pod, gateway.mac) for pod, gateway in zip(pods, GATEWAYS, strict=True)]
+    return PodTemplates(
+        _message_template(wire.all_host_operations, pods, known),
+        _message_template(wire.pod_operations, pods, known),
+        derive_template(answers[0], answers[1], known),
+    )
 
 
-def _stencil(plan: Plan, pods: tuple[Wiring, Wiring], known: tuple[Values, Values]) -> MessageTemplate:
+def _message_template(plan: Plan, pods: tuple[Wiring, Wiring], known: tuple[Values, Values]) -> MessageTemplate:
     first, second = (
         [encode(operation, _index_of(pod, gateway), netns) for operation in plan(pod)]
         for pod, gateway, netns in zip(pods, GATEWAYS, DESCRIPTORS, strict=True)
@@ -121,28 +127,29 @@ def _stencil(plan: Plan, pods: tuple[Wiring, Wiring], known: tuple[Values, Value
 
 
 def _index_of(pod: Wiring, gateway: Link) -> Callable[[str], int]:
-    """`lo` is the first device everywhere; what is none of the pod's is the gateway device."""
-    here = {wire.LOOPBACK: 1, pod.device: pod.index, pod.ifname: pod.pod_index}
-    return lambda name: here.get(name, gateway.index)
+    """Device indexes by name: `lo` is 1 everywhere; a name that is not the pod's is the gateway device's."""
+    known = {wire.LOOPBACK: 1, pod.device: pod.index, pod.ifname: pod.pod_index}
+    return lambda name: known.get(name, gateway.index)
 
 
-def _imagined(shape: Shape) -> tuple[Wiring, Wiring]:
+def _sample_pods(shape: Shape) -> tuple[Wiring, Wiring]:
     """Two pods that differ in everything in which pods of this shape can differ."""
-    pairs = [stand_ins(one) for one in shape.ranges]
+    config = shape.config
+    pairs = [sample_addresses(address) for address in shape.ranges]
     pods = []
     for which, letter in enumerate("ab"):
-        attachment = Attachment("imaginary", letter, shape.ifname)
+        attachment = Attachment("sample", letter, shape.ifname)
         addresses = [
-            PodAddress(pair[which], one.prefix, one.gateway) for pair, one in zip(pairs, shape.ranges, strict=True)
+            PodAddress(pair[which], like.prefix, like.gateway) for pair, like in zip(pairs, shape.ranges, strict=True)
         ]
         pods.append(
             Wiring(
                 attachment,
-                shape.config,
+                config.datapath,
                 pod_mac(None, attachment.device),
-                f"imaginary-{letter}",
+                f"sample-{letter}",
                 addresses,
-                None,
+                wire.configured_routes(config.routes, addresses, default=config.is_default_gateway),
                 INDEXES[which],
                 letter * (shape.alias_bytes - 1),
                 shape.addrgenmode_none,
@@ -152,12 +159,12 @@ def _imagined(shape: Shape) -> tuple[Wiring, Wiring]:
     return pods[0], pods[1]
 
 
-def stand_ins(one: PodAddress) -> tuple[Address, Address]:
-    """Two addresses of a range, neither of them the gateway, whose texts are of one length."""
-    network = one.network
+def sample_addresses(address: PodAddress) -> tuple[Address, Address]:
+    """Two addresses of the same subnet, neither of them the gateway, whose texts have the same length."""
+    network = address.network
     candidates = [network[n] for n in range(min(CANDIDATES, network.num_addresses))]
     for place, first in enumerate(candidates):
         for second in candidates[place + 1 :]:
-            if one.gateway not in (first, second) and len(str(first)) == len(str(second)):
+            if address.gateway not in (first, second) and len(str(first)) == len(str(second)):
                 return first, second
     raise ValueError(f"{network} is too small")

@@ -1,0 +1,147 @@
+"""The table of host ports: read the devices' altnames and the table, compare them, write the difference."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from podwire import sysctl
+from podwire.attachments.altnames import HostPort, HostPorts, leased_addresses, parse_host_ports
+from podwire.attachments.identity import MADE_ALIAS, PREFIX, parse_alias
+from podwire.ip import Address, Network, single_address
+from podwire.netlink import read
+from podwire.netlink.conntrack import delete_udp_flows
+from podwire.netlink.host import Host
+from podwire.netlink.namespaces import open_own
+from podwire.netlink.read import Link
+from podwire.nft.apply import Firewall
+from podwire.nft.hostports import Target, change_text, changed_ports, desired_elements, read_elements
+from podwire.nft.library import table_exists
+from podwire.nft.names import PORTS_TABLE as TABLE
+from podwire.record import Record
+
+
+class PortTakenError(Exception):
+    """Another device has the host port already: the port and that device."""
+
+    def __init__(self, port: HostPort, link: Link) -> None:
+        super().__init__(port.altname)
+        self.port = port
+        self.link = link
+
+
+@contextmanager
+def exclusive() -> Iterator[None]:
+    """One writer at a time among all threads and processes of this network namespace: the namespace is the lock."""
+    descriptor = open_own()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def host_ports(link: Link) -> HostPorts:
+    """The host ports of a device; none if it is not an attachment's."""
+    if not link.name.startswith(PREFIX) or link.kind != "veth" or parse_alias(link.alias) is None:
+        return {}
+    return parse_host_ports(link.altnames)
+
+
+class SyncResult(Record):
+    """What was changed, as nft(8) commands, and the devices that have host ports."""
+
+    changes: list[str]
+    devices: frozenset[str]
+
+
+def sync(host: Host, firewall: Firewall, new_device: str = "") -> SyncResult:
+    """Make the table what the devices' altnames say; no changes if it is so already.
+
+    Elements of deleted devices are removed, those of existing devices are added, and conntrack entries of UDP flows
+    to every changed port are deleted. Raises PortTakenError if `new_device` has a port that overlaps another
+    device's; NftablesError, NetlinkError, OSError.
+    """
+    with exclusive():
+        links = read.links(host.socket)
+        _check_overlaps(links, new_device)
+        targets = [target for link in links for target in _targets(host, link, links)]
+        wanted = desired_elements(targets)
+        listing = firewall.listing(f"table inet {TABLE}") if table_exists(host.netfilter, TABLE) else []
+        text = change_text(wanted, listing)
+        if text:
+            firewall.run(text)
+        _route_localhost(links, targets)
+        if text:
+            _delete_flows(host, changed_ports(wanted, read_elements(listing), "udp"))
+    changes = [line for line in text.splitlines() if line.startswith(("add element", "delete"))]
+    return SyncResult(changes, frozenset(link.name for link in links if host_ports(link)))
+
+
+def is_in_place(host: Host, firewall: Firewall, link: Link) -> bool:
+    """Does the table hold everything that this device's host ports need?"""
+    actual = read_elements(firewall.listing(f"table inet {TABLE}"))
+    wanted = desired_elements(_targets(host, link, read.links(host.socket)))
+    return all(actual[name].get(key) == value for name, content in wanted.items() for key, value in content.items())
+
+
+def _check_overlaps(links: list[Link], new_device: str) -> None:
+    own_ports = next((host_ports(link) for link in links if link.name == new_device), {})
+    for link in links if own_ports else []:
+        for other in host_ports(link) if link.name != new_device else ():
+            for port in own_ports:
+                if port.overlaps(other):
+                    raise PortTakenError(port, link)
+
+
+def _targets(host: Host, link: Link, links: Iterable[Link]) -> list[Target]:
+    """Where a device's host ports lead: to its first address of the port's family."""
+    found = []
+    ports = host_ports(link)
+    addresses = leased_addresses(link.altnames) if ports else []
+    for version in {port.address.version for port in ports}:
+        address = next((leased for leased in addresses if leased.version == version), None)
+        if address is None:
+            continue
+        near: tuple[Network, ...] = (single_address(address),)
+        if link.master:
+            on_bridge = {interface.network for interface in read.addresses(host.socket, link.master, version)}
+            near = tuple(sorted((network for network in on_bridge if address in network), key=str)) or near
+        found += [
+            Target(port, address, pod_port, near) for port, pod_port in ports.items() if port.address.version == version
+        ]
+    return found
+
+
+def _route_localhost(links: list[Link], targets: list[Target]) -> None:
+    """Let 127.0.0.1 of the node lead to pods (route_localnet) on devices with host ports; the table guards them.
+
+    A bridge that podwire did not make is left as it is. The setting of a pod's own device goes with the device. If
+    settings cannot be written, as in some containers, host ports work on all addresses except 127.0.0.1.
+    """
+    pods = {target.address for target in targets if target.address.version == 4}
+    serving = [link for link in links if pods.intersection(leased_addresses(link.altnames))]
+    bridges = {link.master for link in serving}
+    for link in serving:
+        if not link.master:
+            _set_localnet(link, "1")
+    for link in links:
+        if link.kind == "bridge" and link.alias.startswith(MADE_ALIAS):
+            _set_localnet(link, "1" if link.index in bridges else "0")
+
+
+def _set_localnet(link: Link, value: str) -> None:
+    with suppress(OSError):  # also if the device was deleted since it was read
+        sysctl.ensure(f"net/ipv4/conf/{link.name}/route_localnet", value)
+
+
+def _delete_flows(host: Host, ports: Iterable[tuple[Address | None, int, int]]) -> None:
+    """Delete conntrack entries of UDP flows to these (address or None for all, IP version, port)."""
+    local: dict[int, set[Address]] = {}
+    for address, version, port in ports:
+        if version not in local:
+            local[version] = {interface.ip for _, interface in read.all_addresses(host.socket, version)}
+        wanted = [own for own in local[version] if address in (None, own)]
+        delete_udp_flows(host.netfilter, version, port, wanted)

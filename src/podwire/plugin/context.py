@@ -1,0 +1,53 @@
+"""What a verb works with: one call (`Invocation`), and what all calls of one process share (`PluginState`)."""
+
+from __future__ import annotations
+
+from podwire.attachments.identity import Attachment
+from podwire.cni.request import Request
+from podwire.ipam.allocator import Allocator
+from podwire.ipam.delegate import IpamPlugin
+from podwire.netlink.host import Host, HostNamespace
+from podwire.nft.apply import Firewall
+from podwire.plugin.config import Configuration
+from podwire.plugin.network import Networks, PodNetwork
+from podwire.plugin.template.cache import AddTemplates
+from podwire.plugin.timings import Timings
+from podwire.record import Record
+
+
+class PluginState:
+    """What the calls of one process share. All of it is a cache: a new process starts without.
+
+    The agent's state is `reconciled`: a reconciler keeps the networks in place. A process for one call has no
+    reconciler and no threads.
+    """
+
+    def __init__(self, *, reconciled: bool = False) -> None:
+        self.namespace = HostNamespace(single_call=not reconciled)
+        self.networks = Networks(reconciled=reconciled)
+        self.allocator = Allocator()
+        self.firewall = Firewall()
+        self.templates = AddTemplates(self.networks, self.allocator)
+
+
+class Invocation(Record):
+    """One call: its request, its network with the configuration, and its standard input unchanged.
+
+    `netns` is an open descriptor of CNI_NETNS; -1 if the runtime named none or it could not be opened.
+    """
+
+    request: Request
+    network: PodNetwork
+    config: Configuration
+    attachment: Attachment
+    stdin: bytes
+    netns: int
+    host: Host
+    state: PluginState
+    timings: Timings
+
+    @property
+    def ipam_plugin(self) -> IpamPlugin | None:
+        """The other IPAM plugin that gives the addresses; None if podwire leases them."""
+        name = self.config.ipam_type
+        return IpamPlugin(name, self.request, self.stdin) if name else None

@@ -1,0 +1,11 @@
+"""STATUS: can ADD requests be served? An answer at all means that podwire can; another IPAM plugin is asked."""
+
+from __future__ import annotations
+
+from podwire.plugin.context import Invocation
+
+
+def status(invocation: Invocation) -> None:
+    """Ask the IPAM plugin, if the configuration has one; raises its CniError."""
+    if plugin := invocation.ipam_plugin:
+        plugin.run("STATUS")
