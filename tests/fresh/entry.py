@@ -1,7 +1,7 @@
 """Enters a root file system in namespaces of its own, and removes all of it however the run ends.
 
 The network stays the machine's, since packages come over it. All else is new: mounts, processes, names, IPC and
-control groups, which are those of a place of the lab, so that labs outside and inside do not see each other.
+control groups, which are those of a host of the lab, so that labs outside and inside do not see each other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from podwire_lab import cgroup
-from podwire_lab.place import Place
+from podwire_lab.lab_host import LabHost
 
 LAB = "fresh"
 _MODULES = Path("/lib/modules", os.uname().release)
@@ -87,7 +87,7 @@ def run(
     with subprocess.Popen(argv, stdin=subprocess.PIPE, cwd="/", start_new_session=True) as running:
         try:
             assert running.stdin is not None
-            cgroup.join(Place(LAB, name), running.pid)
+            cgroup.join(LabHost(LAB, name), running.pid)
             running.stdin.write(b"go\n")
             running.stdin.close()
             return running.wait()
@@ -98,7 +98,7 @@ def run(
 
 def remove(folder: Path, name: str) -> None:
     """Kill what runs in the tree, remove its control groups and the folder; repeatable."""
-    cgroup.clear(Place(LAB, name))
+    cgroup.clear(LabHost(LAB, name))
     # Its mounts were in a namespace that is gone. Should one be left all the same, nothing in it is removed.
     subprocess.run(["rm", "-rf", "--one-file-system", str(folder)], check=True)
 

@@ -1,4 +1,4 @@
-"""`podwire lab` as a command, and what it says."""
+"""Runs `podwire lab` as a command and reads its output."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def in_lab(where: str, *command: str, name: str = LAB) -> subprocess.CompletedPr
 
 
 def status(name: str = LAB) -> dict[str, Any]:
-    (one,) = json.loads(lab("status", "-o", "json", name=name).stdout)["labs"]
-    return dict(one)
+    (found,) = json.loads(lab("status", "-o", "json", name=name).stdout)["labs"]
+    return dict(found)
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line with which something was refused."""
+    """The error line of a command that failed."""
     assert done.returncode in (1, 2), done
     assert "Traceback" not in done.stderr
     lines = done.stderr.strip().splitlines()

@@ -165,13 +165,13 @@ def podwire_node(containerd: Containerd, folder: Path) -> Iterator[PodwireNode]:
     here = Node(underlay.node(PLAN))
     api: TlsApi | None = None
     try:
-        with lock.hold(here.place.lab):
-            underlay.make()
+        with lock.hold(here.host.lab):
+            underlay.create()
             here.start()
-        network = Inside(here.place)
+        network = Inside(here.host)
         api = TlsApi(network, folder)
         api.start()
-        api.add_node(PLAN.name, list(PLAN.addresses), list(PLAN.pod_ranges))
+        api.add_node(PLAN.name, list(PLAN.addresses), list(PLAN.pod_cidrs))
         cri = runtime.start(here, containerd)
         runtime.load(here, containerd, archive)
         spec = of_kind(manifest("podwire.yaml"), "DaemonSet")["spec"]["template"]["spec"]
@@ -181,4 +181,4 @@ def podwire_node(containerd: Containerd, folder: Path) -> Iterator[PodwireNode]:
     finally:
         if api:
             api.close()
-        node.remove_lab(here.place.lab)
+        node.remove_lab(here.host.lab)

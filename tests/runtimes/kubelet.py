@@ -132,7 +132,7 @@ class PodOnNode:
         ]
 
     def _file(self, name: str, value: Object) -> str:
-        folder = Path(tempfile.mkdtemp(prefix="kubelet-", dir=self.cri.node.place.folder))
+        folder = Path(tempfile.mkdtemp(prefix="kubelet-", dir=self.cri.node.host.folder))
         (folder / name).write_text(json.dumps(value))
         return str(folder / name)
 
@@ -149,7 +149,7 @@ class PodOnNode:
 
     def state(self, container: str) -> Object:
         """A container's status."""
-        status: Object = self.cri.ask("inspect", container)["status"]
+        status: Object = self.cri.query("inspect", container)["status"]
         return status
 
     def run(self, container: Object) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from podwire_lab.command import Done
+from podwire_lab.command import CommandResult
 from tests.runtimes.mirror import Mirror, ask
 from tests.runtimes.world import CNI_BIN_DIR, CNI_CONF_DIR, DUAL, ONESHOT, WITH_AGENT, World, bare, world
 from tests.support.tools import tool
@@ -35,7 +35,7 @@ class Bench:
 
     world: World
 
-    def tool(self, verb: str, pod: str, check: bool = True) -> Done:
+    def tool(self, verb: str, pod: str, check: bool = True) -> CommandResult:
         """`cnitool VERB lab POD`."""
         variables = {
             "CNI_PATH": CNI_BIN_DIR,
@@ -46,7 +46,7 @@ class Bench:
         argv = ("env", *assignments, str(tool("cnitool")), verb, "lab", f"/run/netns/{pod}")
         return self.world.node.run(*argv, check=check)
 
-    def in_pod(self, pod: str, *argv: str) -> Done:
+    def in_pod(self, pod: str, *argv: str) -> CommandResult:
         """Run a command in a pod."""
         return self.world.node.run("ip", "netns", "exec", pod, *argv, check=False)
 
@@ -105,7 +105,7 @@ def test_portmap_leads_from_the_node_to_the_pod(bench: Bench, added: dict[str, A
     bench.tool("del", "two")  # both asked for the same port: leave it to the one that is called
     outside = bench.world.outside
     with Mirror(bench.netns("one"), POD_PORT):
-        assert ask(outside.place.netns_path, outside.seen_node[family], NODE_PORT) == outside.addresses[family]
+        assert ask(outside.host.netns_path, outside.seen_node[family], NODE_PORT) == outside.addresses[family]
 
 
 def test_bandwidth_limits_the_pods_host_device(bench: Bench, added: dict[str, Any]) -> None:

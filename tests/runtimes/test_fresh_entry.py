@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from podwire_lab import cgroup
-from podwire_lab.place import Place
+from podwire_lab.lab_host import LabHost
 from tests.fresh import entry
 from tests.fresh.bare import BASE_ENVIRONMENT
 from tests.support.namespace import wait_until
@@ -23,7 +23,7 @@ FOLDERS = ("bin", "usr/bin", "usr/sbin", "proc", "sys", "dev", "run", "tmp", "et
 APPLETS = ("usr/bin/env", "bin/sh", "bin/umount", "bin/rmdir", "bin/mount", "bin/mkdir", "bin/sleep", "bin/hostname")
 
 
-def furnish(root: Path) -> None:
+def set_up_root_filesystem(root: Path) -> None:
     """A root of busybox alone, whose bash is a shell of busybox."""
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def left(folder: Path) -> list[str]:
     """What is there of a tree: its folder, its control groups, mounts of it on the machine."""
     mounted = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(folder) in line]
-    groups = [str(place) for place in cgroup.read_places() if place == Place(entry.LAB, NAME)]
+    groups = [str(host) for host in cgroup.read_hosts() if host == LabHost(entry.LAB, NAME)]
     return [*([str(folder)] if folder.exists() else []), *groups, *mounted]
 
 
@@ -62,7 +62,7 @@ def test_it_has_processes_names_and_files_of_its_own(folder: Path) -> None:
     """.replace("NAME", NAME)
     cache = folder.parent / "cache"
     with entry.removed(folder, NAME) as made:
-        furnish(made / "root")
+        set_up_root_filesystem(made / "root")
         for applet in ("bin/cat", "bin/grep"):
             (made / "root" / applet).symlink_to("/bin/busybox")
         caches = {cache: Path("/cache")}
@@ -79,7 +79,7 @@ from pathlib import Path
 from tests.fresh import entry
 from tests.runtimes import test_fresh_entry as here
 with entry.removed(Path({str(folder)!r}), {NAME!r}) as made:
-    here.furnish(made / "root")
+    here.set_up_root_filesystem(made / "root")
     entry.run(made / "root", {NAME!r}, "sleep {SLEEP.decode()} & wait", environment=here.BASE_ENVIRONMENT)
 """
     with subprocess.Popen([sys.executable, "-c", story], cwd=Path(__file__).parents[2]) as run:

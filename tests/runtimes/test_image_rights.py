@@ -105,7 +105,7 @@ def test_no_capability_can_be_spared(node: PodwireNode, capability: str, why: st
 
 def test_the_role_allows_what_the_agent_asks_and_nothing_else(node: PodwireNode) -> None:
     rules = allowed_rules(manifest("podwire.yaml"))
-    ranges = list(PLAN.pod_ranges)
+    ranges = list(PLAN.pod_cidrs)
     node.api.patch_node(PLAN.name, {"spec": OUTSIDE})
     try:
         assert wait_until(lambda: bool(node.api.events("PodRangeOutsideCluster"))), node.log()

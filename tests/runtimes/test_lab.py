@@ -1,4 +1,4 @@
-"""`podwire lab` as a person uses it: built, looked at, checked and taken away, and the machine is what it was."""
+"""`podwire lab`: building, showing, checking and removing a lab; afterwards the machine is unchanged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SELECTION: list[Kind] = [
 
 @pytest.fixture
 def unchanged() -> Iterator[None]:
-    """The machine is the same after the test, and nothing of its labs is left."""
+    """The machine is unchanged after the test, and its labs are removed."""
     before = traces.of_machine()
     try:
         yield
@@ -60,7 +60,7 @@ def test_built_checked_and_removed(unchanged: None, topology: str, mode: str, fa
         assert pod in done.stdout
     assert "✗" not in done.stdout
     assert "passed" in done.stdout
-    assert "\x1b" not in done.stdout + done.stderr, "plain lines where no terminal is"
+    assert "\x1b" not in done.stdout + done.stderr, "plain lines without a terminal"
 
 
 @pytest.mark.parametrize(("tunnel", "device"), [("always", "podwire-vx4"), ("never", "eth0")], ids=lambda word: word)
@@ -84,7 +84,7 @@ def test_other_numbers_of_nodes(unchanged: None) -> None:
         assert lab("down").returncode == 0
 
 
-def test_two_labs_stand_side_by_side(unchanged: None) -> None:
+def test_two_labs_at_the_same_time(unchanged: None) -> None:
     starts = [
         subprocess.Popen([PODWIRE, "lab", "up", "--name", name, "--nodes", "2"], stderr=subprocess.DEVNULL)
         for name in (LAB, OTHER)
@@ -94,7 +94,7 @@ def test_two_labs_stand_side_by_side(unchanged: None) -> None:
     everything = json.loads(all_of_them.stdout)
     assert {LAB, OTHER} <= {each["name"] for each in everything["labs"]}
     assert lab("down").returncode == 0
-    assert lab("check", name=OTHER).returncode == 0, "the other one lives on"
+    assert lab("check", name=OTHER).returncode == 0, "the other lab still runs"
     assert lab("down", name=OTHER).returncode == 0
 
 
@@ -107,13 +107,13 @@ def test_a_newer_containerd(unchanged: None) -> None:
 
 
 def own_image(name: str) -> archive.Image:
-    """An image that is not the lab's by its name."""
+    """An image with a name that the lab does not use."""
     (own,) = [each for each in images.images() if each.names == (images.PAUSE,)]
     return archive.Image((name,), own.layers, own.command)
 
 
 def test_an_image_of_a_file(unchanged: None, tmp_path: Path) -> None:
-    """A file, as `docker save` and `podman save` write it."""
+    """A file in the format of `docker save` and `podman save`."""
     file = tmp_path / "own.tar"
     file.write_bytes(archive.archive([own_image("example.org/own:1")]))
     assert lab("up", "--nodes", "2", "--family", "v4", "--image", f"bash={file}").returncode == 0
@@ -153,31 +153,31 @@ def test_an_image_of_a_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ],
     ids=lambda value: "-".join(value).strip("-") if isinstance(value, list) else "",
 )
-def test_what_cannot_be_is_refused_in_one_line(unchanged: None, words: list[str], reason: str) -> None:
+def test_wrong_arguments_are_reported_in_one_line(unchanged: None, words: list[str], reason: str) -> None:
     assert reason in refused(lab(*words, name=OTHER))
     assert refused(lab(*words, name="No.Name"))
 
 
 MOMENTS = (
     ("underlay:", 0.0),
-    ("worker-1: namespaces", 0.0),
-    ("worker-1: namespaces", 0.15),
-    ("worker-1: podwire", 0.05),
-    ("worker-1: containerd", 0.2),
-    ("worker-1: pods", 0.2),
+    ("worker-1: creating", 0.0),
+    ("worker-1: creating", 0.15),
+    ("worker-1: starting podwire", 0.05),
+    ("worker-1: loading images", 0.2),
+    ("worker-1: starting pods", 0.2),
 )
 
 
 def until(told: str) -> subprocess.Popen[str]:
-    """`podwire lab up`, as far as it has told this."""
-    # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+    """A `podwire lab up` that has printed a line with `told`."""
+    # A shell ignores SIGINT for background jobs, and children inherit that.
     argv = ["env", "--default-signal=INT", PODWIRE, "lab", "up", "--name", LAB]
     building = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
     assert building.stderr
     for line in building.stderr:
         if told in line:
             return building
-    raise AssertionError(f"it never told {told!r}")
+    raise AssertionError(f"it did not print {told!r}")
 
 
 @pytest.mark.parametrize(("told", "seconds"), MOMENTS)
@@ -190,28 +190,26 @@ def test_down_after_up_was_killed(unchanged: None, told: str, seconds: float) ->
     assert traces.of_lab(LAB) == []
 
 
-def test_what_was_not_finished_when_its_maker_was_killed_is_swept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unfinished_files_of_a_killed_process_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODWIRE_CACHE", str(tmp_path))
-    die = "with images.workshop(): os.kill(os.getpid(), signal.SIGKILL)"
+    die = "with images.temporary_folder(): os.kill(os.getpid(), signal.SIGKILL)"
     script = f"import os, signal\nfrom podwire_lab import images\n{die}"
     subprocess.run([sys.executable, "-c", script], check=False)
-    with images.workshop() as mine:
+    with images.temporary_folder() as mine:
         assert len(list(images.folder().iterdir())) == 2
         assert refused(lab("down"))
         assert list(images.folder().iterdir()) == [mine]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_up_that_is_ended_takes_back_what_it_began(unchanged: None, number: signal.Signals) -> None:
-    building = until("worker-1: podwire")
+def test_up_that_is_interrupted_removes_the_lab(unchanged: None, number: signal.Signals) -> None:
+    building = until("worker-1: starting podwire")
     building.send_signal(number)
     assert building.wait(timeout=60) == 128 + number
     assert traces.of_lab(LAB) == []
 
 
-def test_up_that_fails_takes_back_what_it_began_and_says_why(unchanged: None, tmp_path: Path) -> None:
+def test_up_that_fails_removes_the_lab_and_reports_why(unchanged: None, tmp_path: Path) -> None:
     file = tmp_path / "no.tar"
     file.write_bytes(b"this is no image")
     done = lab("up", "--image", f"bash={file}")
@@ -222,15 +220,15 @@ def test_up_that_fails_takes_back_what_it_began_and_says_why(unchanged: None, tm
 
 def test_down_of_a_broken_lab(unchanged: None) -> None:
     assert lab("up", "--nodes", "2").returncode == 0
-    places = node.read_places(LAB)
-    os.kill(node.Node(places[-1]).pid, signal.SIGKILL)
+    hosts = node.read_hosts(LAB)
+    os.kill(node.Node(hosts[-1]).pid, signal.SIGKILL)
     assert "does not run" in lab("status").stdout
     assert lab("check").returncode == 1
     assert lab("down").returncode == 0
 
 
 def test_only_one_command_changes_a_lab(unchanged: None) -> None:
-    building = until("worker-1: namespaces")
+    building = until("worker-1: creating")
     done = lab("down")
-    assert done.returncode == 0, "it ends what is being built"
+    assert done.returncode == 0, "it stops the build"
     assert building.wait(timeout=60) != 0

@@ -1,4 +1,4 @@
-"""What the lab computes without touching anything: control groups' trees, file trees, configurations, images."""
+"""The lab's pure functions: control group hierarchies, mounts, configurations, images, layouts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from podwire_lab import archive, cgroup, containerd, network, root
 from podwire_lab.archive import Image, Member
 from podwire_lab.cgroup import Hierarchy
 from podwire_lab.containerd import Containerd
-from podwire_lab.layout import LayoutError, Wish, layout
+from podwire_lab.layout import LabSpec, LayoutError, layout
 
 MIXED = """\
 24 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -34,7 +34,7 @@ MIXED_OWN = """\
 ALONE = "30 24 0:29 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n"
 
 
-def test_a_mixed_machine_uses_its_v1_trees() -> None:
+def test_a_machine_with_v1_and_v2_uses_its_v1_hierarchies() -> None:
     assert cgroup.hierarchies(MIXED, MIXED_OWN) == [
         Hierarchy(Path("/sys/fs/cgroup/cpu,cpuacct"), "/", 1, "cpu,cpuacct"),
         Hierarchy(Path("/sys/fs/cgroup/memory"), "/mine", 1, "memory"),
@@ -50,7 +50,7 @@ def test_groups_are_below_the_callers_own_in_v1_and_below_the_root_in_v2() -> No
     assert only[0].base == Path("/sys/fs/cgroup")
 
 
-def test_a_node_sees_each_v1_tree_by_its_options_or_the_one_v2_tree() -> None:
+def test_a_node_mounts_each_v1_hierarchy_by_its_options_or_the_v2_hierarchy() -> None:
     inside = Path("/stage/sys/fs/cgroup")
     commands = cgroup.mounts(cgroup.hierarchies(MIXED, MIXED_OWN), inside)
     assert ["mount", "-t", "cgroup", "-o", "cpu,cpuacct", "cgroup", f"{inside}/cpu,cpuacct"] in commands
@@ -59,7 +59,7 @@ def test_a_node_sees_each_v1_tree_by_its_options_or_the_one_v2_tree() -> None:
     assert only == [["mount", "-t", "cgroup2", "cgroup2", f"{inside}"]]
 
 
-def test_only_mounts_that_hold_something_needed_are_carried_into_a_node() -> None:
+def test_only_mounts_with_a_needed_path_are_mounted_in_a_node() -> None:
     mountinfo = MIXED + "40 24 0:50 / /home rw - ext4 /dev/vdb rw\n41 24 0:51 / /srv rw - ext4 /dev/vdc rw\n"
     needed = [Path("/usr/lib/python3"), Path("/home/me/checkout/.venv")]
     assert root.carried_mounts(mountinfo, needed) == ["/home"]
@@ -84,7 +84,7 @@ def test_containerds_configuration(version: int, cri: str, image: tuple[str, ...
     assert value == 'an "image"'
 
 
-def test_an_archive_is_the_same_each_time_and_whole() -> None:
+def test_an_archive_is_reproducible_and_complete() -> None:
     base = archive.layer([Member("/bin/busybox", b"program", 0o755), Member("bin/ping", target="/bin/busybox")])
     other = archive.layer([Member("usr/sbin/nginx", b"server", 0o755)])
     images = [Image(("a:1",), (base,), ("/bin/sh",)), Image(("b:1",), (base, other), ("nginx",))]
@@ -93,7 +93,7 @@ def test_an_archive_is_the_same_each_time_and_whole() -> None:
     with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
         names = tar.getnames()
         manifest = json.loads(tar.extractfile("manifest.json").read())  # type: ignore[union-attr]
-    assert len(names) == len(set(names)), "what images share is in it once"
+    assert len(names) == len(set(names)), "a shared layer is in the archive once"
     assert [each["RepoTags"] for each in manifest] == [["a:1"], ["b:1"]]
     assert manifest and all({each["Config"], *each["Layers"]} < set(names) for each in manifest)
     with tarfile.open(fileobj=io.BytesIO(base)) as tar:
@@ -103,38 +103,38 @@ def test_an_archive_is_the_same_each_time_and_whole() -> None:
         assert tar.getmember("bin").isdir()
 
 
-def test_the_customary_lab_is_that_of_the_document() -> None:
-    three = layout(Wish())
+def test_the_default_lab_is_that_of_the_document() -> None:
+    three = layout(LabSpec())
     assert [node.name for node in three.nodes] == ["master", "worker-1", "worker-2"]
-    assert [node.pod_ranges[0] for node in three.nodes] == ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]
+    assert [node.pod_cidrs[0] for node in three.nodes] == ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]
     pods = [pod.name for node in three.nodes for pod in node.pods]
     assert pods == ["nginx-worker-1", "bash-worker-1", "nginx-worker-2", "bash-worker-2"]
     assert len(three.segments) == 1
 
 
-def test_a_routed_lab_has_worker_2_alone_behind_the_router() -> None:
-    three = layout(Wish(topology="routed"))
+def test_a_routed_lab_has_only_worker_2_behind_the_router() -> None:
+    three = layout(LabSpec(topology="routed"))
     assert [node.segment.number for node in three.nodes] == [0, 0, 1]
-    two = layout(Wish(topology="routed", nodes=2))
+    two = layout(LabSpec(topology="routed", nodes=2))
     assert [node.segment.number for node in two.nodes] == [0, 1]
 
 
-def test_a_lab_of_one_node_has_its_pods_there() -> None:
-    assert [pod.name for pod in layout(Wish(nodes=1)).nodes[0].pods] == ["nginx-master", "bash-master"]
+def test_a_lab_with_one_node_has_its_pods_on_it() -> None:
+    assert [pod.name for pod in layout(LabSpec(nodes=1)).nodes[0].pods] == ["nginx-master", "bash-master"]
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("spec", "words"),
     [
-        (Wish(nodes=9), "1 to 8"),
-        (Wish(nodes=0), "1 to 8"),
-        (Wish(nodes=1, topology="routed"), "second node"),
-        (Wish(topology="routed", tunnel="never"), "tunnel"),
+        (LabSpec(nodes=9), "1 to 8"),
+        (LabSpec(nodes=0), "1 to 8"),
+        (LabSpec(nodes=1, topology="routed"), "second node"),
+        (LabSpec(topology="routed", tunnel="never"), "tunnel"),
     ],
 )
-def test_labs_that_cannot_be(wish: Wish, words: str) -> None:
+def test_impossible_labs_are_refused(spec: LabSpec, words: str) -> None:
     with pytest.raises(LayoutError, match=words):
-        layout(wish)
+        layout(spec)
 
 
 @pytest.mark.parametrize("family", ["v4", "v6", "dual"])
@@ -142,7 +142,7 @@ def test_labs_that_cannot_be(wish: Wish, words: str) -> None:
 def test_every_node_gets_a_file_that_the_agent_accepts(
     tmp_path: Path, family: Literal["v4", "v6", "dual"], topology: Literal["l2", "routed"]
 ) -> None:
-    eight = layout(Wish(nodes=8, family=family, topology=topology, mode="bridge", tunnel="always"))
+    eight = layout(LabSpec(nodes=8, family=family, topology=topology, mode="bridge", tunnel="always"))
     for plan in eight.nodes:
         file = tmp_path / f"{plan.name}.toml"
         file.write_text(network.settings(eight, plan))

@@ -1,4 +1,4 @@
-"""`podwire lab status`, `exec` and `check`, on a lab that stands."""
+"""`podwire lab status`, `exec` and `check` on a running lab."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.namespace import wait_until
 
 
 @pytest.fixture(scope="module", autouse=True)
-def standing() -> Iterator[None]:
-    """A lab that several tests look at: routed, so that a tunnel is used."""
+def running_lab() -> Iterator[None]:
+    """A lab for all tests of this file: routed, so that a tunnel is used."""
     try:
         built = lab("up", "--topology", "routed")
         assert built.returncode == 0, built.stderr
@@ -43,7 +43,7 @@ def test_status_shows_what_runs() -> None:
     assert subprocess.run([PODWIRE, "lab"], capture_output=True, text=True, check=False).stdout.count(LAB) == 1
 
 
-def test_a_command_runs_where_it_should_and_its_status_comes_back() -> None:
+def test_exec_runs_a_command_and_returns_its_status() -> None:
     for where, name in (("worker-1", "worker-1"), ("bash-worker-1", "bash-worker-1")):
         assert in_lab(where, "hostname").stdout.strip() == name
         assert in_lab(where, "sh", "-c", "exit 7").returncode == 7
@@ -69,7 +69,7 @@ def test_pods_know_the_hosts_names() -> None:
         assert in_lab("bash-worker-1", "ping", "-c", "1", "-W", "10", host).returncode == 0
 
 
-def test_the_internet_has_no_way_back_to_pods() -> None:
+def test_the_internet_has_no_route_to_pods() -> None:
     (address, _) = next(pod["addresses"] for pod in status()["nodes"][1]["pods"])
     for host in ("internet", "router"):
         routes = json.loads(in_lab(host, "ip", "-json", "route").stdout)
@@ -78,7 +78,7 @@ def test_the_internet_has_no_way_back_to_pods() -> None:
     assert called.returncode != 0 and "nreachable" in called.stdout + called.stderr, called
 
 
-def test_check_fails_honestly() -> None:
+def test_check_fails_with_a_fault() -> None:
     in_lab("worker-2", "nft", "add table ip t; add chain ip t c { type filter hook forward priority 0; policy drop; }")
     try:
         in_lab("worker-2", "sysctl", "-qw", "net.ipv4.ip_forward=0")
@@ -92,7 +92,7 @@ def test_check_fails_honestly() -> None:
     assert wait_until(lambda: lab("check").returncode == 0), lab("check").stdout
 
 
-def test_check_tells_of_a_pod_that_ended() -> None:
+def test_check_reports_a_pod_that_ended() -> None:
     (pod,) = [pod for each in status()["nodes"] for pod in each["pods"] if pod["name"] == "bash-worker-2"]
     in_lab("worker-2", "crictl", "stop", "--timeout", "1", pod["container"])
     done = lab("check")
@@ -102,13 +102,13 @@ def test_check_tells_of_a_pod_that_ended() -> None:
     assert lab("up", "--topology", "routed").returncode == 0
 
 
-def test_what_is_there_is_not_built_again() -> None:
+def test_a_lab_that_exists_is_not_built_again() -> None:
     assert "down" in refused(lab("up"))
     assert refused(lab("run"))
-    assert len(status()["nodes"]) == 3, "it still stands"
+    assert len(status()["nodes"]) == 3, "it still runs"
 
 
-def test_whom_a_lab_does_not_have() -> None:
+def test_an_unknown_host_is_reported_with_the_known_hosts() -> None:
     words = refused(in_lab("worker-9", "true"))
     assert "worker-9" in words
     assert "worker-2" in words

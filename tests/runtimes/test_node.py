@@ -1,4 +1,4 @@
-"""The lab's nodes: apart from the machine while they live, and gone without a trace, however they ended."""
+"""The lab's nodes: isolated from the machine, and removed completely after any end."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 import pytest
 
 from podwire_lab import node
+from podwire_lab.lab_host import LabHost, read_netns
 from podwire_lab.node import Node, NodeError
-from podwire_lab.place import Place, read_netns
 from podwire_lab.service import Service
 from tests.runtimes import traces
 from tests.runtimes.world import LAB_PREFIX
 from tests.support.namespace import wait_until
 
 LAB = f"{LAB_PREFIX}-{os.getpid()}-node"
-START_A_NODE = "import sys; from podwire_lab.node import Node, Place; Node(Place(sys.argv[1], 'node')).start()"
+START_A_NODE = "import sys; from podwire_lab.node import Node, LabHost; Node(LabHost(sys.argv[1], 'node')).start()"
 
 
 @pytest.fixture
 def here() -> Iterator[Node]:
-    """A place for a node, cleared afterwards."""
-    yield Node(Place(LAB, "node"))
+    """A host name for a node, which is removed afterwards."""
+    yield Node(LabHost(LAB, "node"))
     node.remove_lab(LAB)
     assert wait_until(lambda: traces.of_lab(LAB) == []), traces.of_lab(LAB)
 
@@ -58,7 +58,7 @@ def test_the_death_of_the_first_process_ends_everything(here: Node) -> None:
         here.run("true")
 
 
-def test_a_service_that_dies_is_started_again_and_one_that_ends_stays_ended(here: Node) -> None:
+def test_a_service_that_dies_is_restarted_and_a_service_that_is_stopped_stays_stopped(here: Node) -> None:
     here.start()
     here.serve(Service("sleeper", ("sleep", "1000")))
     here.wait_for(lambda: here.service_pid("sleeper") is not None, "sleeper")
@@ -70,7 +70,7 @@ def test_a_service_that_dies_is_started_again_and_one_that_ends_stays_ended(here
     assert here.runs
 
 
-def test_a_service_that_cannot_start_says_so_and_the_node_lives(here: Node) -> None:
+def test_a_service_that_cannot_start_is_logged_and_the_node_runs(here: Node) -> None:
     here.start()
     here.serve(Service("nobody", ("/no/such/program",)))
     here.wait_for(lambda: "/no/such/program" in here.log("init"), "init")
@@ -78,23 +78,23 @@ def test_a_service_that_cannot_start_says_so_and_the_node_lives(here: Node) -> N
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3])
-def test_a_start_that_was_killed_half_way_leaves_nothing_after_removal(here: Node, seconds: float) -> None:
+def test_a_start_that_was_killed_leaves_nothing_after_removal(here: Node, seconds: float) -> None:
     starter = subprocess.Popen([sys.executable, "-c", START_A_NODE, LAB])
-    time.sleep(seconds)  # wherever it is by then: the claim is the same
+    time.sleep(seconds)  # it may be at any step
     starter.kill()
     starter.wait()
     node.remove_lab(LAB)
     assert wait_until(lambda: traces.of_lab(LAB) == []), traces.of_lab(LAB)
 
 
-def test_removal_of_what_is_not_there_is_no_error() -> None:
+def test_removal_of_a_lab_that_does_not_exist_is_no_error() -> None:
     assert node.remove_lab(LAB) == []
 
 
-def test_names_of_namespaces_are_read_back() -> None:
-    place = Place("a-b", "c")
-    assert read_netns(place.netns) == place
+def test_names_of_namespaces_are_parsed() -> None:
+    host = LabHost("a-b", "c")
+    assert read_netns(host.netns) == host
     assert read_netns("someone-elses") is None
     for name in ("", "a.b", "-a", "A", "a" * 33):
-        with pytest.raises(ValueError, match="no name for a lab"):
-            Place("lab", name)
+        with pytest.raises(ValueError, match="is not a name for a lab"):
+            LabHost("lab", name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from podwire_lab import images
-from podwire_lab.command import Done
+from podwire_lab.command import CommandResult
 from tests.runtimes.mirror import PORT
 from tests.runtimes.world import CNI_BIN_DIR, CNI_CONF_DIR, ONESHOT, WITH_AGENT, World, at_once, world
 
@@ -43,7 +43,7 @@ class Podman:
 
     world: World
 
-    def call(self, *arguments: str, check: bool = True) -> Done:
+    def call(self, *arguments: str, check: bool = True) -> CommandResult:
         """One podman command."""
         return self.world.node.run("podman", "--storage-driver", "vfs", *arguments, check=check)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from podwire_lab import cgroup
-from podwire_lab.place import FOLDER, NETNS_FOLDER
+from podwire_lab.lab_host import FOLDER, NETNS_FOLDER
 
 NETWORK = (
     ("ip", "-o", "link"),
@@ -33,7 +33,7 @@ def of_lab(lab: str) -> list[str]:
             named = any(word == lab or f".{lab}." in word or f"/{lab}/" in word for word in words)
             if named or f"/{lab}/" in (process / "cgroup").read_text():
                 found.append(f"process {process.name} {words}")
-    found += [f"cgroup {place}" for place in cgroup.read_places() if place.lab == lab]
+    found += [f"cgroup {host}" for host in cgroup.read_hosts() if host.lab == lab]
     found += [f"netns {path}" for path in NETNS_FOLDER.glob(f"*.{lab}.*")]
     found += [f"folder {path}" for path in FOLDER.glob(lab)]
     return found

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from podwire_lab import lock, network, node, runtime
 from podwire_lab.containerd import CNI_BIN_DIR, CNI_CONF_DIR, Containerd, debian
-from podwire_lab.layout import CLUSTER, INTERNET_ADDRESS, Wish, layout
+from podwire_lab.lab_host import FOLDER, LabHost
+from podwire_lab.layout import CLUSTER, INTERNET_ADDRESS, LabSpec, layout
 from podwire_lab.node import Node
-from podwire_lab.place import FOLDER, Place
 from podwire_lab.underlay import Underlay
 from tests.runtimes.mirror import Mirror
 from tests.support.namespace import Namespace, left_after
@@ -33,7 +33,7 @@ DUAL = ("10.244.1.0/24", "fd00:10:244:1::/64")
 # Read before what the agent or `podwire install` wrote: a runtime takes the first file in the order of names.
 CONFLIST = f"{CNI_CONF_DIR}/05-lab.conflist"
 VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
-ONE_NODE = layout(Wish(nodes=1))
+ONE_NODE = layout(LabSpec(nodes=1))
 
 
 def bare(address: str) -> str:
@@ -45,7 +45,7 @@ def bare(address: str) -> str:
 class Outside:
     """A host far away that has no route to pods: its addresses, and those of the node as it sees them."""
 
-    place: Place
+    host: LabHost
     addresses: tuple[str, ...] = tuple(INTERNET_ADDRESS.values())
     seen_node: tuple[str, ...] = ONE_NODE.nodes[0].addresses
 
@@ -107,9 +107,9 @@ WIRINGS = [*WITH_AGENT, *ONESHOT, *REFERENCE]
 class Inside(Namespace):
     """The network namespace of a node that the lab has made."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, host: LabHost) -> None:
         # Not super().__init__(): that would make the namespace.
-        self.name = place.netns
+        self.name = host.netns
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class World:
     @property
     def network(self) -> Inside:
         """The node's network, to look at."""
-        return Inside(self.node.place)
+        return Inside(self.node.host)
 
     @property
     def gateways(self) -> list[str]:
@@ -168,10 +168,10 @@ def world(wiring: Wiring, *chained: dict[str, Any]) -> Iterator[World]:
     here, beyond = Node(underlay.node(ONE_NODE.nodes[0])), Outside(underlay.internet)
     try:
         with lock.hold(lab):
-            underlay.make()
+            underlay.create()
             here.start()
         wiring.install(here, *chained)
-        with Mirror(beyond.place.netns_path):
+        with Mirror(beyond.host.netns_path):
             yield World(here, beyond, wiring)
     finally:
         node.remove_lab(lab)

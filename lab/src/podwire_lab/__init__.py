@@ -1,5 +1,5 @@
 """The lab: nodes that are namespaces on one machine, each with its own container runtime, images and pods.
 
-Nothing is remembered about a lab: what exists is read from the network namespaces' names, the control groups
-and the folders under /run/podwire-lab, so taking it down also finishes what an interrupted start began.
+No file lists the labs: they are read from the names of network namespaces, the control groups and the
+folders under /run/podwire-lab, so `podwire lab down` also removes a lab whose start was interrupted.
 """

@@ -1,6 +1,6 @@
-"""Container images as a docker-archive: a tar of configurations, layers and a manifest. Pure.
+"""Builds container images as a docker-archive: a tar of configurations, layers and a manifest. Pure.
 
-containerd, podman and docker all read it. It is the same, byte for byte, each time it is made of the same files.
+containerd, podman and docker read it. The same files give the same bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Member:
-    """A file of a layer: a folder, a link (`target`), or one with content."""
+    """A member of a layer: a folder, a link (`target`) or a file with content."""
 
     name: str
     content: bytes = b""
@@ -29,7 +29,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Image:
-    """An image: its names, its layers (tars), and what it runs."""
+    """An image: its names, its layers (tars) and its command."""
 
     names: tuple[str, ...]
     layers: tuple[bytes, ...]
@@ -39,7 +39,7 @@ class Image:
     entrypoint: tuple[str, ...] = ()
 
     def config(self) -> bytes:
-        """Its configuration file (JSON)."""
+        """The image's configuration (JSON)."""
         value = {
             "architecture": self.architecture,
             "os": "linux",
@@ -57,7 +57,7 @@ class Image:
 
 
 def layer(members: Iterable[Member]) -> bytes:
-    """A layer of these files and of the folders they are in."""
+    """A layer with the members and their parent folders."""
     wanted = {member.name.lstrip("/"): replace(member, name=member.name.lstrip("/")) for member in members}
     parents = {str(parent) for name in wanted for parent in _parents(name)}
     for parent in parents - wanted.keys():
@@ -66,13 +66,13 @@ def layer(members: Iterable[Member]) -> bytes:
 
 
 def archive(images: Iterable[Image]) -> bytes:
-    """Images as one docker-archive; layers that they share are in it once."""
+    """The images as a docker-archive; it has a shared layer once."""
     files: dict[str, bytes] = {}
     manifest: list[dict[str, Any]] = []
     for image in images:
         config = image.config()
         config_name = f"{_digest(config)}.json"
-        layers = {f"{_digest(each)}.tar": each for each in image.layers}
+        layers = {f"{_digest(content)}.tar": content for content in image.layers}
         files |= {config_name: config, **layers}
         manifest.append({"Config": config_name, "RepoTags": list(image.names), "Layers": list(layers)})
     files["manifest.json"] = json.dumps(manifest).encode()
@@ -89,7 +89,7 @@ def _digest(content: bytes) -> str:
 
 
 def _tar(members: Iterable[Member]) -> bytes:
-    """Everything belongs to root and is as old as the epoch."""
+    """A tar whose members belong to root and have the time 0."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for member in members:

@@ -1,8 +1,8 @@
-"""The control groups of a node: made, joined, shown inside, emptied by force and removed.
+"""The control groups of a node: creates, joins, mounts, empties and removes them.
 
-On a machine with cgroup v1 each hierarchy gets its group, below the caller's own (so that limits set on the
-caller hold for the lab too). With v2 alone the group is below the root, since a group that has processes cannot
-pass its controllers on to groups below it.
+With cgroup v1 a node has a group in each hierarchy, below the caller's own group (so that the caller's limits apply
+to the lab). With only v2 the group is below the root, because a group with processes cannot enable controllers for
+child groups.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from podwire_lab.place import CGROUP, Place
+from podwire_lab.lab_host import CGROUP, LabHost
 
 ROOT = Path("/sys/fs/cgroup")
 EMPTY_TIMEOUT_SECONDS = 20.0
@@ -23,7 +23,7 @@ EMPTY_TIMEOUT_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """One tree of control groups: where it is mounted, where this process is in it, how to mount it again."""
+    """A hierarchy of control groups: its mount point, this process' group in it, and its mount options."""
 
     mountpoint: Path
     own: str
@@ -32,54 +32,54 @@ class Hierarchy:
 
     @property
     def base(self) -> Path:
-        """The group below which the lab makes its own."""
+        """The group below which the lab creates its groups."""
         return self.mountpoint if self.version == 2 else self.mountpoint / self.own.lstrip("/")
 
-    def group(self, place: Place) -> Path:
-        """The node's group in this tree."""
-        return self.base / place.cgroup
+    def group(self, host: LabHost) -> Path:
+        """The node's group in this hierarchy."""
+        return self.base / host.cgroup
 
 
 def hierarchies(mountinfo: str, own: str) -> list[Hierarchy]:
-    """The trees of this machine, from the text of /proc/self/mountinfo and /proc/self/cgroup.
+    """The hierarchies of this machine, from the text of /proc/self/mountinfo and /proc/self/cgroup.
 
-    The v2 tree counts only if there is no other: in a mixed machine it has no controllers.
+    The v2 hierarchy is used only if there is no v1 hierarchy: otherwise it has no controllers.
     """
     paths = {controllers: path for _, controllers, path in (line.split(":", 2) for line in own.splitlines())}
     known = {word for controllers in paths for word in controllers.split(",")}
-    first: dict[str, Hierarchy] = {}
-    second: list[Hierarchy] = []
+    v1: dict[str, Hierarchy] = {}
+    v2: list[Hierarchy] = []
     for line in mountinfo.splitlines():
         mount, _, source = line.partition(" - ")
         shown, mountpoint = mount.split()[3:5]
         fstype, _, super_options = source.split(" ", 2)
         if fstype == "cgroup2":
-            second.append(Hierarchy(Path(mountpoint), "/", 2))
+            v2.append(Hierarchy(Path(mountpoint), "/", 2))
         elif fstype == "cgroup":
             options = ",".join(word for word in super_options.split(",") if word in known)
             here = paths.get(options, "/").removeprefix(shown.rstrip("/"))
-            first.setdefault(options, Hierarchy(Path(mountpoint), here, 1, options))
-    return list(first.values()) or second[:1]
+            v1.setdefault(options, Hierarchy(Path(mountpoint), here, 1, options))
+    return list(v1.values()) or v2[:1]
 
 
 def read_hierarchies() -> list[Hierarchy]:
-    """The trees of this machine as they are mounted now."""
+    """The hierarchies that are mounted on this machine."""
     return hierarchies(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
 
 
-def _steps(hierarchy: Hierarchy, place: Place) -> Iterator[Path]:
-    """The groups on the way from the base to the node's, the base left out."""
+def _path_to_group(hierarchy: Hierarchy, host: LabHost) -> Iterator[Path]:
+    """The groups from below the base down to the node's group."""
     here = hierarchy.base
-    for word in Path(place.cgroup).parts:
+    for word in Path(host.cgroup).parts:
         here = here / word
         yield here
 
 
-def _pass_on(parent: Path, group: Path, version: int) -> None:
-    """Let a new group have what its parent has: cpuset (v1) takes no process before, v2 has no controllers."""
+def _enable_controllers(parent: Path, group: Path, version: int) -> None:
+    """Give a new group the settings of its parent: cpuset (v1) needs CPUs before a process joins, v2 controllers."""
     if version == 2:
         for controller in (parent / "cgroup.controllers").read_text().split():
-            with suppress(OSError):  # a controller that cannot be passed on is just not there
+            with suppress(OSError):  # the node does without a controller that cannot be enabled
                 (parent / "cgroup.subtree_control").write_text(f"+{controller}")
     elif (parent / "cpuset.cpus").exists():
         for file in ("cpuset.cpus", "cpuset.mems"):
@@ -87,17 +87,17 @@ def _pass_on(parent: Path, group: Path, version: int) -> None:
                 (group / file).write_text((parent / file).read_text())
 
 
-def join(place: Place, pid: int) -> None:
-    """Make the node's groups and move a process into them; raises OSError."""
+def join(host: LabHost, pid: int) -> None:
+    """Create the node's groups and move a process into them; raises OSError."""
     for hierarchy in read_hierarchies():
-        for group in _steps(hierarchy, place):
+        for group in _path_to_group(hierarchy, host):
             group.mkdir(exist_ok=True)
-            _pass_on(group.parent, group, hierarchy.version)
-        (hierarchy.group(place) / "cgroup.procs").write_text(str(pid))
+            _enable_controllers(group.parent, group, hierarchy.version)
+        (hierarchy.group(host) / "cgroup.procs").write_text(str(pid))
 
 
 def mounts(trees: Iterable[Hierarchy], root: Path) -> list[list[str]]:
-    """The commands that show a node its own groups under `root`, given inside its cgroup namespace."""
+    """The commands that mount a node's own groups under `root`; they run in its cgroup namespace."""
     commands: list[list[str]] = []
     for tree in trees:
         if tree.version == 2:
@@ -109,20 +109,20 @@ def mounts(trees: Iterable[Hierarchy], root: Path) -> list[list[str]]:
     return [["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", f"{root}"], *commands]
 
 
-def settle(version: int) -> None:
-    """Inside a node of a v2 machine: leave the group at its top, so that this one may have groups below it.
+def leave_top_group(version: int) -> None:
+    """In a node with cgroup v2: move this process out of the top group, so that the top group may have child groups.
 
-    The kernel lets a group either hold processes or pass controllers on, and the runtime wants the latter.
+    A group cannot have processes and enable controllers for child groups, which the container runtime needs.
     """
     if version == 2:
         leaf = ROOT / "init"
         leaf.mkdir(exist_ok=True)
         (leaf / "cgroup.procs").write_text("0")
-        _pass_on(ROOT, leaf, version)
+        _enable_controllers(ROOT, leaf, version)
 
 
 def _lab_roots() -> Iterator[Path]:
-    """Every `podwire-lab` group, wherever a caller in another group made it."""
+    """All `podwire-lab` groups: a caller in another group creates another one."""
     for hierarchy in read_hierarchies():
         for folder, below, _ in os.walk(hierarchy.mountpoint):
             if CGROUP in below:
@@ -130,13 +130,13 @@ def _lab_roots() -> Iterator[Path]:
                 below.remove(CGROUP)
 
 
-def read_places() -> set[Place]:
-    """The nodes of all labs that have a control group."""
+def read_hosts() -> set[LabHost]:
+    """The hosts of all labs that have a control group."""
     found = set()
     for root in _lab_roots():
         for group in root.glob("*/*"):
             if group.is_dir():
-                found.add(Place(group.parent.name, group.name))
+                found.add(LabHost(group.parent.name, group.name))
     return found
 
 
@@ -150,7 +150,7 @@ def _processes(groups: Iterable[Path]) -> set[int]:
 
 
 def _remove(group: Path) -> bool:
-    """Remove a group and those below it; False while the kernel still holds one of them."""
+    """Remove a group and its child groups; False if the kernel still keeps a group."""
     gone = True
     for folder, _, _ in os.walk(group, topdown=False):
         try:
@@ -162,13 +162,13 @@ def _remove(group: Path) -> bool:
     return gone
 
 
-def clear(place: Place) -> None:
-    """Kill all that is in the node's groups and remove them, then the lab's if it was the last node.
+def clear(host: LabHost) -> None:
+    """Kill all processes in the node's groups and remove the groups, and the lab's group after its last node.
 
-    Raises TimeoutError if the kernel does not let go of a process.
+    Raises TimeoutError if a process does not end.
     """
     tops = list(_lab_roots())
-    groups = [top / place.lab / place.node for top in tops]
+    groups = [top / host.lab / host.node for top in tops]
     until = time.monotonic() + EMPTY_TIMEOUT_SECONDS
     while True:
         pids = _processes(groups)
@@ -182,6 +182,6 @@ def clear(place: Place) -> None:
             raise TimeoutError(f"control groups stay busy: {busy}, processes {sorted(pids)}")
         time.sleep(0.005)
     for top in tops:
-        for empty in (top / place.lab, top):
-            with suppress(OSError):  # another node, another lab
+        for empty in (top / host.lab, top):
+            with suppress(OSError):  # another node or another lab uses it
                 empty.rmdir()

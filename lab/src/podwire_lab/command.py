@@ -1,4 +1,4 @@
-"""Runs the programs that the lab is made with; a failure is told in the words of the program that failed."""
+"""Runs programs of the machine; the error of a failed program has the program's own output."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ TIMEOUT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Done:
-    """How a command ended."""
+class CommandResult:
+    """The result of a command."""
 
     argv: tuple[str, ...]
     status: int
@@ -20,24 +20,26 @@ class Done:
 
     @property
     def ok(self) -> bool:
-        """Exit status 0."""
+        """Whether the exit status is 0."""
         return self.status == 0
 
 
 class CommandError(RuntimeError):
-    """A command that had to succeed did not."""
+    """A command failed."""
 
-    def __init__(self, done: Done) -> None:
-        words = (done.error.strip() or done.output.strip() or "it said nothing")[-2000:]
+    def __init__(self, done: CommandResult) -> None:
+        words = (done.error.strip() or done.output.strip() or "no error message")[-2000:]
         super().__init__(f"{' '.join(done.argv)}: exit {done.status}: {words}")
         self.done = done
 
 
-def run(argv: Sequence[str], *, check: bool = True, stdin: str = "", timeout_seconds: float = TIMEOUT_SECONDS) -> Done:
-    """Run a command to its end and return what it said.
+def run(
+    argv: Sequence[str], *, check: bool = True, stdin: str = "", timeout_seconds: float = TIMEOUT_SECONDS
+) -> CommandResult:
+    """Run a command to its end and return its result.
 
-    Raises CommandError if `check` and it ended with another status than 0, FileNotFoundError if there is no
-    such program, subprocess.TimeoutExpired (the command is then killed) if it takes too long.
+    Raises CommandError if `check` and its exit status is not 0, FileNotFoundError if the program does not exist,
+    subprocess.TimeoutExpired (the command is then killed) after the timeout.
     """
     ended = subprocess.run(
         list(argv),
@@ -46,9 +48,9 @@ def run(argv: Sequence[str], *, check: bool = True, stdin: str = "", timeout_sec
         text=True,
         check=False,
         timeout=timeout_seconds,
-        close_fds=False,  # Python's descriptors stay here anyway, but for a lab's lock
+        close_fds=False,  # the child inherits a lab's lock; Python's other descriptors are not inheritable
     )
-    done = Done(tuple(argv), ended.returncode, ended.stdout, ended.stderr)
+    done = CommandResult(tuple(argv), ended.returncode, ended.stdout, ended.stderr)
     if check and not done.ok:
         raise CommandError(done)
     return done

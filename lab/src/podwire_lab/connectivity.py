@@ -1,17 +1,17 @@
-"""Who takes part in a lab's connectivity check, read from what runs; and who cannot."""
+"""The endpoints of a lab's connectivity check, and the nodes, services and pods that do not run."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 
 from podwire.diagnose.endpoints import Endpoint
+from podwire_lab.lab_host import LabHost
 from podwire_lab.layout import INTERNET
-from podwire_lab.place import Place
 from podwire_lab.read import RunningLab, RunningNode
 
 
 def endpoints(lab: RunningLab) -> list[Endpoint]:
-    """All nodes, all pods that run, and the internet."""
+    """All running nodes, all running pods and the internet."""
     found = [_host(lab, node) for node in lab.nodes if node.runs]
     found += [
         Endpoint(pod.name, "pod", pod.node, tuple(map(ip_address, pod.addresses)), pod.netns)
@@ -25,23 +25,23 @@ def endpoints(lab: RunningLab) -> list[Endpoint]:
 
 
 def _host(lab: RunningLab, node: RunningNode) -> Endpoint:
-    """A node: its address first, then what its pods call their gateway."""
-    gateways = [ip_network(each)[1] for each in node.pod_ranges]
+    """A node: its addresses, then the gateway addresses of its pods."""
+    gateways = [ip_network(cidr)[1] for cidr in node.pod_cidrs]
     return Endpoint(node.name, "host", node.name, (*map(ip_address, node.addresses), *gateways), _netns(lab, node.name))
 
 
 def _netns(lab: RunningLab, host: str) -> str:
-    return str(Place(lab.name, host).netns_path)
+    return str(LabHost(lab.name, host).netns_path)
 
 
-def absent(lab: RunningLab) -> list[str]:
-    """What should take part and cannot, a line each."""
+def not_running(lab: RunningLab) -> list[str]:
+    """A line for each node, service and pod that should run and does not."""
     nodes = [f"node {node.name} does not run" for node in lab.nodes if not node.runs]
-    troubles = [f"node {node.name}: {node.trouble}" for node in lab.nodes if node.runs and node.trouble]
+    errors = [f"node {node.name}: {node.error}" for node in lab.nodes if node.runs and node.error]
     services = [
         f"node {node.name}: {name} does not run"
         for node in lab.nodes
         for name, runs in node.services.items()
         if not runs
     ]
-    return [*nodes, *troubles, *services, *(f"pod {pod.name}: {pod.state}" for pod in lab.pods if not pod.runs)]
+    return [*nodes, *errors, *services, *(f"pod {pod.name}: {pod.state}" for pod in lab.pods if not pod.runs)]

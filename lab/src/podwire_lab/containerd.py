@@ -1,7 +1,7 @@
-"""containerd in a node: its configuration for Debian's 1.6 and for 2.x, and the service that runs it.
+"""containerd in a node: its configuration for versions 1.6 (Debian) and 2.x, and its service.
 
-Only the two plug-in folders of CNI, the image of a pod's sandbox and what a small machine needs are set:
-`restrict_oom_score_adj` because without CAP_SYS_RESOURCE no score may be lowered.
+Set are only CNI's two folders, the sandbox image and what a machine without CAP_SYS_RESOURCE needs:
+`restrict_oom_score_adj`, because it may not lower an OOM score.
 """
 
 from __future__ import annotations
@@ -56,27 +56,27 @@ SystemdCgroup = false
 
 @dataclass(frozen=True)
 class Containerd:
-    """One containerd: the folder of its programs, and which version its configuration has (2 or 3)."""
+    """A containerd: the folder of its programs, and the version of its configuration format (2 or 3)."""
 
     programs: Path
     config_version: int
 
     def config(self, sandbox_image: str) -> str:
-        """The text of its configuration file."""
+        """The text of the configuration file."""
         template = {2: _VERSION_2, 3: _VERSION_3}[self.config_version]
         values = {"sandbox_image": sandbox_image, "bin_dir": CNI_BIN_DIR, "conf_dir": CNI_CONF_DIR}
         # A JSON string is a TOML string too.
         return template.format(**{key: json.dumps(value) for key, value in values.items()})
 
     def service(self) -> Service:
-        """The service that runs it. Its shim must be of its own version: its folder comes first in PATH."""
+        """The service. Its folder is first in PATH, because its shim must have the same version."""
         path = f"{self.programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         argv = (str(self.programs / "containerd"), "--config", CONFIG)
         return Service(NAME, argv, {"PATH": path}, after=(CONFIG,))
 
     def ctr(self, *arguments: str, socket: str = SOCKET) -> list[str]:
         """A `ctr` command in the namespace of Kubernetes' images and pods."""
-        # It would try for ten seconds to reach one whose node has just been taken away.
+        # Without the timeout, ctr tries for ten seconds to connect to a containerd whose node was removed.
         reach = ("--address", socket, "--connect-timeout", "3s")
         return [str(self.programs / "ctr"), *reach, "--namespace", "k8s.io", *arguments]
 
@@ -87,10 +87,10 @@ def debian() -> Containerd:
 
 
 def found(programs: Path) -> Containerd:
-    """The containerd in a folder, whatever its version; raises NotInstalledError."""
+    """The containerd in a folder, of any version; raises NotInstalledError."""
     try:
         answer = run([str(programs / NAME), "--version"]).output
     except (OSError, CommandError) as failed:
-        raise NotInstalledError(f"{programs} holds no containerd that runs here: {failed}") from None
+        raise NotInstalledError(f"{programs} has no containerd that runs here: {failed}") from None
     version = _VERSION.search(answer)
     return Containerd(programs, 3 if version and int(version[1]) >= 2 else 2)

@@ -1,7 +1,7 @@
-"""The images of the lab's pods, built on this machine from Debian's packages: no registry is asked.
+"""Builds the images of the lab's pods from Debian's packages, without a registry.
 
-They are built once and kept under `${PODWIRE_CACHE:-~/.cache/podwire}/images/`, in a folder named by a hash of all
-that decides what is in them.
+They are built once and kept under `${PODWIRE_CACHE:-~/.cache/podwire}/images/`; the file name has a hash of everything
+that they are built from.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from podwire_lab.command import run
 
 PAUSE, NGINX, BASH = (f"localhost/podwire-lab/{name}:latest" for name in ("pause", "nginx", "bash"))
 NAMES = {"nginx": NGINX, "bash": BASH}
-# Sleeps until it is told to end: a shell as process 1 takes no signal that it has no trap for.
+# Sleeps until a signal: a shell as process 1 ignores signals for which it has no trap.
 SLEEP = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; sleep 1000000000 & wait")
-_WORKSHOP = ".podwire-unfinished-"
+_TEMPORARY_PREFIX = ".podwire-unfinished-"
 RUN = Path("/run")  # podman refuses a long path for its state
 BUSYBOX = "/bin/busybox"
 SHELL_PROGRAMS = {
@@ -53,15 +53,15 @@ _GROUP = b"root:x:0:\nnogroup:x:65534:\n"
 
 
 def folder() -> Path:
-    """Where built images are kept."""
+    """The folder of built images."""
     return programs.cache() / "images"
 
 
 def built() -> Path:
-    """The archive with all images, built if it is not there; raises NotInstalledError, CommandError."""
+    """The archive with all images, built if it does not exist; raises NotInstalledError, CommandError."""
     target = folder() / f"lab-{_key()}.tar"
     if not target.exists():
-        with workshop() as here:
+        with temporary_folder() as here:
             beside = here / "images.tar"
             beside.write_bytes(archive(images()))
             beside.replace(target)
@@ -69,9 +69,9 @@ def built() -> Path:
 
 
 @contextmanager
-def workshop(parent: Path | None = None) -> Iterator[Path]:
-    """A folder, beside the images, for what is not finished; `sweep` finds it if this process is killed."""
-    here = (parent or folder()) / f"{_WORKSHOP}{os.getpid()}-{secrets.token_hex(3)}"
+def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A folder for unfinished files; if this process is killed, `remove_leftovers` removes it."""
+    here = (parent or folder()) / f"{_TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
     here.mkdir(parents=True)
     try:
         yield here
@@ -79,15 +79,15 @@ def workshop(parent: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(here, ignore_errors=True)
 
 
-def sweep() -> None:
-    """Remove what processes that are no more left unfinished."""
-    for left in (*folder().glob(f"{_WORKSHOP}*"), *RUN.glob(f"{_WORKSHOP}*")):
-        if not Path("/proc", left.name.removeprefix(_WORKSHOP).partition("-")[0]).exists():
+def remove_leftovers() -> None:
+    """Remove the temporary folders of processes that have ended."""
+    for left in (*folder().glob(f"{_TEMPORARY_PREFIX}*"), *RUN.glob(f"{_TEMPORARY_PREFIX}*")):
+        if not Path("/proc", left.name.removeprefix(_TEMPORARY_PREFIX).partition("-")[0]).exists():
             shutil.rmtree(left, ignore_errors=True)
 
 
 def _key() -> str:
-    """A hash of this recipe, the release, and the versions of what is installed."""
+    """A hash of this file, the Debian release and the versions of the installed packages."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
     digest.update(Path("/etc/os-release").read_bytes())
     digest.update(packages.versions([*SHELL_PROGRAMS.values(), "busybox-static", "nginx", "libc6"]).encode())
@@ -95,12 +95,12 @@ def _key() -> str:
 
 
 def images() -> list[Image]:
-    """All images, from the packages' files; raises NotInstalledError, CommandError."""
+    """All images, built from the packages' files; raises NotInstalledError, CommandError."""
     base, architecture = base_layer(), packages.architecture()
     shell = layer(
         [
             *(member for path, package in SHELL_PROGRAMS.items() for member in packages.program(path, package)),
-            # As `sh`, too: busybox's takes its own ip and ping before those of the PATH.
+            # As `sh` as well: busybox's shell runs its own ip and ping instead of those in PATH.
             *(Member(f"bin/{name}", target="/usr/bin/bash") for name in ("bash", "sh")),
         ]
     )
@@ -113,8 +113,8 @@ def images() -> list[Image]:
 
 
 def nginx_layer() -> bytes:
-    """nginx, from the installed package or else from the archive's, and a configuration that answers with names."""
-    with workshop() as here:
+    """nginx, from the installed or else the downloaded package, with a configuration that answers with pod names."""
+    with temporary_folder() as here:
         root = Path("/")
         if not Path(_NGINX_PROGRAM).exists():
             root = here
@@ -131,9 +131,9 @@ def nginx_layer() -> bytes:
 
 
 def base_layer() -> bytes:
-    """A whole small system: busybox, a name for each of its applets, and the files that programs expect.
+    """A small system: busybox, a link for each of its applets and the files that programs expect.
 
-    Raises NotInstalledError where the package busybox-static is not installed.
+    Raises NotInstalledError if the package busybox-static is not installed.
     """
     members = packages.program(BUSYBOX, "busybox-static")
     applets = run([BUSYBOX, "--list"]).output.split()
@@ -151,15 +151,15 @@ def base_layer() -> bytes:
 
 
 def pulled(reference: str) -> Path:
-    """An image of a registry, or an archive that lies here, as a file to import.
+    """The archive of an image: of a registry reference, or a file on this machine.
 
-    Pulled by podman into a store of its own that goes afterwards; raises NotInstalledError, CommandError.
+    podman pulls it into a temporary store; raises NotInstalledError, CommandError.
     """
     if os.sep in reference and Path(reference).is_file():
         return Path(reference)
     podman = str(programs.find("podman"))
     target = folder() / f"pulled-{hashlib.sha256(reference.encode()).hexdigest()[:16]}.tar"
-    with workshop() as here, workshop(RUN) as state:
+    with temporary_folder() as here, temporary_folder(RUN) as state:
         apart = [podman, "--root", f"{here}/root", "--runroot", str(state), "--storage-driver", "vfs"]
         beside = here / "image.tar"
         run([*apart, "pull", "--quiet", reference], timeout_seconds=600)

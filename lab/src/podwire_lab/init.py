@@ -1,9 +1,8 @@
-"""The first process of a node: makes the namespaces and the file tree, then keeps the services running.
+"""The first process of a node: creates the namespaces and the root file system, then keeps the services running.
 
-`python -m podwire_lab.init LAB NODE SIZE_BYTES` begins outside and waits for a byte on standard input: by then
-it has been put into the node's control groups. If whoever started it dies before, it reads the end of the file
-and ends. Its child is process 1 of the node. When that dies, the kernel kills everything in the node and drops
-its mounts.
+`python -m podwire_lab.init LAB NODE SIZE_BYTES` starts outside of the node and waits for a byte on standard input,
+which arrives when it is in the node's control groups. If its parent dies first, it reads end of file and exits. Its
+child is process 1 of the node. When process 1 dies, the kernel kills all processes of the node and removes its mounts.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 from podwire.netlink import constants as c
 from podwire_lab import cgroup, programs, root, service
 from podwire_lab.command import run
-from podwire_lab.place import Place
+from podwire_lab.lab_host import LabHost
 
 GO = b"g"
 READY = b"ready\n"
@@ -40,18 +39,18 @@ def _check(answer: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def leave_the_machine(place: Place) -> None:
-    """Enter the node's network namespace and begin all its other ones; children are in its PID namespace."""
-    descriptor = os.open(place.netns_path, os.O_RDONLY | os.O_CLOEXEC)
-    _check(libc.setns(descriptor, c.CLONE_NEWNET), f"setns {place.netns_path}")
+def enter_namespaces(host: LabHost) -> None:
+    """Enter the node's network namespace and create its other namespaces; children are in its PID namespace."""
+    descriptor = os.open(host.netns_path, os.O_RDONLY | os.O_CLOEXEC)
+    _check(libc.setns(descriptor, c.CLONE_NEWNET), f"setns {host.netns_path}")
     os.close(descriptor)
     flags = c.CLONE_NEWNS | c.CLONE_NEWCGROUP | c.CLONE_NEWUTS | c.CLONE_NEWIPC | c.CLONE_NEWPID
     _check(libc.unshare(flags), "unshare")
 
 
-def furnish(place: Place, size_bytes: int) -> None:
-    """Build the node's file tree and move into it; raises CommandError, OSError."""
-    stage = place.folder / "stage"
+def set_up_root_filesystem(host: LabHost, size_bytes: int) -> None:
+    """Mount the node's root file system and make it the root; raises CommandError, OSError."""
+    stage = host.folder / "stage"
     stage.mkdir(exist_ok=True)
     trees = cgroup.read_hierarchies()
     mountinfo = Path("/proc/self/mountinfo").read_text()
@@ -65,26 +64,26 @@ def furnish(place: Place, size_bytes: int) -> None:
     ):
         run(argv)
     os.chdir("/")
-    cgroup.settle(max((tree.version for tree in trees), default=1))
-    socket.sethostname(place.node)
-    for name, text in root.files(place.node).items():
+    cgroup.leave_top_group(max((tree.version for tree in trees), default=1))
+    socket.sethostname(host.node)
+    for name, text in root.files(host.node).items():
         file = Path(name)
-        file.unlink(missing_ok=True)  # it may be a link out of /etc
+        file.unlink(missing_ok=True)  # it may be a link to a file outside of /etc
         file.write_text(text)
     run(["ip", "link", "set", "lo", "up"])
 
 
 class Supervisor:
-    """Runs the services whose files are in the node's folder: SIGHUP says that the files have changed."""
+    """Runs the services whose files are in the node's folder; SIGHUP makes it read them again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.wanted: dict[str, service.Service] = {}
         self.running: dict[int, str] = {}
-        self.due: dict[str, float] = {}  # monotonic time at which to start it, or to look again
+        self.due: dict[str, float] = {}  # monotonic time of its start, or of the next look for its paths
 
     def read(self) -> None:
-        """Read the files; stop what is no longer there or has changed, begin what is new."""
+        """Read the files; stop services that are removed or changed, start new services."""
         before, self.wanted = self.wanted, service.read_services(self.folder)
         for pid, name in self.running.items():
             if self.wanted.get(name) != before.get(name):
@@ -93,8 +92,8 @@ class Supervisor:
         alive = set(self.running.values())
         self.due = {name: 0.0 for name in self.wanted if name not in alive}
 
-    def start_what_is_due(self) -> float:
-        """Start services whose time has come; the seconds until there is something to do again."""
+    def start_due_services(self) -> float:
+        """Start the services that are due; returns the seconds until the next is due."""
         now = time.monotonic()
         for name, moment in list(self.due.items()):
             if moment > now:
@@ -122,15 +121,15 @@ class Supervisor:
                 setsigmask=[],
                 setsigdef=list(_SIGNALS),
             )
-        except OSError as refused:
-            print(f"{wanted.name} cannot start: {refused}", file=sys.stderr, flush=True)  # noqa: T201 (its log)
+        except OSError as error:
+            print(f"{wanted.name} cannot start: {error}", file=sys.stderr, flush=True)  # noqa: T201 (its log)
             self.due[wanted.name] = time.monotonic() + START_RETRY_SECONDS
             return
         self.running[pid] = wanted.name
         (self.folder / f"{wanted.name}.pid").write_text(f"{pid}\n")
 
     def reap(self) -> None:
-        """Take leave of every process that ended, orphans too; a service that ended is due again soon."""
+        """Reap all processes that ended, orphans as well; a service that ended is due after a delay."""
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 name = self.running.pop(ended[0], None)
@@ -141,10 +140,10 @@ class Supervisor:
                     self.due[name] = time.monotonic() + RESTART_DELAY_SECONDS
 
     def run(self) -> None:
-        """Until SIGTERM; the end of this process ends the node."""
+        """Run until SIGTERM; the end of this process ends the node."""
         self.read()
         while True:
-            seconds = self.start_what_is_due()
+            seconds = self.start_due_services()
             caught = signal.sigtimedwait(_SIGNALS, seconds)
             if caught is None:
                 continue
@@ -155,28 +154,28 @@ class Supervisor:
             self.reap()
 
 
-def boot(place: Place, size_bytes: int) -> None:
-    """Be process 1 of the node."""
+def boot(host: LabHost, size_bytes: int) -> None:
+    """Run as process 1 of the node."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    furnish(place, size_bytes)
+    set_up_root_filesystem(host, size_bytes)
     os.write(1, READY)
     os.dup2(2, 1)
     Supervisor(root.NODE_FOLDER).run()
 
 
 def main(arguments: list[str]) -> int:
-    """Wait for the word to go, leave the machine's namespaces, and leave a child there as process 1."""
+    """Wait for the byte, enter the node's namespaces and fork process 1."""
     if os.read(0, 1) != GO:
         return 1
-    place = Place(arguments[0], arguments[1])
-    leave_the_machine(place)
+    host = LabHost(arguments[0], arguments[1])
+    enter_namespaces(host)
     pid = os.fork()
     if pid:
-        (place.folder / "pid").write_text(f"{pid}\n")
+        (host.folder / "pid").write_text(f"{pid}\n")
         return 0
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
-    boot(place, int(arguments[2]))
+    boot(host, int(arguments[2]))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""podwire in a node of the lab: its plug-in, its agent and the agent's file, as on any machine."""
+"""podwire on a node of the lab: the plugin, the agent and the agent's settings, as on a real machine."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ CONFLIST = f"{containerd.CNI_CONF_DIR}/{installation.CONFIGURATION}"
 
 
 def settings(layout: Layout, plan: NodePlan) -> str:
-    """A node's file for the agent (TOML): itself, the cluster, and every other node as a peer."""
-    wish = layout.wish
+    """The agent's settings on a node (TOML): the node, the cluster and the other nodes as peers."""
+    spec = layout.spec
     lines = [
         f"name = {json.dumps(plan.name)}",
-        *_place(plan),
+        *_node_keys(plan),
         f"cluster_ranges = {json.dumps(layout.cluster)}",
-        f"mode = {json.dumps(wish.mode)}",
+        f"mode = {json.dumps(spec.mode)}",
         "",
         "[tunnel]",
-        f"when = {json.dumps(wish.tunnel)}",
+        f"when = {json.dumps(spec.tunnel)}",
     ]
     for peer in layout.nodes:
         if peer is not plan:
-            lines += ["", "[[peers]]", f"name = {json.dumps(peer.name)}", *_place(peer)]
+            lines += ["", "[[peers]]", f"name = {json.dumps(peer.name)}", *_node_keys(peer)]
     return "\n".join(lines) + "\n"
 
 
-def _place(plan: NodePlan) -> list[str]:
-    # A JSON list of strings is a TOML one, too.
-    return [f"addresses = {json.dumps(plan.addresses)}", f"pod_ranges = {json.dumps(plan.pod_ranges)}"]
+def _node_keys(plan: NodePlan) -> list[str]:
+    # A JSON list of strings is a TOML list as well.
+    return [f"addresses = {json.dumps(plan.addresses)}", f"pod_ranges = {json.dumps(plan.pod_cidrs)}"]
 
 
 def install(node: Node) -> None:
-    """Put the plug-in where the runtime looks; the network's configuration is for the agent to write.
+    """Install the plugin for the runtime; the agent writes the network configuration.
 
     Raises InstallationError.
     """

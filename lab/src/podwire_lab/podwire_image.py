@@ -1,7 +1,7 @@
-"""podwire's own image, built from this checkout with deploy/Containerfile, and kept until something in it changes.
+"""Builds podwire's image from this checkout with deploy/Containerfile, and caches it until an input changes.
 
-Its base is made from Debian's packages and its Python libraries come as wheels, both through this machine's apt and pip
-as they are configured; the build itself needs no network, and nothing of that configuration gets into the image.
+Debian's packages for its base and the wheels of its Python libraries come from this machine's apt and pip. The build
+needs no network, and the image has nothing of this machine's configuration.
 """
 
 from __future__ import annotations
@@ -28,57 +28,57 @@ NAME = f"localhost/podwire:{podwire.__version__}"
 CHECKOUT = Path(podwire.__file__).parents[2]
 CONTAINERFILE = "deploy/Containerfile"
 INPUTS = ("src", "shim", "hatch_build.py", "pyproject.toml", "LICENSE", CONTAINERFILE)
-"""What decides about the image. The README is in the package's metadata alone: changing it makes no new image."""
+"""The inputs of the image. The README is only in the package's metadata: a change of it needs no new image."""
 
 EXTRAS = ("kubernetes", "metrics")
 DEBIAN = ("python3", "libnftables1", "dash", "coreutils", "base-files")
-"""What the agent runs on; the shell is for the build and for whoever looks inside."""
+"""The packages that the agent needs, and a shell for the build and for debugging."""
 
 UNUSED = re.compile(
     r"\./(usr/share/(doc|man|locale|i18n|bash-completion|perl)|usr/lib/[^/]+/gconv|var/(lib/(apt|dpkg)|cache|log)|etc/apt)/"
 )
 KEPT = 3
-"""Builds that are kept: another command may be importing one just now."""
+"""How many builds stay in the cache: another command may be importing an older build."""
 
 TIMEOUT_SECONDS = 600.0
 
 
 def archive() -> Path:
-    """The image as a docker-archive, built if it is not there; raises NotInstalledError, CommandError."""
+    """The image as a docker-archive, built if it does not exist; raises NotInstalledError, CommandError."""
     if not (CHECKOUT / CONTAINERFILE).is_file():
-        raise NotInstalledError(f"{CHECKOUT} holds no {CONTAINERFILE}: podwire's image is built from a checkout")
-    with _only_one(), images.workshop() as here:
+        raise NotInstalledError(f"{CHECKOUT} has no {CONTAINERFILE}: run this from a checkout")
+    with _build_lock(), images.temporary_folder() as here:
         _copy_inputs(here / "context")
-        base = _kept("base.tar", _base_key(), _make_base)
-        wheels = _kept("wheels", _wheels_key(base), lambda at: _make_wheels(base, at))
+        base = _cached("base.tar", _base_key(), _make_base)
+        wheels = _cached("wheels", _wheels_key(base), lambda at: _make_wheels(base, at))
         key = _digest(inspect.getsource(_build), base.name, wheels.name, files=_contents(here / "context"))
-        target = _kept("podwire.tar", key, lambda at: _build(here, base, wheels, at))
-        _forget_old(target)
+        target = _cached("podwire.tar", key, lambda at: _build(here, base, wheels, at))
+        _delete_old(target)
     return target
 
 
 @contextmanager
-def _only_one() -> Iterator[None]:
-    """Two commands that want the image at once wait for one build."""
+def _build_lock() -> Iterator[None]:
+    """A second command waits until the first has built the image."""
     images.folder().mkdir(parents=True, exist_ok=True)
     with (images.folder() / ".podwire.lock").open("w") as lock:
         flock(lock, LOCK_EX)
-        images.sweep()
+        images.remove_leftovers()
         yield
 
 
-def _kept(name: str, key: str, make: Callable[[Path], None]) -> Path:
-    """A file or a folder of the cache, made if it is not there: whole or not at all."""
+def _cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """A file or a folder of the cache; if it does not exist, `make` builds it and it is renamed into place."""
     stem, _, suffix = name.partition(".")
     target = images.folder() / f"podwire-{stem}-{key}{'.' * bool(suffix)}{suffix}"
     if not target.exists():
-        with images.workshop() as here:
+        with images.temporary_folder() as here:
             make(here / name)
             (here / name).rename(target)
     return target
 
 
-def _forget_old(target: Path) -> None:
+def _delete_old(target: Path) -> None:
     target.touch()
     builds = sorted(images.folder().glob("podwire-podwire-*.tar"), key=lambda path: path.stat().st_mtime)
     for old in builds[:-KEPT]:
@@ -93,13 +93,13 @@ def _digest(*words: str, files: Mapping[str, bytes] | None = None) -> str:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    """The files that decide about the image, by their paths in it."""
+    """The inputs of the image by their paths."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "README.md")
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def _copy_inputs(context: Path) -> None:
-    """A copy of the sources, so that a change during the build is in it wholly or not at all."""
+    """Copy the sources, so that a change during the build has no effect on it."""
     for name in (*INPUTS, "README.md"):
         source, target = CHECKOUT / name, context / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,10 +110,10 @@ def _copy_inputs(context: Path) -> None:
 
 
 def _release() -> str:
-    """This machine's Debian, as `bookworm`; raises NotInstalledError elsewhere."""
+    """This machine's Debian release, for example `bookworm`; raises NotInstalledError on another distribution."""
     found = platform.freedesktop_os_release()
     if found.get("ID") != "debian" or "VERSION_CODENAME" not in found:
-        raise NotInstalledError(f"{found.get('PRETTY_NAME')} is not Debian: build {CONTAINERFILE} with a base of yours")
+        raise NotInstalledError(f"{found.get('PRETTY_NAME')} is not Debian: build {CONTAINERFILE} with your own BASE")
     return found["VERSION_CODENAME"]
 
 
@@ -122,7 +122,7 @@ def _base_key() -> str:
 
 
 def _make_base(target: Path) -> None:
-    """`mmdebstrap`: the packages unpacked, without what their scripts would do, less what nobody reads there."""
+    """Unpack the packages by `mmdebstrap`, without their scripts, and leave out documentation and caches."""
     settings, raw = target.with_name("apt.conf"), target.with_name("raw.tar")
     settings.write_text(run(["apt-config", "dump", "Acquire"]).output)
     _run(
@@ -145,7 +145,7 @@ def _make_base(target: Path) -> None:
 
 
 def _sources() -> list[str]:
-    """This machine's mirrors of its own release, as lines of apt's sources."""
+    """This machine's mirrors of its release, as lines for apt."""
     form = "deb $(SITE) $(RELEASE) $(COMPONENT)"
     asked = run(["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"]).output
     return sorted({line for line in asked.splitlines() if line.split()[2].startswith(_release())})
@@ -156,14 +156,14 @@ def _wheels_key(base: Path) -> str:
 
 
 def _requirements() -> list[str]:
-    """What the image's podwire needs, as pyproject.toml has it, and pip, which installs it."""
+    """The requirements of podwire in the image, from pyproject.toml, and pip, which installs them."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     chosen = (project["optional-dependencies"].get(name, []) for name in EXTRAS)
-    return sorted([*project["dependencies"], *(one for group in chosen for one in group), "pip"])
+    return sorted([*project["dependencies"], *(requirement for group in chosen for requirement in group), "pip"])
 
 
 def _make_wheels(base: Path, target: Path) -> None:
-    """The libraries as wheels for the base's Python, which may be another than this one."""
+    """Download the libraries as wheels for the base's Python, whose version may differ from this Python's."""
     with tarfile.open(base) as tar:
         names = (Path(name).name for name in tar.getnames())
         version = next(name.removeprefix("python") for name in names if name.startswith("python3."))
@@ -172,11 +172,11 @@ def _make_wheels(base: Path, target: Path) -> None:
 
 
 def _build(here: Path, base: Path, wheels: Path, target: Path) -> None:
-    """podwire's wheel, then `podman build` in a store of its own, which goes afterwards."""
+    """Build podwire's wheel, then the image by `podman build` in a temporary store."""
     context, all_wheels = here / "context", here / "wheels"
     shutil.copytree(wheels, all_wheels)
     _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(all_wheels), str(context))
-    with images.workshop(images.RUN) as state:
+    with images.temporary_folder(images.RUN) as state:
         apart = ("--root", f"{here}/root", "--runroot", str(state), "--storage-driver", "vfs")
         podman = ("podman", *apart, "--cgroup-manager", "cgroupfs")
         _run(*podman, "import", "--quiet", str(base), "localhost/podwire-base", package="podman")
@@ -196,11 +196,11 @@ def _build(here: Path, base: Path, wheels: Path, target: Path) -> None:
 
 
 def _run(*argv: str, package: str = "") -> None:
-    """Run it; raises CommandError, NotInstalledError where the program is missing."""
+    """Run a command; raises CommandError, and NotInstalledError if the program is missing."""
     try:
         run(argv, timeout_seconds=TIMEOUT_SECONDS)
     except FileNotFoundError:
-        raise NotInstalledError(f"{argv[0]} is not here: apt-get install {package}") from None
+        raise NotInstalledError(f"{argv[0]} is missing: apt-get install {package}") from None
 
 
 if __name__ == "__main__":

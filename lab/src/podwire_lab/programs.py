@@ -1,4 +1,4 @@
-"""Finds the programs that a lab needs, and says which paths of the machine its nodes must see."""
+"""Finds the programs that a lab needs, and the folders of the machine that its nodes need."""
 
 from __future__ import annotations
 
@@ -23,40 +23,42 @@ _PACKAGES = {
 
 
 class NotInstalledError(RuntimeError):
-    """A program that the lab needs is not on this machine; the message says how to get it."""
+    """A program that the lab needs is missing; the message says how to install it."""
 
 
 def cache() -> Path:
-    """Where what is built once is kept."""
+    """The folder of podwire's cache."""
     return Path(os.environ.get("PODWIRE_CACHE") or Path.home() / ".cache" / "podwire")
 
 
 def find(name: str) -> Path:
-    """The program `name`: the newest that `make tools` built, else the one in PATH; raises NotInstalledError."""
+    """The path of a program: the newest build of `make tools`, else from PATH; raises NotInstalledError."""
     built = sorted((cache() / "tools").glob(f"*/bin/{name}"), key=lambda path: path.stat().st_mtime)
     if built:
         return built[-1]
     found = shutil.which(name)
     if found is None:
-        raise NotInstalledError(f"{name} is not installed: `make tools` builds crictl, apt has the rest")
+        raise NotInstalledError(
+            f"{name} is not installed: `make tools` builds crictl, apt-get installs the other programs"
+        )
     return Path(found)
 
 
 def check(*folders: Path) -> None:
-    """Whether all is here that a lab starts; `folders` come before the PATH. Raises NotInstalledError."""
+    """Raises NotInstalledError if a program that a lab starts is missing; `folders` are searched before PATH."""
     path = os.pathsep.join([*map(str, folders), os.environ.get("PATH", os.defpath)])
     missing = sorted({package for name, package in _PACKAGES.items() if shutil.which(name, path=path) is None})
     if missing:
-        raise NotInstalledError(f"not all is here that a lab needs: apt-get install {' '.join(missing)}")
+        raise NotInstalledError(f"programs that a lab needs are missing: apt-get install {' '.join(missing)}")
     find("crictl")
 
 
 def podwire_argv() -> tuple[str, ...]:
-    """The podwire command that belongs to the running Python."""
+    """The podwire command of the running Python's environment."""
     return (str(Path(sys.executable).parent / "podwire"),)
 
 
 def needed_paths() -> list[Path]:
-    """The folders that a node must see: Python, podwire and what `make tools` built."""
-    folders = [Path(sys.prefix), Path(sys.base_prefix), Path(podwire.__file__).parent]
+    """The folders that a node needs: Python, podwire, the lab and the tools that `make tools` built."""
+    folders = [Path(sys.prefix), Path(sys.base_prefix), Path(podwire.__file__).parent, Path(__file__).parent]
     return [folder.resolve() for folder in (*folders, cache() / "tools")]

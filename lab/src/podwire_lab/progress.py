@@ -1,4 +1,4 @@
-"""Shows how far a lab is: moving lines on a terminal, one plain line a step elsewhere."""
+"""Shows the progress of a build: animated lines on a terminal, otherwise a plain line for each step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Steps:
-    """The steps of whoever takes part, each told with the seconds since the beginning. Threads may share it."""
+    """The steps of a build, shown with the seconds since its start. Several threads may use it."""
 
     def __init__(self, title: str) -> None:
         self._begun = time.monotonic()
@@ -28,18 +28,18 @@ class Steps:
 
     @property
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Seconds since the start."""
         return time.monotonic() - self._begun
 
-    def step(self, who: str, words: str, *, done: bool = False) -> None:
-        """Somebody has come so far; `done`: to the end."""
+    def step(self, name: str, words: str, *, done: bool = False) -> None:
+        """Show the current step of a node or a part; `done`: it is complete."""
         with self._lock:
             if self._rich is None:
-                self._print(f"{self.seconds:5.1f} s  {who}: {words}")
+                self._print(f"{self.seconds:5.1f} s  {name}: {words}")
                 return
-            if who not in self._lines:
-                self._lines[who] = self._rich.add_task(words, total=1, who=who)
-            line = self._lines[who]
+            if name not in self._lines:
+                self._lines[name] = self._rich.add_task(words, total=1, name=name)
+            line = self._lines[name]
             self._rich.update(line, description=words, completed=int(done))
             if done:
                 self._rich.stop_task(line)
@@ -57,18 +57,18 @@ class Steps:
 
     def _print(self, line: str) -> None:
         with suppress(BrokenPipeError):
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 (progress is for a person)
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 (progress goes to the terminal)
 
 
 def _moving(title: str) -> Progress:
-    from rich.console import Console  # noqa: PLC0415 (only where a person looks)
+    from rich.console import Console  # noqa: PLC0415 (only for a terminal)
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     console = Console(stderr=True)
     console.print(title, style="bold", highlight=False)
     return Progress(
         SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("[bold]{task.fields[who]}[/]"),
+        TextColumn("[bold]{task.fields[name]}[/]"),
         TimeElapsedColumn(),
         TextColumn("{task.description}", markup=False),
         console=console,

@@ -1,4 +1,4 @@
-"""What a lab is at this moment: its hosts and pods, read from namespaces, containerds and agents' files."""
+"""Reads the state of a lab: its hosts and pods, from namespaces, containerds and the agents' settings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from podwire_lab import containerd, netns, network, node, programs, service
 from podwire_lab.command import CommandError
 from podwire_lab.cri import Cri, addresses_in
 from podwire_lab.kubernetes.kubeadm import KUBELET, read_addresses
+from podwire_lab.lab_host import LabHost
 from podwire_lab.layout import INTERNET, ROUTER
 from podwire_lab.node import Node, NodeError
-from podwire_lab.place import Place
 
 Answer = TypeVar("Answer")
 HOST_NETWORK = 2
@@ -25,12 +25,12 @@ HOST_NETWORK = 2
 
 
 class NoLabError(LookupError):
-    """There is no such lab, or no such host or pod in it: one line that says what there is."""
+    """The lab, or a host or pod of it, does not exist; the message names those that exist."""
 
 
 @dataclass(frozen=True)
 class RunningPod:
-    """A pod, as its node's containerd tells of it. `netns` is a file that opens on the machine, too."""
+    """A pod as its node's containerd reports it. `netns` is a path on the machine."""
 
     name: str
     node: str
@@ -42,35 +42,35 @@ class RunningPod:
 
     @property
     def runs(self) -> bool:
-        """Whether its sandbox and its container are there."""
+        """Whether its sandbox and its container run."""
         return self.state == "running"
 
 
 @dataclass(frozen=True)
 class RunningNode:
-    """A node with its pods. `services` are those that it should run, and whether they do."""
+    """A node with its pods. `services` says for each service whether it runs."""
 
     name: str
     runs: bool
     settings: dict[str, Any]
     services: dict[str, bool]
     pods: tuple[RunningPod, ...]
-    trouble: str = ""
+    error: str = ""
 
     @property
     def addresses(self) -> list[str]:
-        """On the underlay."""
+        """The node's addresses on the underlay."""
         return list(self.settings.get("addresses", []))
 
     @property
-    def pod_ranges(self) -> list[str]:
-        """Its share of the cluster's ranges."""
-        return list(self.settings.get("pod_ranges", []))
+    def pod_cidrs(self) -> list[str]:
+        """The node's pod CIDRs."""
+        return list(self.settings.get("pod_cidrs") or self.settings.get("pod_ranges") or [])
 
 
 @dataclass(frozen=True)
 class RunningLab:
-    """A whole lab. `others` are its hosts that are no nodes, with their addresses."""
+    """A lab. `others` are the addresses of the hosts that are not nodes, by name."""
 
     name: str
     nodes: tuple[RunningNode, ...]
@@ -78,126 +78,130 @@ class RunningLab:
 
     @property
     def pods(self) -> list[RunningPod]:
-        """All nodes' pods."""
-        return [pod for each in self.nodes for pod in each.pods]
+        """The pods of all nodes."""
+        return [pod for node in self.nodes for pod in node.pods]
 
 
 def labs() -> list[str]:
-    """The names of all labs of which anything is there."""
-    return sorted({place.lab for place in node.read_all_places()})
+    """The names of all labs, also incomplete ones."""
+    return sorted({host.lab for host in node.read_all_hosts()})
 
 
-def places(name: str) -> list[Place]:
+def hosts(name: str) -> list[LabHost]:
     """The hosts of a lab; raises NoLabError."""
-    found = node.read_places(name)
+    found = node.read_hosts(name)
     if not found:
-        there = ", ".join(labs())
-        raise NoLabError(f"there is no lab {name}{f' (but {there})' if there else ''}: `podwire lab up` makes one")
+        existing = ", ".join(labs())
+        raise NoLabError(
+            f"there is no lab {name}{f' (existing: {existing})' if existing else ''}: `podwire lab up` builds a lab"
+        )
     return found
 
 
-def is_node(place: Place) -> bool:
-    """Whether it has a containerd and an agent, or is a network alone."""
-    return place.node not in (ROUTER, INTERNET)
+def is_node(host: LabHost) -> bool:
+    """Whether a host is a node with a containerd and an agent; the router and the internet are not."""
+    return host.node not in (ROUTER, INTERNET)
 
 
 def lab(name: str) -> RunningLab:
-    """A lab as it is now, however broken; raises NoLabError."""
-    found = places(name)
-    nodes = tuple(_of_all(_node, [place for place in found if is_node(place)]))
-    return RunningLab(name, nodes, {place.node: _addresses(place) for place in found if not is_node(place)})
+    """The state of a lab, also of an incomplete one; raises NoLabError."""
+    found = hosts(name)
+    nodes = tuple(_of_all(_node, [host for host in found if is_node(host)]))
+    return RunningLab(name, nodes, {host.node: _addresses(host) for host in found if not is_node(host)})
 
 
 def is_cluster(name: str) -> bool:
-    """Whether a lab's nodes are those of a Kubernetes cluster."""
-    return any(KUBELET in service.read_services(place.folder) for place in node.read_places(name))
+    """Whether a lab is a Kubernetes cluster."""
+    return any(KUBELET in service.read_services(host.folder) for host in node.read_hosts(name))
 
 
-def containers(name: str) -> dict[str, tuple[Place, str]]:
-    """The running containers of a lab by their pods' names: their node, and their id. Raises NoLabError."""
-    nodes = [place for place in places(name) if is_node(place)]
-    return {pod: (place, one) for place, of in zip(nodes, _of_all(_containers, nodes), strict=True) for pod, one in of}
+def containers(name: str) -> dict[str, tuple[LabHost, str]]:
+    """The running containers of a lab by pod name: node and container ID. Raises NoLabError."""
+    nodes = [host for host in hosts(name) if is_node(host)]
+    return {
+        pod: (host, id_) for host, found in zip(nodes, _of_all(_containers, nodes), strict=True) for pod, id_ in found
+    }
 
 
-def _of_all(look: Callable[[Place], Answer], nodes: list[Place]) -> list[Answer]:
-    """All nodes are asked at once."""
+def _of_all(look: Callable[[LabHost], Answer], nodes: list[LabHost]) -> list[Answer]:
+    """Call `look` for all nodes in parallel."""
     with ThreadPoolExecutor(len(nodes) or 1) as workers:
         return list(workers.map(look, nodes))
 
 
-def _containers(place: Place) -> list[tuple[str, str]]:
+def _containers(host: LabHost) -> list[tuple[str, str]]:
     with suppress(NodeError, CommandError):
-        items = Cri(Node(place), programs.find("crictl")).ask("ps").get("containers") or []
-        return [(_name(each), each["id"]) for each in items]
+        items = Cri(Node(host), programs.find("crictl")).query("ps").get("containers") or []
+        return [(_name(item), item["id"]) for item in items]
     return []
 
 
-def _addresses(place: Place) -> list[str]:
+def _addresses(host: LabHost) -> list[str]:
     with suppress(CommandError):
-        return netns.addresses(place)
+        return netns.addresses(host)
     return []
 
 
-def _node(place: Place) -> RunningNode:
-    here = Node(place)
+def _node(host: LabHost) -> RunningNode:
+    here = Node(host)
     settings: dict[str, Any] = {}
     try:
-        wanted = service.read_services(place.folder)
+        wanted = service.read_services(host.folder)
         settings = _settings_of_cluster(here, wanted[KUBELET]) if KUBELET in wanted else _settings(here)
         names = (KUBELET if KUBELET in wanted else network.AGENT, containerd.NAME)
         services = {name: here.service_runs(name) for name in names}
         cri = Cri(here, programs.find("crictl"))
         pods = tuple(sorted(_pods(cri), key=lambda pod: pod.name)) if services[containerd.NAME] else ()
-        if KUBELET in wanted:  # sandboxes of pods that have ended are the kubelet's to clear away, in its own time
+        if KUBELET in wanted:  # the kubelet removes the sandboxes of ended pods later
             pods = tuple(pod for pod in pods if pod.netns)
-    except (NodeError, CommandError, OSError) as broken:
-        return RunningNode(place.node, here.runs, settings, {}, (), str(broken))
-    return RunningNode(place.node, True, settings, services, pods)
+    except (NodeError, CommandError, OSError) as error:
+        return RunningNode(host.node, here.runs, settings, {}, (), str(error))
+    return RunningNode(host.node, True, settings, services, pods)
 
 
 def _settings(here: Node) -> dict[str, Any]:
-    """The file of the node's agent."""
+    """The settings of the node's agent."""
     with suppress(FileNotFoundError, tomllib.TOMLDecodeError):
         return tomllib.loads(here.path(network.SETTINGS).read_text())
     return {}
 
 
 def _settings_of_cluster(here: Node, kubelet: service.Service) -> dict[str, Any]:
-    """What that file would say: the kubelet's addresses, and what the agent wrote into the runtime's configuration."""
+    """The same settings on a cluster node: from the kubelet's arguments and the CNI configuration of the agent."""
     settings: dict[str, Any] = {"addresses": read_addresses(kubelet.argv)}
     with suppress(FileNotFoundError, json.JSONDecodeError):
         plugin = json.loads(here.path(network.CONFLIST).read_text())["plugins"][0]
-        settings |= {"pod_ranges": plugin["subnet"].split(","), "mode": plugin["mode"]}
+        settings |= {"pod_cidrs": plugin["subnet"].split(","), "mode": plugin["mode"]}
     return settings
 
 
 def _pods(cri: Cri) -> Iterable[RunningPod]:
-    """The pods of a node that have a network of their own, with their newest container each.
+    """The pods of a node that have their own network, with their newest container.
 
-    Of a pod that was begun more than once only the newest sandbox counts: the others wait to be cleared away.
+    If a pod has several sandboxes, only the newest counts: the kubelet removes the others.
     """
-    containers = {each["podSandboxId"]: each for each in reversed(cri.ask("ps", "--all").get("containers") or [])}
+    containers = {item["podSandboxId"]: item for item in reversed(cri.query("ps", "--all").get("containers") or [])}
     newest: dict[str, dict[str, Any]] = {}
-    for item in sorted(cri.ask("pods").get("items") or [], key=lambda item: int(item["createdAt"])):
+    for item in sorted(cri.query("pods").get("items") or [], key=lambda item: int(item["createdAt"])):
         newest[_name(item)] = item
-    for item, told in zip(newest.values(), cri.inspect_pods([one["id"] for one in newest.values()]), strict=True):
-        if _on_host_network(told["status"]):
+    for item, state in zip(newest.values(), cri.inspect_pods([pod["id"] for pod in newest.values()]), strict=True):
+        if _on_host_network(state["status"]):
             continue
         container = containers.get(item["id"], {})
         ready = item["state"] == "SANDBOX_READY"
         yield RunningPod(
             name=_name(item),
-            node=cri.node.place.node,
+            node=cri.node.host.node,
             state=_word(container.get("state", "no container") if ready else item["state"]),
             image=container.get("image", {}).get("image", ""),
             container=container.get("id", ""),
-            addresses=addresses_in(told["status"]),
-            netns=str(_netns(cri.node, told["info"])) if ready else "",
+            addresses=addresses_in(state["status"]),
+            netns=str(_netns(cri.node, state["info"])) if ready else "",
         )
 
 
 def _name(item: dict[str, Any]) -> str:
-    """A pod's name, of a pod or a container as the runtime tells of it; with its namespace if that is not `default`."""
+    """The pod name of a pod or container; with its namespace unless that is `default`."""
     labels = item.get("labels") or {}
     name = labels.get("io.kubernetes.pod.name") or item["metadata"]["name"]
     namespace = labels.get("io.kubernetes.pod.namespace") or item["metadata"].get("namespace") or "default"
@@ -210,13 +214,13 @@ def _on_host_network(status: dict[str, Any]) -> bool:
 
 
 def _word(state: str) -> str:
-    """`CONTAINER_RUNNING` in a person's words."""
+    """The state in lower case without its prefix: `CONTAINER_RUNNING` is "running"."""
     return state.removeprefix("CONTAINER_").removeprefix("SANDBOX_").lower()
 
 
 def _netns(where: Node, info: dict[str, Any]) -> Path:
-    """The pod's network namespace as a file that can be opened from the machine."""
+    """The path on the machine of the pod's network namespace."""
     namespaces = info["runtimeSpec"]["linux"]["namespaces"]
-    inside = next(each["path"] for each in namespaces if each["type"] == "network")
-    # /var/run is a link to an absolute path, which would lead to the machine's own.
+    inside = next(namespace["path"] for namespace in namespaces if namespace["type"] == "network")
+    # /var/run is an absolute link, which the machine would resolve to its own /run.
     return where.path(inside.replace("/var/run/", "/run/", 1))

@@ -1,8 +1,7 @@
-"""The file tree of a node: the machine's own tree below, everything the node writes in memory above it. Pure.
+"""The root file system of a node: an overlay with the machine's root as the lower layer and a tmpfs above it. Pure.
 
-An overlay of the machine's root makes each node a whole Debian with the programs installed here, and nothing
-that a runtime, a plug-in or a kubelet writes ever reaches the machine. The upper layer is a tmpfs that only the
-node's mount namespace holds: it goes when the node's first process goes.
+So a node is a whole Debian with the programs of this machine, and nothing that a runtime, a plugin or a kubelet writes
+changes the machine. Only the node's mount namespace has the tmpfs: it is freed when the node's first process ends.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-# What a node has for itself, empty at its start; not on the overlay, since a snapshotter needs another
+# Folders that are empty when a node starts; they are not on the overlay, because a snapshotter cannot use one
 OWN_FOLDERS = (
     "etc/cni/net.d",
     "etc/containerd",
@@ -23,24 +22,24 @@ OWN_FOLDERS = (
     "var/lib/kubelet",
     "var/log",
 )
-NODE_FOLDER = Path("/run/podwire-lab")  # inside a node: its own folder of the machine's FOLDER
+NODE_FOLDER = Path("/run/podwire-lab")  # in a node: the bind mount of its folder on the machine
 
 
 def carried_mounts(mountinfo: str, needed: Iterable[Path]) -> list[str]:
-    """The machine's mounts, other than its root, that hold a path the node needs (a checkout on /home, say)."""
+    """The machine's mounts, except its root, that contain a path which the node needs (a checkout on /home)."""
     mountpoints = {line.split()[4].replace("\\040", " ") for line in mountinfo.splitlines()}
     carried: set[str] = set()
     for path in needed:
-        holding = next(str(each) for each in (path, *path.parents) if str(each) in mountpoints)
+        holding = next(str(parent) for parent in (path, *path.parents) if str(parent) in mountpoints)
         if holding != "/":
             carried.add(holding)
     return sorted(carried)
 
 
 def tree(stage: Path, carried: Iterable[str], size_bytes: int) -> list[list[str]]:
-    """The commands that build the node's tree at `stage`/root, given inside its mount namespace.
+    """The commands that mount the node's root at `stage`/root; they run in its mount namespace.
 
-    `stage` is an empty folder of the machine; only this namespace ever sees what is mounted on it.
+    `stage` is an empty folder of the machine; its mounts exist only in this namespace.
     """
     root, own, node = stage / "root", stage / "own", stage.parent
     overlay = f"lowerdir=/,upperdir={stage}/upper,workdir={stage}/work"
@@ -61,7 +60,7 @@ def tree(stage: Path, carried: Iterable[str], size_bytes: int) -> list[list[str]
 
 
 def enter(stage: Path) -> list[list[str]]:
-    """The commands that make the tree the root and let the machine's go; kubelet needs the mounts shared."""
+    """The commands that make it the root and unmount the machine's root; a kubelet needs shared mounts."""
     old = ".machine"
     return [
         ["mkdir", f"{stage}/root/{old}"],
@@ -72,7 +71,7 @@ def enter(stage: Path) -> list[list[str]]:
     ]
 
 
-def hosts(node: str, others: Mapping[str, Iterable[str]] | None = None) -> str:
+def etc_hosts(node: str, others: Mapping[str, Iterable[str]] | None = None) -> str:
     """The text of a node's /etc/hosts; `others` are the addresses of all hosts by name."""
     lines = ["127.0.0.1 localhost", "::1 localhost", f"127.0.1.1 {node}"]
     lines += [f"{address} {name}" for name, addresses in (others or {}).items() for address in addresses]
@@ -80,9 +79,9 @@ def hosts(node: str, others: Mapping[str, Iterable[str]] | None = None) -> str:
 
 
 def files(node: str) -> dict[str, str]:
-    """The node's own names, by path."""
+    """The files with the node's own names, by path."""
     return {
         "/etc/hostname": f"{node}\n",
-        "/etc/hosts": hosts(node),
-        "/etc/resolv.conf": "# no resolver: the lab has no names but those of its hosts\n",
+        "/etc/hosts": etc_hosts(node),
+        "/etc/resolv.conf": "# no resolver: /etc/hosts has all names of the lab\n",
     }

@@ -1,4 +1,4 @@
-"""A node's container runtime, from its configuration to the moment in which pods can be made."""
+"""Starts a node's container runtime, waits until it is ready, and loads images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IMPORTED = re.compile(r"^(?:unpacking )?(\S+)", re.MULTILINE)
 
 
 def begin(node: Node, runtime: Containerd) -> Cri:
-    """Have containerd start in a node, and `crictl` at hand for whoever logs in there."""
+    """Configure and start containerd in a node without waiting for it, and link `crictl` into its PATH."""
     node.write(containerd.CONFIG, runtime.config(images.PAUSE))
     node.write("/etc/crictl.yaml", _CRICTL_CONFIG)
     node.serve(runtime.service())
@@ -28,20 +28,20 @@ def begin(node: Node, runtime: Containerd) -> Cri:
 
 
 def of_node(node: Node) -> Containerd:
-    """The containerd that runs in a node; raises NodeError."""
-    wanted = service.read_services(node.place.folder).get(containerd.NAME)
+    """The containerd that a node runs; raises NodeError."""
+    wanted = service.read_services(node.host.folder).get(containerd.NAME)
     if wanted is None:
-        raise NodeError(f"{node.place.node} has no containerd")
+        raise NodeError(f"{node.host.node} has no containerd")
     return containerd.found(Path(wanted.argv[0]).parent)
 
 
 def wait_until_serving(node: Node) -> None:
-    """Wait until containerd takes calls; raises NodeError with the end of its log."""
+    """Wait until containerd accepts connections; raises NodeError with the end of its log."""
     node.wait_for(lambda: _serves(node.path(containerd.SOCKET)), containerd.NAME)
 
 
 def start(node: Node, runtime: Containerd) -> Cri:
-    """Start containerd, with the lab's images; pods can be made once the node has a CNI configuration.
+    """Start containerd and load the lab's images; pods also need a CNI configuration on the node.
 
     Raises NodeError with the end of containerd's log if it does not answer.
     """
@@ -52,16 +52,16 @@ def start(node: Node, runtime: Containerd) -> Cri:
 
 
 def load(node: Node, runtime: Containerd, archive: Path) -> list[str]:
-    """Give the runtime the images of an archive; their names. Raises CommandError."""
+    """Load the images of an archive; returns their names. Raises CommandError."""
     client = runtime.ctr("images", "import", str(archive), socket=str(node.path(containerd.SOCKET)))
     return _IMPORTED.findall(run(client).output)
 
 
 def load_one(node: Node, runtime: Containerd, archive: Path) -> str:
-    """Give the runtime the image of an archive; its name. Raises CommandError, NodeError for one without a name."""
+    """Load the image of an archive; returns its name. Raises CommandError, and NodeError if it has no name."""
     loaded = load(node, runtime, archive)
     if not loaded:
-        raise NodeError(f"{archive} holds no image with a name: save it with one")
+        raise NodeError(f"{archive} has no image with a name: save the image with a name")
     return loaded[0]
 
 

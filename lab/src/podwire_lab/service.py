@@ -1,4 +1,4 @@
-"""A long-running program of a node, as a file: what its first process starts, watches and starts again."""
+"""The services of a node: files that its first process reads, and starts and restarts the programs in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Service:
-    """One program: its command line, what its environment has besides, which paths must be there before."""
+    """A program: its command line, additional environment, and paths that must exist before it starts."""
 
     name: str
     argv: tuple[str, ...]
@@ -18,22 +18,22 @@ class Service:
     after: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """As the file's text."""
+        """The text of the file."""
         return json.dumps(asdict(self), indent=1)
 
 
 def services_folder(folder: Path) -> Path:
-    """Where a node keeps its services' files (`folder` is the node's)."""
+    """The folder of a node's service files (`folder` is the node's)."""
     return folder / "services"
 
 
 def log_file(folder: Path, name: str) -> Path:
-    """Where the output of a service is."""
+    """The file with the output of a service."""
     return folder / "log" / f"{name}.log"
 
 
 def read_services(folder: Path) -> dict[str, Service]:
-    """The node's services by name; raises ValueError for a file that is none."""
+    """The node's services by name; raises ValueError for a file that is not a service."""
     found = {}
     for file in sorted(services_folder(folder).glob("*.json")):
         value = json.loads(file.read_text())
@@ -43,7 +43,7 @@ def read_services(folder: Path) -> dict[str, Service]:
 
 
 def write_service(folder: Path, service: Service) -> None:
-    """Put a service's file in its place, whole (written beside, then renamed)."""
+    """Write a service's file atomically (a temporary file that is renamed)."""
     target = services_folder(folder) / f"{service.name}.json"
     beside = target.with_suffix(".new")
     beside.write_text(service.to_json())

@@ -1,4 +1,4 @@
-"""A lab in tables for people, and as JSON for scripts."""
+"""Prints the state of a lab as tables, and converts it for JSON."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from podwire_lab.read import RunningLab, RunningNode
 
 
 def as_data(lab: RunningLab) -> dict[str, Any]:
-    """All that is known of it."""
+    """The state of a lab for JSON."""
     data = asdict(lab)
-    for node in data["nodes"]:
-        settings = node.pop("settings")
-        wanted = ("addresses", "pod_ranges", "mode")
-        node.update({key: settings.get(key) for key in wanted}, tunnel=settings.get("tunnel", {}).get("when"))
+    for values, node in zip(data["nodes"], lab.nodes, strict=True):
+        settings = values.pop("settings")
+        values |= {"addresses": node.addresses, "pod_cidrs": node.pod_cidrs, "mode": settings.get("mode")}
+        values["tunnel"] = settings.get("tunnel", {}).get("when")
     return {"name": data["name"], "nodes": data["nodes"], "others": data["others"]}
 
 
 def tables(lab: RunningLab) -> Group:
-    """Its hosts, then its pods."""
-    hosts = Table("HOST", "ADDRESSES", "POD RANGES", "MODE", "RUNS", box=None, pad_edge=False)
+    """The tables of a lab's hosts and pods."""
+    hosts = Table("HOST", "ADDRESSES", "POD CIDRS", "MODE", "RUNS", box=None, pad_edge=False)
     for node in lab.nodes:
         hosts.add_row(
             f"[bold]{node.name}[/]",
             " ".join(node.addresses) or "-",
-            " ".join(node.pod_ranges) or "-",
+            " ".join(node.pod_cidrs) or "-",
             node.settings.get("mode", "-"),
             _services(node),
         )
@@ -48,9 +48,9 @@ def _services(node: RunningNode) -> str:
     if not node.runs:
         return "[red]does not run[/]"
     words = [name if runs else f"[red]{name} does not run[/]" for name, runs in node.services.items()]
-    return ", ".join([*words, *_trouble(node)])
+    return ", ".join([*words, *_error_text(node)])
 
 
-def _trouble(node: RunningNode) -> Iterable[str]:
-    if node.trouble:
-        yield f"[red]{escape(node.trouble.splitlines()[0])}[/]"
+def _error_text(node: RunningNode) -> Iterable[str]:
+    if node.error:
+        yield f"[red]{escape(node.error.splitlines()[0])}[/]"

@@ -1,7 +1,7 @@
-"""The network that carries a lab: segments of nodes, a router between them, and an internet that knows no pods.
+"""Creates the underlay of a lab: segments with nodes, a router between them, and a host that stands for the internet.
 
-The router is also each segment's switch. Neither it nor the internet has a route to a pod: only packets with the
-address of a node come back.
+The router is also the switch of each segment. It and the internet have no route to pods: only packets with the address
+of a node get a reply.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from podwire_lab import netns
+from podwire_lab.lab_host import LabHost
 from podwire_lab.layout import INTERNET, INTERNET_ADDRESS, INTERNET_GATEWAY, PREFIX_LENGTH, ROUTER, Layout, NodePlan
-from podwire_lab.place import Place
 
 NODE_DEVICE = "eth0"
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
@@ -19,33 +19,33 @@ FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 @dataclass(frozen=True)
 class Underlay:
-    """The underlay of one lab."""
+    """The underlay of a lab."""
 
     lab: str
     layout: Layout
 
     @property
-    def router(self) -> Place:
-        """Between the segments and the internet."""
-        return Place(self.lab, ROUTER)
+    def router(self) -> LabHost:
+        """The router between the segments and the internet."""
+        return LabHost(self.lab, ROUTER)
 
     @property
-    def internet(self) -> Place:
-        """A host far away."""
-        return Place(self.lab, INTERNET)
+    def internet(self) -> LabHost:
+        """The host outside of the cluster."""
+        return LabHost(self.lab, INTERNET)
 
-    def node(self, plan: NodePlan) -> Place:
-        """A node's place."""
-        return Place(self.lab, plan.name)
+    def node(self, plan: NodePlan) -> LabHost:
+        """The host of a node."""
+        return LabHost(self.lab, plan.name)
 
-    def places(self) -> list[Place]:
+    def hosts(self) -> list[LabHost]:
         """All hosts."""
         return [self.router, self.internet, *(self.node(plan) for plan in self.layout.nodes)]
 
-    def make(self) -> None:
-        """Make the namespaces of all hosts and wire them; raises CommandError."""
-        for place in self.places():
-            netns.add(place)
+    def create(self) -> None:
+        """Create the namespaces of all hosts and connect them; raises CommandError."""
+        for host in self.hosts():
+            netns.add(host)
         for family in self.layout.families:
             netns.sysctl(self.router, FORWARDING[family], "1")
         netns.ip(self.router, self._router_lines())
@@ -65,8 +65,8 @@ class Underlay:
             for family in self.layout.families:
                 yield _address(family, segment.gateway(family), switch)
         for plan in self.layout.nodes:
-            place = self.node(plan)
-            yield f"link add to-{plan.name} type veth peer name {NODE_DEVICE} netns {place.netns}"
+            host = self.node(plan)
+            yield f"link add to-{plan.name} type veth peer name {NODE_DEVICE} netns {host.netns}"
             yield f"link set to-{plan.name} master segment-{plan.segment.number} up"
 
     def _internet_lines(self) -> Iterator[str]:
@@ -80,12 +80,12 @@ class Underlay:
         yield f"link set {NODE_DEVICE} up"
         for family, address in zip(plan.families, plan.addresses, strict=True):
             yield _address(family, address, NODE_DEVICE)
-            # Not `default`: in a batch `ip` takes that for IPv4, whatever the gateway is.
+            # Not `default`: in a batch `ip` takes it as IPv4 even if the gateway is IPv6.
             everywhere = "0.0.0.0/0" if family == 4 else "::/0"
             yield f"route add {everywhere} via {plan.segment.gateway(family)}"
 
 
 def _address(family: int, address: str, device: str) -> str:
-    """IPv6 addresses are usable at once: nobody here has the same (no duplicate detection)."""
+    """The line that adds an address; IPv6 without duplicate address detection, so that it is usable at once."""
     nodad = " nodad" if family == 6 else ""
     return f"address add {address}/{PREFIX_LENGTH[family]} dev {device}{nodad}"

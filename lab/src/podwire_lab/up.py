@@ -1,4 +1,4 @@
-"""Builds a lab: the underlay, then all nodes at once, each with its agent, its containerd and its pods."""
+"""Builds a lab: the underlay, then all nodes in parallel, each with its agent, its containerd and its pods."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NGINX_PORT = 80
 
 
 class LabExistsError(RuntimeError):
-    """There is a lab of that name, or what is left of one."""
+    """A lab with that name exists, perhaps an incomplete one."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """A lab to be built: its name, its layout, what runs in it.
+class BuildRequest:
+    """A request to build a lab: its name, its layout, its containerd and its images.
 
-    `images` are other images for the pods, by the names of the lab's own (nginx, bash): registry references, or files.
+    `images` replace the lab's own images by kind (nginx, bash): registry references or files.
     """
 
     lab: str
@@ -37,49 +37,51 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Supply:
-    """The archives that every node is given, and which one holds the image of the pods of a kind."""
+class ImageSet:
+    """The archives that each node loads: the lab's `own`, and `others` that replace images by kind."""
 
     own: Sequence[Path]
     others: Mapping[str, Path]
 
-    def load(self, where: Node, containerd: Containerd) -> dict[str, str]:
-        """Give a node's runtime all of them; the pods' images by kind. Raises CommandError, NodeError."""
+    def load(self, node: Node, containerd: Containerd) -> dict[str, str]:
+        """Load all archives into a node; returns the image names by kind. Raises CommandError, NodeError."""
         for archive in self.own:
-            runtime.load(where, containerd, archive)
-        named = {kind: runtime.load_one(where, containerd, archive) for kind, archive in self.others.items()}
+            runtime.load(node, containerd, archive)
+        named = {kind: runtime.load_one(node, containerd, archive) for kind, archive in self.others.items()}
         return {**images.NAMES, **named}
 
 
-def up(order: Order, steps: Steps) -> None:
-    """Build a lab; whatever stops it, nothing of it stays.
+def up(request: BuildRequest, steps: Steps) -> None:
+    """Build a lab. After an error or a signal it is removed.
 
     Raises LabExistsError, LabBusyError, NodeError, CommandError, NotInstalledError, InstallationError.
     """
-    with lock.hold(order.lab):
-        refuse_existing(order.lab)
+    with lock.hold(request.lab):
+        refuse_existing(request.lab)
         try:
-            supply = prepare(order.containerd, order.images, steps, {"from Debian's packages": images.built})
-            Underlay(order.lab, order.layout).make()
-            steps.step("underlay", shape(order.layout), done=True)
-            works = [Builder(order, plan, supply, steps).build for plan in order.layout.nodes]
-            all_at_once(works, lambda: node.remove_places(order.lab))
+            image_set = prepare(
+                request.containerd, request.images, steps, {"building images from Debian's packages": images.built}
+            )
+            Underlay(request.lab, request.layout).create()
+            steps.step("underlay", describe_underlay(request.layout), done=True)
+            works = [Builder(request, plan, image_set, steps).build for plan in request.layout.nodes]
+            run_in_parallel(works, lambda: node.remove_hosts(request.lab))
         except BaseException:  # also of a signal
-            node.remove_places(order.lab)
+            node.remove_hosts(request.lab)
             raise
 
 
 def refuse_existing(lab: str) -> None:
-    """Raises LabExistsError if anything of a lab is there."""
-    if node.read_places(lab):
+    """Raises LabExistsError if a lab exists, also an incomplete one."""
+    if node.read_hosts(lab):
         removal = f"`podwire lab down --name {lab}` removes it"
-        raise LabExistsError(f"lab {lab} is there already, whole or in part: {removal}")
+        raise LabExistsError(f"lab {lab} exists already: {removal}")
 
 
 def prepare(
     containerd: Containerd, wanted: Mapping[str, str], steps: Steps, built: Mapping[str, Callable[[], Path]]
-) -> Supply:
-    """Have all images at hand: those that are `built` here (by what they are), and the `wanted` ones of pods.
+) -> ImageSet:
+    """Build the images of `built` (functions by progress text) and pull the `wanted` images (references by kind).
 
     Raises NotInstalledError, CommandError.
     """
@@ -92,92 +94,90 @@ def prepare(
         steps.step("images", f"{kind}: {reference}")
         others[kind] = images.pulled(reference)
     size = sum(archive.stat().st_size for archive in own)
-    steps.step("images", f"{size / 1e6:.0f} MB, kept in {images.folder()}", done=True)
-    return Supply(own, others)
+    steps.step("images", f"{size / 1e6:.0f} MB in {images.folder()}", done=True)
+    return ImageSet(own, others)
 
 
-def shape(layout: Layout) -> str:
-    """The underlay in words."""
+def describe_underlay(layout: Layout) -> str:
+    """The underlay as text."""
     segments = len(layout.segments)
     return "one segment" if segments == 1 else f"{segments} segments with a router between them"
 
 
-def all_at_once(works: Sequence[Callable[[], None]], break_off: Callable[[], object]) -> None:
-    """Do all works at once; at the first failure, or a signal, `break_off` has the others fail soon. Raises it."""
-    with ThreadPoolExecutor(len(works) or 1) as workers:
-        doing: list[Future[None]] = [workers.submit(work) for work in works]
+def run_in_parallel(jobs: Sequence[Callable[[], None]], abort: Callable[[], object]) -> None:
+    """Run all jobs in parallel; at the first error or a signal, `abort` makes the others fail. Raises the error."""
+    with ThreadPoolExecutor(len(jobs) or 1) as workers:
+        doing: list[Future[None]] = [workers.submit(job) for job in jobs]
         try:
             done, _ = wait(doing, return_when=FIRST_EXCEPTION)
-            for each in done:
-                each.result()
+            for future in done:
+                future.result()
         except BaseException:
-            break_off()
+            abort()
             raise
 
 
 def all_names(layout: Layout) -> dict[str, list[str]]:
-    """All hosts' addresses by name."""
+    """The addresses of all hosts by name."""
     nodes = {plan.name: list(plan.addresses) for plan in layout.nodes}
     return {**nodes, INTERNET: [INTERNET_ADDRESS[family] for family in layout.families]}
 
 
 @dataclass(frozen=True)
 class Builder:
-    """Builds one node of a lab."""
+    """Builds a node of a lab."""
 
-    order: Order
+    request: BuildRequest
     plan: NodePlan
-    supply: Supply
+    image_set: ImageSet
     steps: Steps
 
     @property
     def node(self) -> Node:
         """The node."""
-        return Node(Underlay(self.order.lab, self.order.layout).node(self.plan))
+        return Node(Underlay(self.request.lab, self.request.layout).node(self.plan))
 
-    def _say(self, words: str, *, done: bool = False) -> None:
+    def _report(self, words: str, *, done: bool = False) -> None:
         self.steps.step(self.plan.name, words, done=done)
 
     def build(self) -> None:
-        """From nothing to pods that answer."""
-        self._say("namespaces and a file tree")
+        """Build everything up to pods that answer."""
+        self._report("creating namespaces and root file system")
         self.node.start()
-        self.node.write("/etc/hosts", root.hosts(self.plan.name, all_names(self.order.layout)))
-        self._say("podwire and containerd start")
+        self.node.write("/etc/hosts", root.etc_hosts(self.plan.name, all_names(self.request.layout)))
+        self._report("starting podwire and containerd")
         network.install(self.node)
-        self.node.write(network.SETTINGS, network.settings(self.order.layout, self.plan))
+        self.node.write(network.SETTINGS, network.settings(self.request.layout, self.plan))
         self.node.serve(network.agent("--config", network.SETTINGS))
-        cri = runtime.begin(self.node, self.order.containerd)
+        cri = runtime.begin(self.node, self.request.containerd)
         runtime.wait_until_serving(self.node)
-        self._say("containerd takes the images")
-        names = self.supply.load(self.node, self.order.containerd)
+        self._report("loading images")
+        names = self.image_set.load(self.node, self.request.containerd)
         self._wait_for_network(cri)
-        self._say("pods start")
+        self._report("starting pods")
         pods = [partial(self._run_pod, cri, pod, names) for pod in self.plan.pods]
-        all_at_once(pods, lambda: None)
-        self._say(", ".join(["runs", *(pod.name for pod in self.plan.pods)]), done=True)
+        run_in_parallel(pods, lambda: None)
+        self._report(f"running: {', '.join(pod.name for pod in self.plan.pods) or 'no pods'}", done=True)
 
     def _wait_for_network(self, cri: Cri) -> None:
-        """The agent's configuration first, so that a failure is told in the agent's words."""
+        """Wait for the agent's CNI configuration first, so that an error has the agent's log."""
         self.node.wait_for(lambda: self.node.path(network.CONFLIST).exists(), network.AGENT)
         runtime.wait_until_ready(cri)
 
     def _run_pod(self, cri: Cri, pod: PodPlan, names: Mapping[str, str]) -> None:
-        """A pod with a container; the shell's sleeps whatever its image would run."""
+        """Start a pod and wait until nginx answers; the shell's container sleeps instead of its image's command."""
         container = cri.begin_pod(pod.name, names[pod.image], images.SLEEP if pod.image == "bash" else ())
         if pod.image != "nginx":
             return
         for address in cri.addresses(cri.sandbox_of(container)):
             try:
-                node.wait_until(
-                    partial(netns.answers, self.node.place, address, NGINX_PORT), f"{pod.name} at {address}"
-                )
-            except TimeoutError as late:
-                said = cri.call("logs", container, check=False)
-                raise NodeError(f"{late}; its log ends: {(said.output + said.error)[-2000:]}") from late
+                node.wait_until(partial(netns.answers, self.node.host, address, NGINX_PORT), f"{pod.name} at {address}")
+            except TimeoutError as error:
+                log = cri.call("logs", container, check=False)
+                raise NodeError(f"{error}; its log ends: {(log.output + log.error)[-2000:]}") from error
 
 
 def down(lab: str) -> int:
-    """Remove a lab, whatever is left of it; how many hosts that were. Raises LabBusyError, TimeoutError."""
-    images.sweep()
+    """Remove a lab, also an incomplete one; returns the number of hosts. Raises LabBusyError, TimeoutError."""
+    images.remove_leftovers()
     return len(node.remove_lab(lab))

@@ -1,1 +1,1 @@
-"""A real Kubernetes in the lab's nodes: kubeadm, static pods, kubelets, kube-proxy, CoreDNS; podwire as a DaemonSet."""
+"""Builds a real Kubernetes cluster of lab nodes: kubeadm, static pods, kubelets, kube-proxy, CoreDNS, podwire."""

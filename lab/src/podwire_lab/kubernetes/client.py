@@ -1,4 +1,4 @@
-"""kubectl on the cluster's first node, as its administrator."""
+"""Runs kubectl on the cluster's first node, as its administrator."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from podwire_lab.command import TIMEOUT_SECONDS, Done
+from podwire_lab.command import TIMEOUT_SECONDS, CommandResult
 from podwire_lab.kubernetes.kubeadm import ADMIN
 from podwire_lab.node import Node
 
 
 @dataclass(frozen=True)
 class Kubectl:
-    """The cluster whose control plane runs in `node`."""
+    """kubectl for the cluster whose control plane runs on `node`."""
 
     node: Node
 
     def argv(self, *arguments: str) -> list[str]:
-        """The command line of a kubectl command, given on the machine."""
+        """The command line of a kubectl command, to run on the machine."""
         return self.node.argv("kubectl", "--kubeconfig", ADMIN, *arguments)
 
     def call(
         self, *arguments: str, stdin: str = "", check: bool = True, timeout_seconds: float = TIMEOUT_SECONDS
-    ) -> Done:
-        """One command; raises CommandError with kubectl's words."""
+    ) -> CommandResult:
+        """Run a kubectl command; raises CommandError with kubectl's error."""
         words = ("kubectl", "--kubeconfig", ADMIN, *arguments)
         return self.node.run(*words, stdin=stdin, check=check, timeout_seconds=timeout_seconds)
 
@@ -38,6 +38,6 @@ class Kubectl:
         return items
 
     def wait(self, kind: str, condition: str, *arguments: str, timeout_seconds: int = 60) -> None:
-        """Wait until objects have a condition; raises CommandError that names those that have not."""
+        """Wait until objects have a condition; raises CommandError that names objects without it."""
         limit = f"--timeout={timeout_seconds}s"
         self.call("wait", kind, f"--for=condition={condition}", limit, *arguments, timeout_seconds=timeout_seconds + 10)

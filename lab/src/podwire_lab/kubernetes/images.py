@@ -1,6 +1,6 @@
-"""The images that kubeadm expects, made of the programs that are here: one layer that they all share.
+"""Builds the images that kubeadm expects from Kubernetes' programs; they share a layer with all programs.
 
-Their names are those that kubeadm itself lists, in a repository that is nowhere but in the lab.
+`kubeadm config images list` gives their names, with a repository name that exists only in the lab.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _INSIDE = "usr/local/bin"
 
 
 def built(kubernetes: Kubernetes) -> Path:
-    """The archive with all images, built if it is not there; raises NotInstalledError, CommandError."""
+    """The archive with all images, built if it does not exist; raises NotInstalledError, CommandError."""
     target = images.folder() / f"kubernetes-{_key(kubernetes)}.tar"
     if not target.exists():
-        with images.workshop() as here:
+        with images.temporary_folder() as here:
             beside = here / "images.tar"
             beside.write_bytes(archive(_images(kubernetes)))
             beside.replace(target)
@@ -31,7 +31,7 @@ def built(kubernetes: Kubernetes) -> Path:
 
 
 def _key(kubernetes: Kubernetes) -> str:
-    """A hash of this recipe and of what goes in; the programs by their sizes and times, being large."""
+    """A hash of the recipe and the inputs; the programs are large, so their sizes and times stand for them."""
     digest = hashlib.sha256(Path(__file__).read_bytes() + Path(images.__file__).read_bytes())
     digest.update(packages.versions(["nftables", "busybox-static", "libc6"]).encode())
     for name in NAMES:
@@ -55,7 +55,7 @@ def _images(kubernetes: Kubernetes) -> list[Image]:
 
 
 def _names(kubernetes: Kubernetes) -> dict[str, list[str]]:
-    """The names that kubeadm lists, by what the images run."""
+    """The names that kubeadm lists, by the kind of image."""
     asked = ("--image-repository", REPOSITORY, "--kubernetes-version", kubernetes.version)
     listed = run([kubernetes.program("kubeadm"), "config", "images", "list", *asked]).output.split()
     names: dict[str, list[str]] = {"pause": [], "coredns": [], "others": []}
@@ -66,7 +66,7 @@ def _names(kubernetes: Kubernetes) -> dict[str, list[str]]:
 
 
 def _programs(kubernetes: Kubernetes) -> Iterator[Member]:
-    """All programs; those that are one file under several names are in it once, with links to it."""
+    """All programs; a program that is the same file as another is a link."""
     first: dict[tuple[int, int], str] = {}
     for name in NAMES:
         file = kubernetes.folder / name

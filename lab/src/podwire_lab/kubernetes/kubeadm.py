@@ -1,7 +1,7 @@
-"""What kubeadm is told: the first node, and those that join. Pure.
+"""The configuration files of kubeadm, for the first node and for nodes that join. Pure.
 
-Each file is a stream of documents, JSON being YAML too. What is set besides names and addresses is what a small
-machine without systemd needs: control groups without a daemon, swap, no eviction for a disk that is not the node's.
+Each file is a stream of documents in JSON, which is YAML too. Besides names and addresses they set what a small
+machine without systemd needs: cgroupfs, swap, no eviction because of the machine's disk.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from podwire_lab.layout import INTERNET_ADDRESS, Layout, NodePlan
 ADMIN = "/etc/kubernetes/admin.conf"
 CONFIG = "/etc/kubernetes/podwire-lab.yaml"
 MANIFESTS = "/etc/kubernetes/manifests"
-"""Of static pods; on a machine it comes with the kubelet's package."""
+"""The folder of static pods; on a real machine the kubelet's package creates it."""
 
 REPOSITORY = "localhost/podwire-lab"
-"""Whose images these are: nothing is ever pulled."""
+"""The repository in the images' names; no image is pulled."""
 
 RESOLVER = "/etc/kubernetes/podwire-lab-resolv.conf"
-"""What CoreDNS asks for names that are not the cluster's: it wants somebody, and the internet refuses at once."""
+"""CoreDNS' upstream resolver: it must have one, and the lab's internet rejects queries at once."""
 
 KUBELET = "kubelet"
-"""The service that a node of a cluster has in the place of podwire's agent: that one runs as a pod."""
+"""The service of a cluster node; podwire's agent runs as a pod."""
 
 KUBELET_FILES = ("/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env")
-"""What kubeadm writes for the kubelet: it starts as soon as both are there."""
+"""The files that kubeadm writes for the kubelet, which starts when both exist."""
 
 _ADDRESSES = "--node-ip="
 
@@ -42,7 +42,7 @@ _CA_HASH = re.compile(r"--discovery-token-ca-cert-hash\s+(sha256:[0-9a-f]{64})")
 
 
 def init(layout: Layout, plan: NodePlan, version: str, token: str) -> str:
-    """For `kubeadm init` on the first node. `token` lets the others in."""
+    """The file for `kubeadm init` on the first node. Other nodes join with `token`."""
     return _documents(
         [
             {
@@ -66,7 +66,7 @@ def init(layout: Layout, plan: NodePlan, version: str, token: str) -> str:
                 "imageGCHighThresholdPercent": 100,
                 "maxPods": MOST_PODS,
                 "resolvConf": RESOLVER,
-                # A burst of pods is to show the network's time, not the kubelet's modesty.
+                # A burst of pods must measure the network, not the kubelet's rate limit.
                 "kubeAPIQPS": 200,
                 "kubeAPIBurst": 400,
             },
@@ -86,8 +86,8 @@ def resolver(layout: Layout) -> str:
 
 
 def cluster(layout: Layout, version: str) -> dict[str, Any]:
-    """The cluster's own part: its version and its ranges."""
-    quick = {"name": "unsafe-no-fsync", "value": "true"}  # a lab's etcd is gone with the lab
+    """The ClusterConfiguration: version, pod and Service CIDRs."""
+    quick = {"name": "unsafe-no-fsync", "value": "true"}  # a lab's etcd need not survive a crash
     return {
         "apiVersion": _KUBEADM,
         "kind": "ClusterConfiguration",
@@ -102,7 +102,7 @@ def cluster(layout: Layout, version: str) -> dict[str, Any]:
 
 
 def join(layout: Layout, plan: NodePlan, token: str, ca_hash: str) -> str:
-    """For `kubeadm join` on every other node."""
+    """The file for `kubeadm join` on the other nodes."""
     address = layout.nodes[0].addresses[0]
     server = f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
     discovery = {"apiServerEndpoint": server, "token": token, "caCertHashes": [ca_hash]}
@@ -118,14 +118,14 @@ def join(layout: Layout, plan: NodePlan, token: str, ca_hash: str) -> str:
     )
 
 
-def read_ca_hash(said: str) -> str:
-    """The hash of the cluster's certificate authority in the join command that kubeadm prints; "" if there is none."""
-    found = _CA_HASH.search(said)
+def read_ca_hash(join_command: str) -> str:
+    """The hash of the cluster's certificate authority in the join command that kubeadm prints; "" if it has none."""
+    found = _CA_HASH.search(join_command)
     return found.group(1) if found else ""
 
 
 def _registration(plan: NodePlan, *, alone: bool = False) -> dict[str, Any]:
-    """How a node is known. The only node of a cluster takes pods; else the first one has kubeadm's usual taint."""
+    """A NodeRegistrationOptions. A single node runs pods; otherwise the first node has kubeadm's usual taint."""
     registration = {
         "name": plan.name,
         "criSocket": _SOCKET,
@@ -136,11 +136,11 @@ def _registration(plan: NodePlan, *, alone: bool = False) -> dict[str, Any]:
 
 
 def _documents(documents: Iterable[dict[str, Any]]) -> str:
-    return "---\n".join(f"{json.dumps(each, indent=1)}\n" for each in documents)
+    return "---\n".join(f"{json.dumps(document, indent=1)}\n" for document in documents)
 
 
 def kubelet_argv(kubelet: str, addresses: Sequence[str]) -> tuple[str, ...]:
-    """The kubelet's command line, once kubeadm has written its files."""
+    """The kubelet's command line; it needs the files that kubeadm writes."""
     return (
         kubelet,
         "--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf",

@@ -1,4 +1,4 @@
-"""What is applied to the lab's cluster: podwire's own manifest with the lab's settings in it, and the lab's pods."""
+"""The manifests that the lab applies: podwire's own with the lab's settings, and the lab's pods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from podwire_lab.layout import Layout, PodPlan
 from podwire_lab.programs import NotInstalledError
 
 SETTINGS = "podwire.toml"
-"""The key of the manifest's ConfigMap that holds the agents' common settings."""
+"""The key of the ConfigMap with the settings of the whole cluster."""
 
 _INSTALLED = Path(podwire.__file__).parent / "deploy" / "podwire.yaml"
 _CHECKOUT = Path(podwire.__file__).parents[2] / "deploy" / "podwire.yaml"
@@ -26,25 +26,25 @@ def own() -> Path:
     for file in (_INSTALLED, _CHECKOUT):
         if file.is_file():
             return file
-    raise NotInstalledError(f"{_CHECKOUT} is not here: name podwire's manifest with --manifest")
+    raise NotInstalledError(f"{_CHECKOUT} does not exist: name podwire's manifest with --manifest")
 
 
 def settings(layout: Layout) -> str:
-    """What all agents of the lab have in common (TOML; a JSON list of strings is a TOML one, too)."""
+    """The settings of the whole cluster (TOML; a JSON list of strings is a TOML list as well)."""
     return (
         f"cluster_ranges = {json.dumps(layout.cluster)}\n"
-        f"mode = {json.dumps(layout.wish.mode)}\n"
-        f"[tunnel]\nwhen = {json.dumps(layout.wish.tunnel)}\n"
+        f"mode = {json.dumps(layout.spec.mode)}\n"
+        f"[tunnel]\nwhen = {json.dumps(layout.spec.tunnel)}\n"
     )
 
 
 def network(text: str, layout: Layout) -> str:
-    """The manifest with the lab's ranges, mode and tunnel, and nothing else changed. Raises ValueError."""
+    """The manifest with the lab's pod CIDRs, mode and tunnel; the rest is unchanged. Raises ValueError."""
     try:
-        documents = [each for each in yaml.safe_load_all(text) if each]
-        maps = [each for each in documents if each["kind"] == "ConfigMap" and SETTINGS in each.get("data", {})]
-    except (yaml.YAMLError, LookupError, TypeError, AttributeError) as wrong:
-        raise ValueError(f"this is no manifest: {' '.join(str(wrong).split())[:200]}") from None
+        documents = [item for item in yaml.safe_load_all(text) if item]
+        maps = [item for item in documents if item["kind"] == "ConfigMap" and SETTINGS in item.get("data", {})]
+    except (yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"this is not a manifest: {' '.join(str(error).split())[:200]}") from None
     if len(maps) != 1:
         raise ValueError(f"the manifest has {len(maps)} ConfigMaps with a key {SETTINGS}, not one")
     maps[0]["data"][SETTINGS] = settings(layout)
@@ -52,7 +52,7 @@ def network(text: str, layout: Layout) -> str:
 
 
 def pods(layout: Layout, names: Mapping[str, str]) -> str:
-    """The pods of the layout, each bound to its node by a selector, as one manifest. `names` are images by kind."""
+    """The manifest of the layout's pods; a selector binds each to its node. `names` are the images by kind."""
     return as_list([_pod(plan.name, pod, names[pod.image]) for plan in layout.nodes for pod in plan.pods])
 
 
@@ -75,5 +75,5 @@ def _pod(node: str, pod: PodPlan, image: str) -> dict[str, Any]:
 
 
 def as_list(objects: list[dict[str, Any]]) -> str:
-    """Objects as one manifest (JSON is YAML)."""
+    """The objects as a List (JSON is YAML)."""
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=1)

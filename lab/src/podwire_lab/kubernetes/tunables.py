@@ -1,7 +1,7 @@
-"""The kernel's settings that a kubelet insists on, without setting them: they are not the node's but the machine's.
+"""Hides the machine's sysctls that a kubelet insists on, because a lab must not change the machine.
 
-A kubelet reads each of them and writes those that differ; if it may not, it does not start. So the node has files of
-its own in their place, which say what the kubelet wants to read. What pods get is not affected by any of them.
+A kubelet reads each sysctl and writes it if it differs; if the write fails, it does not start. So files with the wanted
+values are mounted over them in the node. They do not affect pods.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ WANTED = {
 _FOLDER = "/run/podwire-lab-tunables"
 
 
-def cover(node: Node) -> None:
-    """Put the node's own files over the machine's settings, in the node alone; raises CommandError."""
+def mount_wanted_values(node: Node) -> None:
+    """Mount files with the wanted values over the sysctls, in the node only; raises CommandError."""
     for key, value in WANTED.items():
         file = f"{_FOLDER}/{key.replace('/', '.')}"
         node.write(file, f"{value}\n")

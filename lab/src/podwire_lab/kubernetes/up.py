@@ -1,8 +1,7 @@
-"""Builds a Kubernetes cluster in the lab's nodes, as a person does: kubeadm init, kubeadm join, kubectl apply.
+"""Builds a Kubernetes cluster of the lab's nodes: kubeadm init, kubeadm join, kubectl apply.
 
-All nodes begin at once. The first one becomes the control plane; the others join as soon as it answers and they
-have their images. The cluster has no network until podwire's manifest is applied: its nodes are NotReady before,
-which is looked at, and what makes them Ready is podwire alone.
+All nodes start in parallel. The first node becomes the control plane; the others join when it answers and their images
+are loaded. The cluster has no pod network until podwire's manifest is applied: before that every node must be NotReady.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from podwire_lab.node import Node, NodeError
 from podwire_lab.progress import Steps
 from podwire_lab.service import Service
 from podwire_lab.underlay import Underlay
-from podwire_lab.up import Supply, all_at_once, all_names, prepare, refuse_existing, shape
+from podwire_lab.up import ImageSet, all_names, describe_underlay, prepare, refuse_existing, run_in_parallel
 
 INIT_SECONDS, JOIN_SECONDS = 240.0, 120.0
 READY_SECONDS, RUNNING_SECONDS = 120, 180
 
 
 @dataclass(frozen=True)
-class Order:
-    """A cluster to be built. `images` are the pods' by kind, registry references or files.
+class ClusterBuildRequest:
+    """A request to build a cluster. `images` are the pods' images by kind: registry references or files.
 
-    `network` is podwire's manifest, made from the file `manifest`; "" leaves the cluster as kubeadm leaves it.
+    `network` is podwire's manifest, made from the file `manifest`; with "" no manifest is applied.
     """
 
     lab: str
@@ -49,8 +48,8 @@ class Order:
     images: Mapping[str, str] = field(default_factory=dict)
 
 
-class Entry:
-    """What lets other nodes in, known once the first one has it."""
+class JoinCredentials:
+    """The credentials with which nodes join; the first node publishes the hash of its certificate authority."""
 
     def __init__(self) -> None:
         letters = string.ascii_lowercase + string.digits
@@ -58,13 +57,13 @@ class Entry:
         self.ca_hash = ""
         self._known = threading.Event()
 
-    def tell(self, ca_hash: str) -> None:
-        """Whoever waits may come; "" if the first node has failed."""
+    def publish(self, ca_hash: str) -> None:
+        """Publish the hash to the waiting nodes; "" if the first node failed."""
         self.ca_hash = ca_hash
         self._known.set()
 
     def wait(self) -> str:
-        """The hash of the certificate authority; raises NodeError."""
+        """Wait for the hash of the certificate authority; raises NodeError."""
         if not self._known.wait(INIT_SECONDS) or not self.ca_hash:
             raise NodeError("the first node did not become a control plane")
         return self.ca_hash
@@ -74,85 +73,87 @@ def _random(letters: str, length: int) -> str:
     return "".join(secrets.choice(letters) for _ in range(length))
 
 
-def up(order: Order, steps: Steps) -> None:
-    """Build the cluster, have podwire wire it, start the pods; whatever stops it, nothing of it stays.
+def up(request: ClusterBuildRequest, steps: Steps) -> None:
+    """Build the cluster, apply podwire's manifest and start the pods. After an error or a signal it is removed.
 
     Raises LabExistsError, LabBusyError, NodeError, CommandError, NotInstalledError, TimeoutError, ValueError.
     """
-    with lock.hold(order.lab):
-        refuse_existing(order.lab)
+    with lock.hold(request.lab):
+        refuse_existing(request.lab)
         try:
-            Building(order, steps).all()
+            ClusterBuild(request, steps).run()
         except BaseException:  # also of a signal
-            node.remove_places(order.lab)
+            node.remove_hosts(request.lab)
             raise
 
 
 @dataclass(frozen=True)
-class Building:
-    """One cluster under construction."""
+class ClusterBuild:
+    """The build of a cluster."""
 
-    order: Order
+    request: ClusterBuildRequest
     steps: Steps
-    entry: Entry = field(default_factory=Entry)
+    credentials: JoinCredentials = field(default_factory=JoinCredentials)
     names: dict[str, str] = field(default_factory=dict)
-    """The pods' images by kind, as the nodes' runtimes know them."""
+    """The image names in the nodes' runtimes, by kind of pod."""
 
     @property
     def underlay(self) -> Underlay:
-        """Its network of nodes."""
-        return Underlay(self.order.lab, self.order.layout)
+        """The network between the nodes."""
+        return Underlay(self.request.lab, self.request.layout)
 
     @property
     def kubectl(self) -> Kubectl:
-        """Its administrator."""
-        return Kubectl(Node(self.underlay.node(self.order.layout.nodes[0])))
+        """kubectl as the cluster's administrator."""
+        return Kubectl(Node(self.underlay.node(self.request.layout.nodes[0])))
 
-    def all(self) -> None:
-        """From nothing to pods that run."""
+    def run(self) -> None:
+        """Build everything up to running pods."""
         own: dict[str, Callable[[], Path]] = {
-            "Kubernetes' programs": partial(kubernetes_images.built, self.order.kubernetes),
-            "podwire": podwire_image.archive,
-            "from Debian's packages": images.built,
+            "building Kubernetes' images": partial(kubernetes_images.built, self.request.kubernetes),
+            "building podwire's image": podwire_image.archive,
+            "building images from Debian's packages": images.built,
         }
-        supply = prepare(self.order.containerd, self.order.images, self.steps, own)
-        self.underlay.make()
-        self.steps.step("underlay", shape(self.order.layout), done=True)
-        works = [Joining(self, plan, supply).build for plan in self.order.layout.nodes]
-        all_at_once(works, lambda: node.remove_places(self.order.lab))
-        if self.order.network:
+        image_set = prepare(self.request.containerd, self.request.images, self.steps, own)
+        self.underlay.create()
+        self.steps.step("underlay", describe_underlay(self.request.layout), done=True)
+        works = [NodeBuild(self, plan, image_set).build for plan in self.request.layout.nodes]
+        run_in_parallel(works, lambda: node.remove_hosts(self.request.lab))
+        if self.request.network:
             self.network()
             self.pods()
 
     def network(self) -> None:
         """Apply podwire's manifest and wait until every node is Ready."""
-        ready = [each["metadata"]["name"] for each in self.kubectl.get("nodes") if _is_ready(each)]
+        ready = [item["metadata"]["name"] for item in self.kubectl.get("nodes") if _is_ready(item)]
         if ready:
-            raise NodeError(f"{', '.join(ready)}: Ready without a pod network: this cluster has another one already")
+            raise NodeError(
+                f"{', '.join(ready)}: Ready without a pod network: remove the other network from this cluster"
+            )
         begun = self.steps.seconds
-        self.steps.step("podwire", f"kubectl apply -f {self.order.manifest}")
-        self.kubectl.apply(self.order.network)
+        self.steps.step("podwire", f"kubectl apply -f {self.request.manifest}")
+        self.kubectl.apply(self.request.network)
         try:
             self.kubectl.wait("nodes", "Ready", "--all", timeout_seconds=READY_SECONDS)
-        except CommandError as late:
-            raise NodeError(f"{late}\n{self._why()}") from None
+        except CommandError as error:
+            raise NodeError(f"{error}\n{self._why()}") from None
         took = self.steps.seconds - begun
         self.steps.step("podwire", f"all nodes Ready {took:.1f} s after kubectl apply", done=True)
 
     def pods(self) -> None:
-        """Start the layout's pods, and wait for them and for the cluster's own."""
+        """Start the layout's pods; wait until they and the cluster's own pods are Ready."""
         self.steps.step("pods", "kubectl apply")
-        self.kubectl.apply(manifests.pods(self.order.layout, self.names))
+        self.kubectl.apply(manifests.pods(self.request.layout, self.names))
         try:
             for where in ("default", "kube-system"):
                 self.kubectl.wait("pods", "Ready", "--all", "--namespace", where, timeout_seconds=RUNNING_SECONDS)
-        except CommandError as late:
-            raise NodeError(f"{late}\n{self._why()}") from None
-        running = [pod.name for plan in self.order.layout.nodes for pod in plan.pods]
-        self.steps.step("pods", ", ".join(["run", *running]), done=True)
+        except CommandError as error:
+            raise NodeError(f"{error}\n{self._why()}") from None
+        running = [pod.name for plan in self.request.layout.nodes for pod in plan.pods]
+        self.steps.step("pods", f"running: {', '.join(running)}", done=True)
 
     def _why(self) -> str:
-        """What the cluster itself says about pods that do not come up."""
+        """The cluster's pods, events and logs of podwire, for an error."""
         pods = self.kubectl.call("get", "pods", "--all-namespaces", "--output", "wide", check=False)
         events = self.kubectl.call("get", "events", "--all-namespaces", check=False)
         logs = self.kubectl.call("logs", "--namespace", "podwire", "daemonset/podwire", "--tail", "20", check=False)
@@ -161,61 +162,61 @@ class Building:
 
 def _is_ready(item: dict[str, object]) -> bool:
     conditions = item["status"]["conditions"]  # type: ignore[index]
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 @dataclass(frozen=True)
-class Joining:
-    """One node on its way into the cluster."""
+class NodeBuild:
+    """The build of a node of the cluster."""
 
-    building: Building
+    cluster_build: ClusterBuild
     plan: NodePlan
-    supply: Supply
+    image_set: ImageSet
 
     @property
-    def order(self) -> Order:
-        """The cluster's."""
-        return self.building.order
+    def request(self) -> ClusterBuildRequest:
+        """The request for the cluster."""
+        return self.cluster_build.request
 
     @property
     def node(self) -> Node:
         """The node."""
-        return Node(self.building.underlay.node(self.plan))
+        return Node(self.cluster_build.underlay.node(self.plan))
 
     @property
     def first(self) -> bool:
         """Whether it is the control plane."""
-        return self.plan is self.order.layout.nodes[0]
+        return self.plan is self.request.layout.nodes[0]
 
-    def _say(self, words: str, *, done: bool = False) -> None:
-        self.building.steps.step(self.plan.name, words, done=done)
+    def _report(self, words: str, *, done: bool = False) -> None:
+        self.cluster_build.steps.step(self.plan.name, words, done=done)
 
     def build(self) -> None:
-        """From nothing to a node of the cluster."""
+        """Build everything up to a node of the cluster."""
         try:
-            self._say("namespaces and a file tree")
+            self._report("creating namespaces and root file system")
             self.node.start()
-            self.node.write("/etc/hosts", root.hosts(self.plan.name, all_names(self.order.layout)))
-            self._say("containerd starts")
-            runtime.begin(self.node, self.order.containerd)
+            self.node.write("/etc/hosts", root.etc_hosts(self.plan.name, all_names(self.request.layout)))
+            self._report("starting containerd")
+            runtime.begin(self.node, self.request.containerd)
             self._kubelet()
             runtime.wait_until_serving(self.node)
-            self._say("containerd takes the images")
-            self.building.names.update(self.supply.load(self.node, self.order.containerd))
+            self._report("loading images")
+            self.cluster_build.names.update(self.image_set.load(self.node, self.request.containerd))
             self._init() if self.first else self._join()
         except BaseException:
             if self.first:
-                self.building.entry.tell("")
+                self.cluster_build.credentials.publish("")
             raise
 
     def _kubelet(self) -> None:
-        """The kubelet as a service that begins when kubeadm has written its files."""
-        tunables.cover(self.node)
+        """Add the kubelet as a service that starts when kubeadm has written its files."""
+        tunables.mount_wanted_values(self.node)
         self.node.path(kubeadm.MANIFESTS).mkdir(parents=True)
-        self.node.write(kubeadm.RESOLVER, kubeadm.resolver(self.order.layout))
+        self.node.write(kubeadm.RESOLVER, kubeadm.resolver(self.request.layout))
         for name in ("kubeadm", "kubectl", "kubelet", "etcd"):
-            self.node.link_program(self.order.kubernetes.folder / name)
-        argv = kubeadm.kubelet_argv(self.order.kubernetes.program("kubelet"), self.plan.addresses)
+            self.node.link_program(self.request.kubernetes.folder / name)
+        argv = kubeadm.kubelet_argv(self.request.kubernetes.program("kubelet"), self.plan.addresses)
         self.node.serve(Service(kubeadm.KUBELET, argv, after=kubeadm.KUBELET_FILES))
 
     def _kubeadm(self, verb: str, text: str, timeout_seconds: float) -> None:
@@ -227,20 +228,22 @@ class Joining:
             raise NodeError(f"{failed}\nthe kubelet's log ends: {self.node.log(kubeadm.KUBELET)[-2000:]}") from None
 
     def _init(self) -> None:
-        self._say("kubeadm init")
-        entry = self.building.entry
-        text = kubeadm.init(self.order.layout, self.plan, self.order.kubernetes.version, entry.token)
+        self._report("kubeadm init")
+        credentials = self.cluster_build.credentials
+        text = kubeadm.init(self.request.layout, self.plan, self.request.kubernetes.version, credentials.token)
         self._kubeadm("init", text, INIT_SECONDS)
-        # Asked for a token of its own, kubeadm prints the command to join by: the hash is in it.
-        said = self.node.run("kubeadm", "token", "create", "--print-join-command").output
-        entry.tell(kubeadm.read_ca_hash(said))
-        self._say("control plane", done=True)
+        # `kubeadm token create` prints the join command, which has the hash.
+        join_command = self.node.run("kubeadm", "token", "create", "--print-join-command").output
+        credentials.publish(kubeadm.read_ca_hash(join_command))
+        self._report("control plane", done=True)
 
     def _join(self) -> None:
-        self._say("waits for the control plane")
-        ca_hash = self.building.entry.wait()
-        self._say("kubeadm join")
+        self._report("waiting for the control plane")
+        ca_hash = self.cluster_build.credentials.wait()
+        self._report("kubeadm join")
         self._kubeadm(
-            "join", kubeadm.join(self.order.layout, self.plan, self.building.entry.token, ca_hash), JOIN_SECONDS
+            "join",
+            kubeadm.join(self.request.layout, self.plan, self.cluster_build.credentials.token, ca_hash),
+            JOIN_SECONDS,
         )
-        self._say("has joined", done=True)
+        self._report("joined", done=True)

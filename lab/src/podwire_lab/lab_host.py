@@ -1,7 +1,7 @@
-"""Where a lab's things are: names of namespaces, folders and control groups, computed from two words. Pure.
+"""The names of a lab's namespaces, folders and control groups. Pure.
 
-A lab and its nodes are named by DNS labels. Dots, which a label cannot hold, separate them in a namespace's
-name, so that each name can be read back.
+The names of a lab and of its hosts are DNS labels. Dots, which a label cannot have, separate them in the name of a
+namespace, so that the name can be parsed.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
 def check_label(label: str) -> str:
-    """The label itself; raises ValueError if a lab or a node cannot be named so."""
+    """The label itself; raises ValueError if it cannot name a lab or a host."""
     if not _LABEL.fullmatch(label):
-        raise ValueError(f"{label!r} is no name for a lab or a node: 1 to 32 of a-z, 0-9 and inner hyphens")
+        raise ValueError(f"{label!r} is not a name for a lab or a node: use 1 to 32 of a-z, 0-9 and inner hyphens")
     return label
 
 
 @dataclass(frozen=True, order=True)
-class Place:
-    """One node (or other host) of one lab."""
+class LabHost:
+    """A host of a lab: a node, the router or the internet."""
 
     lab: str
     node: str
@@ -37,29 +37,29 @@ class Place:
 
     @property
     def netns(self) -> str:
-        """The name of its network namespace, as `ip netns` knows it."""
+        """The name of its network namespace for `ip netns`."""
         return f"{NETNS_PREFIX}.{self.lab}.{self.node}"
 
     @property
     def netns_path(self) -> Path:
-        """The file that is its network namespace."""
+        """The file of its network namespace."""
         return NETNS_FOLDER / self.netns
 
     @property
     def folder(self) -> Path:
-        """Its process id, its services and their logs, on the machine's side."""
+        """The folder on the machine with its PID, its services and their logs."""
         return FOLDER / self.lab / self.node
 
     @property
     def cgroup(self) -> str:
-        """Its control group, below where the lab puts its groups."""
+        """Its control group, relative to the lab's base group."""
         return f"{CGROUP}/{self.lab}/{self.node}"
 
 
-def read_netns(name: str) -> Place | None:
-    """The place whose network namespace is named so; None for a namespace that is not a lab's."""
+def read_netns(name: str) -> LabHost | None:
+    """The host whose network namespace has this name; None for a namespace that is not a lab's."""
     prefix, _, rest = name.partition(".")
     lab, _, node = rest.partition(".")
     if prefix != NETNS_PREFIX or not _LABEL.fullmatch(lab) or not _LABEL.fullmatch(node):
         return None
-    return Place(lab, node)
+    return LabHost(lab, node)
