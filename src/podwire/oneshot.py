@@ -1,7 +1,7 @@
-"""One call, one process: what the shim runs where no agent answers. The same code as the agent's, begun afresh.
+"""A process for one call: the shim runs it if no agent answers. It runs the same code as the agent.
 
-Started as `python -I -S oneshot.py SITE-PACKAGES`: without `site`, Python is up in half the time, so the
-folders of the package and its libraries are added here.
+Started as `python -I -S oneshot.py SITE-PACKAGES`: without `site`, Python starts in half the time, so the folders
+of the package and its libraries are added here.
 """
 
 import gc
@@ -57,7 +57,7 @@ def open_netns(path: str) -> int:
 
 
 def write(descriptor: int, body: bytes) -> bool:
-    """Write it all; False if nobody reads."""
+    """Write all of it; False if the reader has closed."""
     rest = memoryview(body)
     try:
         while rest:

@@ -2,7 +2,7 @@
 
 An altname is unique in its network namespace: the kernel refuses a second device the same one, and frees it with the
 device. `10.244.1.2` is a leased address. `tcp:0.0.0.0:8080` means that port 8080 of the host, on every IPv4 address,
-belongs to this device. If the pod's port is another one, a second altname names it: `tcp:0.0.0.0:8080>80`.
+belongs to this device. If the pod's port is different, a second altname names it: `tcp:0.0.0.0:8080>80`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The attachments of this host, as the kernel knows them: devices, their altnames and their aliases."""
+"""All attachments of this host, read from the kernel: devices, their altnames and their aliases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from podwire.text import shown
 
 
 class ShownAttachment(Struct, frozen=True):
-    """One attachment for people and scripts; `since` is the time of ADD, UTC in ISO 8601."""
+    """One attachment, safe to print; `since` is the time of ADD, UTC in ISO 8601."""
 
     addresses: list[str]
     pod: str
@@ -27,7 +27,7 @@ class ShownAttachment(Struct, frozen=True):
 def read_attachments(socket: Netlink) -> list[ShownAttachment]:
     """All attachments, oldest first."""
     found = []
-    for link in sorted(links(socket), key=lambda one: one.index):
+    for link in sorted(links(socket), key=lambda link: link.index):
         owner = parse_alias(link.alias)
         if owner is None or link.kind != "veth" or not link.name.startswith(PREFIX):
             continue
@@ -43,5 +43,5 @@ def read_attachments(socket: Netlink) -> list[ShownAttachment]:
                 since=shown(owner.since),
             )
         )
-    found.sort(key=lambda one: one.since)  # indexes of one process only grow, but the next one begins anywhere
+    found.sort(key=lambda attachment: attachment.since)  # indexes grow within a process, the next starts anywhere
     return found

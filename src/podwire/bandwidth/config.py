@@ -8,20 +8,18 @@ from podwire.cni.errors import INVALID_CONFIGURATION, CniError
 from podwire.record import Record
 
 LARGEST_RATE_BITS = 2**63 - 1
-
-
 LARGEST_BURST_BITS = (2**32 - 1) * 8
 
 
 class Rate(Record):
-    """Bits per second, and the bits that may come at once before they are counted (0: chosen by podwire)."""
+    """Bits per second, and the burst in bits that may exceed the rate (0: podwire chooses it)."""
 
     rate_bits: int
     burst_bits: int
 
 
 class Bandwidth(Record):
-    """Limits as the pod sees them: `ingress` is what comes to it, `egress` what it sends."""
+    """Limits as the pod sees them: `ingress` is the traffic to the pod, `egress` the traffic from it."""
 
     ingress: Rate | None = None
     egress: Rate | None = None

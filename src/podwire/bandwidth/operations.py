@@ -1,7 +1,8 @@
 """The limits of an attachment's rates as operations.
 
-What comes to the pod is what the host's veth sends, so a token bucket stands there. What the pod sends is what that
-veth receives, where nothing can wait: it is led through a device of its own that has the second bucket.
+The host's end of the veth sends the traffic to the pod, so a token bucket limits it there. It receives the traffic
+from the pod, and received packets cannot be queued: they are redirected to an egress device (ifb) that has the second
+token bucket.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from podwire.netlink import tc_operations as shaping
 from podwire.netlink.operations import Operation
 
 LATENCY_SECONDS = 0.025
-"""How much may wait in a queue, in time at the rate; what comes on top is dropped."""
+"""The length of the queue as time at the rate; further packets are dropped."""
 
 CHOSEN_BURST_SECONDS = 0.1
 SMALLEST_CHOSEN_BURST_BYTES = 64 * 1024
 HEADER_BYTES = 64
-"""What a device adds to a packet of its MTU, roundly: a bucket that holds less than one packet passes none."""
+"""At least what a device adds to a packet of its MTU: a bucket smaller than a packet passes no packet."""
 
 
 def bucket(device: str, rate: Rate, mtu: int) -> shaping.SetTokenBucket:
-    """The token bucket of a rate. Without a burst, a tenth of a second's worth, and 64 KiB at least."""
+    """The token bucket of a rate. The default burst is a tenth of a second at the rate, at least 64 KiB."""
     rate_bytes = rate.rate_bits // 8
     burst = rate.burst_bits // 8
     if not rate.burst_bits:
@@ -32,17 +33,17 @@ def bucket(device: str, rate: Rate, mtu: int) -> shaping.SetTokenBucket:
 
 
 def ingress_operations(device: str, rate: Rate, mtu: int) -> list[Operation]:
-    """What limits the traffic to the pod."""
+    """Limit the traffic to the pod: `tc qdisc replace dev <device> root tbf ...`."""
     return [bucket(device, rate, mtu)]
 
 
 def egress_operations(device: str, rate: Rate, mtu: int, alias: str, *, addrgenmode_none: bool) -> list[Operation]:
-    """What limits the traffic from the pod, once its egress device is there; `alias` says whose it is."""
-    through = egress_device(device)
+    """Limit the traffic from the pod by its egress device, which exists already and gets `alias`."""
+    egress = egress_device(device)
     return [
-        op.SetAlias(through, alias, addrgenmode_none),
-        bucket(through, rate, mtu),
-        op.SetUp(through),
+        op.SetAlias(egress, alias, addrgenmode_none),
+        bucket(egress, rate, mtu),
+        op.SetUp(egress),
         shaping.AddIngress(device),
-        shaping.AddRedirect(device, through),
+        shaping.AddRedirect(device, egress),
     ]

@@ -1,7 +1,7 @@
-"""What the plug-in says when it cannot: a code, one line with cause, value and next step (section 5: Error).
+"""The plugin's errors: a code and one line with cause, value and next step (section 5: Error).
 
 Codes 1 to 99 are the specification's, from 100 on they are podwire's. libcni shows people `msg` alone and drops
-the code, so `msg` carries everything. The same fault gives the same words at every retry: no times, no pids.
+the code, so `msg` carries everything. The same failure gives the same text at every retry: no times, no process IDs.
 """
 
 from __future__ import annotations
@@ -11,67 +11,32 @@ import errno
 from podwire.text import one_line
 
 INCOMPATIBLE_VERSION = 1
-
-
 UNSUPPORTED_FIELD = 2
-
-
 UNKNOWN_CONTAINER = 3
-
-
 INVALID_ENVIRONMENT = 4
-
-
 IO_FAILURE = 5
-
-
 UNDECODABLE = 6
-
-
 INVALID_CONFIGURATION = 7
-
-
 INVALID_NAMESPACE = 8
-
-
 TRY_AGAIN = 11
-
-
 UNAVAILABLE = 50
 
-
 KERNEL_REFUSED = 100
-
-
 EXISTS = 101
-
-
 RANGE_FULL = 102
-
-
 ADDRESS_TAKEN = 103
-
-
 DIFFERENT = 104
-
-
 DELEGATE_FAILED = 105
-
-
 FIREWALL = 106
-
-
 INCOMPLETE = 107
-
-
 HOST_PORT_TAKEN = 108
 
 EXHAUSTED = frozenset((errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
-"""Refusals that pass by: there was no descriptor, thread or memory left."""
+"""Temporary failures: no descriptor, thread or memory was left."""
 
 
 class CniError(Exception):
-    """A refusal: `code`, `message` (one line) and `details`."""
+    """A failed call: `code`, `message` (one line) and `details`."""
 
     def __init__(self, code: int, message: str, details: str = "") -> None:
         super().__init__(message)
@@ -81,8 +46,8 @@ class CniError(Exception):
 
 
 def refusal_of_kernel(doing: str, refused: OSError) -> CniError:
-    """What a refusal by the kernel means for the runtime: 11 (try again) where it passes by, else 100."""
-    words = f"{doing}: {refused.strerror}"
+    """The error for a refusal by the kernel: code 11 (try again) if it is temporary, else 100."""
+    message = f"{doing}: {refused.strerror}"
     if refused.errno in EXHAUSTED:
-        return CniError(TRY_AGAIN, f"{words}: try again, and look what takes the node's descriptors, tasks or memory")
-    return CniError(KERNEL_REFUSED, words)
+        return CniError(TRY_AGAIN, f"{message}: try again, and look what takes the node's descriptors, tasks or memory")
+    return CniError(KERNEL_REFUSED, message)

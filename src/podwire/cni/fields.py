@@ -1,4 +1,4 @@
-"""Values taken out of a JSON object with the type that they must have; a wrong one is CniError 6 by its name.
+"""Values of a JSON object with the type that they must have; a wrong type is CniError 6 that names the key.
 
 The objects have lower-case keys (`document.folded`); `null` counts as absent everywhere, as in Go.
 """
@@ -64,7 +64,7 @@ def strings(values: JsonObject, key: str) -> list[str]:
     value = values.get(key.lower())
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise _wrong(key, value, "a list of strings")
     return value
 
@@ -82,9 +82,9 @@ def objects(values: JsonObject, key: str) -> list[JsonObject]:
     value = values.get(key.lower())
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise _wrong(key, value, "a list of objects")
-    return [folded(one) for one in value]
+    return [folded(item) for item in value]
 
 
 def dns(values: JsonObject) -> JsonObject:
@@ -100,7 +100,7 @@ def dns(values: JsonObject) -> JsonObject:
 
 
 def mac(values: JsonObject, key: str) -> str:
-    """A unicast MAC address in lower case with colons; "" where absent. Raises CniError 7 for a malformed one."""
+    """A unicast MAC address in lower case with colons; "" where absent. Raises CniError 7 if it is malformed."""
     return checked_mac(string(values, key), key)
 
 
@@ -109,7 +109,7 @@ def checked_mac(value: str, key: str) -> str:
     if not value:
         return ""
     parts = value.replace("-", ":").lower().split(":")
-    if len(parts) != 6 or any(len(one) != 2 or one.strip(HEXADECIMAL) for one in parts):
+    if len(parts) != 6 or any(len(part) != 2 or part.strip(HEXADECIMAL) for part in parts):
         raise CniError(INVALID_CONFIGURATION, f"{key}={shown(value)} is not a MAC: write it like 02:00:00:00:00:01")
     value = ":".join(parts)
     if int(value[:2], 16) & 1 or value == "00:00:00:00:00:00":
@@ -119,12 +119,12 @@ def checked_mac(value: str, key: str) -> str:
 
 def routes(value: Json) -> Iterator[ResultRoute]:
     """Routes of a configuration: `[{"dst": "0.0.0.0/0", "gw": "10.244.1.1"}]`."""
-    for one in objects({"routes": value}, "routes"):
-        gateway = string(one, "gw")
-        numbers = {key: integer(one, key) for key in ROUTE_NUMBERS if one.get(key) is not None}
+    for route in objects({"routes": value}, "routes"):
+        gateway = string(route, "gw")
+        numbers = {key: integer(route, key) for key in ROUTE_NUMBERS if route.get(key) is not None}
         if any(not 0 <= number < 2**32 for number in numbers.values()):
-            raise CniError(INVALID_CONFIGURATION, f"routes={shown(one)}: numbers must fit into 32 bits, unsigned")
-        destination = parse_network(one.get("dst"), "routes.dst")
+            raise CniError(INVALID_CONFIGURATION, f"routes={shown(route)}: numbers must fit into 32 bits, unsigned")
+        destination = parse_network(route.get("dst"), "routes.dst")
         via = parse_address(gateway, "routes.gw") if gateway else None
         if via is not None and via.version != destination.version:
             raise CniError(INVALID_CONFIGURATION, f"routes: dst {destination} and gw {via} are of two families")

@@ -1,4 +1,4 @@
-"""One call of the plug-in: its environment, checked before anything else is looked at (section 2: Parameters)."""
+"""The request: the environment of a call, validated before anything else is done (section 2: Parameters)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Request(Record):
 
     @property
     def namespace_override(self) -> bool:
-        """May CNI_NETNS be the plug-in's own namespace (as libcni's plug-ins allow)?"""
+        """May CNI_NETNS be the plugin's own namespace (as libcni's plugins allow)?"""
         return self.environment.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true")
 
 
 def parse_request(environment: Mapping[str, str]) -> Request:
-    """The call that `environment` describes; raises CniError 4 that names every variable that is missing."""
+    """The request in `environment`; raises CniError 4, which names every missing variable."""
     verb = environment.get("CNI_COMMAND", "")
     if verb not in VERBS:
         raise CniError(
@@ -73,12 +73,12 @@ def _check_names(request: Request) -> None:
 
 
 def is_identifier(text: str) -> bool:
-    """Is it fit for a container ID or a network's name (section 2: Parameters)?"""
+    """Is it valid as a container ID or a network name (section 2: Parameters)?"""
     return bool(text) and text[0] in FIRST_LETTERS and not text.strip(LETTERS)
 
 
 def why_not_an_interface_name(name: str) -> str:
-    """What is wrong with an interface name (dev_valid_name in the kernel), or "" if nothing is."""
+    """Why an interface name is not valid (dev_valid_name in the kernel); "" if it is."""
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
@@ -95,7 +95,7 @@ def why_not_an_interface_name(name: str) -> str:
 
 
 def parse_args(text: str) -> dict[str, str]:
-    """CNI_ARGS, `KEY=VALUE;KEY=VALUE`: the last of equal keys wins, a part without `=` raises CniError 4."""
+    """CNI_ARGS, `KEY=VALUE;KEY=VALUE`: of equal keys the last one counts; a part without `=` raises CniError 4."""
     pairs = {}
     for part in text.split(";"):
         if not part:

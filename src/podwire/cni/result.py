@@ -1,4 +1,4 @@
-"""What a successful ADD answers, in the shape of every version (section 5: Success), and prevResult read back."""
+"""The result of ADD, encoded for every version (section 5: Success), and prevResult decoded."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class Result(Record):
     dns: Mapping[str, Json] = NOTHING
 
     def joined(self, other: Result) -> Result:
-        """This result with `other` behind it (chaining: a previous result is extended, never dropped)."""
+        """This result followed by `other` (chaining: a previous result is extended, never dropped)."""
         shift = len(self.interfaces)
         moved = [
-            ResultAddress(one.address, one.gateway, None if one.interface is None else one.interface + shift)
-            for one in other.addresses
+            ResultAddress(own.address, own.gateway, None if own.interface is None else own.interface + shift)
+            for own in other.addresses
         ]
-        known = {(one.destination, one.gateway) for one in self.routes}
-        fresh = [one for one in other.routes if (one.destination, one.gateway) not in known]
+        known = {(route.destination, route.gateway) for route in self.routes}
+        fresh = [route for route in other.routes if (route.destination, route.gateway) not in known]
         return Result(
             [*self.interfaces, *other.interfaces],
             [*self.addresses, *moved],
@@ -78,11 +78,11 @@ def encode_result(result: Result, version: str) -> JsonObject:
         return _encode_oldest(result, version)
     answer: JsonObject = {"cniVersion": version}
     if result.interfaces:
-        answer["interfaces"] = [_encode_interface(one, version) for one in result.interfaces]
+        answer["interfaces"] = [_encode_interface(interface, version) for interface in result.interfaces]
     if result.addresses:
-        answer["ips"] = [_encode_address(one, version) for one in result.addresses]
+        answer["ips"] = [_encode_address(address, version) for address in result.addresses]
     if result.routes:
-        answer["routes"] = [_encode_route(one, version) for one in result.routes]
+        answer["routes"] = [_encode_route(route, version) for route in result.routes]
     answer["dns"] = dict(result.dns)
     return answer
 
@@ -91,9 +91,11 @@ def _encode_oldest(result: Result, version: str) -> JsonObject:
     """0.1.0 and 0.2.0: the first address of each family, and no interfaces."""
     answer: JsonObject = {"cniVersion": version}
     for family, key in ((4, "ip4"), (6, "ip6")):
-        for one in result.addresses:
-            if one.address.version == family and key not in answer:
-                answer[key] = {"ip": str(one.address)} | ({"gateway": str(one.gateway)} if one.gateway else {})
+        for address in result.addresses:
+            if address.address.version == family and key not in answer:
+                answer[key] = {"ip": str(address.address)} | (
+                    {"gateway": str(address.gateway)} if address.gateway else {}
+                )
                 routes = [_encode_route(r, version) for r in result.routes if r.destination.version == family]
                 if routes:
                     answer[key]["routes"] = routes
@@ -101,32 +103,32 @@ def _encode_oldest(result: Result, version: str) -> JsonObject:
     return answer
 
 
-def _encode_interface(one: ResultInterface, version: str) -> JsonObject:
-    answer: JsonObject = {"name": one.name}
-    if one.mac:
-        answer["mac"] = one.mac
-    if one.mtu and at_least(version, "1.1.0"):
-        answer["mtu"] = one.mtu
-    if one.sandbox:
-        answer["sandbox"] = one.sandbox
-    return answer | (dict(one.extra) if at_least(version, "1.1.0") else {})
+def _encode_interface(interface: ResultInterface, version: str) -> JsonObject:
+    answer: JsonObject = {"name": interface.name}
+    if interface.mac:
+        answer["mac"] = interface.mac
+    if interface.mtu and at_least(version, "1.1.0"):
+        answer["mtu"] = interface.mtu
+    if interface.sandbox:
+        answer["sandbox"] = interface.sandbox
+    return answer | (dict(interface.extra) if at_least(version, "1.1.0") else {})
 
 
-def _encode_address(one: ResultAddress, version: str) -> JsonObject:
-    answer: JsonObject = {} if at_least(version, "1.0.0") else {"version": str(one.address.version)}
-    answer["address"] = str(one.address)
-    if one.interface is not None:
-        answer["interface"] = one.interface
-    if one.gateway:
-        answer["gateway"] = str(one.gateway)
+def _encode_address(address: ResultAddress, version: str) -> JsonObject:
+    answer: JsonObject = {} if at_least(version, "1.0.0") else {"version": str(address.address.version)}
+    answer["address"] = str(address.address)
+    if address.interface is not None:
+        answer["interface"] = address.interface
+    if address.gateway:
+        answer["gateway"] = str(address.gateway)
     return answer
 
 
-def _encode_route(one: ResultRoute, version: str) -> JsonObject:
-    answer: JsonObject = {"dst": str(one.destination)}
-    if one.gateway:
-        answer["gw"] = str(one.gateway)
-    return answer | (dict(one.numbers) if at_least(version, "1.1.0") else {})
+def _encode_route(route: ResultRoute, version: str) -> JsonObject:
+    answer: JsonObject = {"dst": str(route.destination)}
+    if route.gateway:
+        answer["gw"] = str(route.gateway)
+    return answer | (dict(route.numbers) if at_least(version, "1.1.0") else {})
 
 
 def parse_result(raw: Json, where: str = "prevResult") -> Result:
@@ -140,31 +142,31 @@ def parse_result(raw: Json, where: str = "prevResult") -> Result:
             INCOMPATIBLE_VERSION,
             f"{where}.cniVersion={shown(version)} is not supported: use one of {', '.join(SUPPORTED)}",
         )
-    addresses = [_parse_address(one, where) for one in _objects(values, "ips", where)]
-    routes = [_parse_route(one, where) for one in _objects(values, "routes", where)]
+    addresses = [_parse_address(entry, where) for entry in _objects(values, "ips", where)]
+    routes = [_parse_route(entry, where) for entry in _objects(values, "routes", where)]
     for key in ("ip4", "ip6"):
         if isinstance(values.get(key), dict):
             oldest = folded(values[key])
             addresses.append(_parse_address({"address": oldest.get("ip"), **oldest}, where))
-            routes += [_parse_route(one, where) for one in _objects(oldest, "routes", f"{where}.{key}")]
+            routes += [_parse_route(entry, where) for entry in _objects(oldest, "routes", f"{where}.{key}")]
     dns = {} if values.get("dns") is None else values["dns"]
     if not isinstance(dns, dict):
         raise CniError(UNDECODABLE, f"{where}.dns={shown(dns)} is not an object")
-    interfaces = [_parse_interface(one, where) for one in _objects(values, "interfaces", where)]
+    interfaces = [_parse_interface(entry, where) for entry in _objects(values, "interfaces", where)]
     return Result(interfaces, addresses, routes, dns)
 
 
 def _objects(values: JsonObject, key: str, where: str) -> list[JsonObject]:
     found = [] if values.get(key) is None else values[key]
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise CniError(UNDECODABLE, f"{where}.{key}={shown(found)} is not a list of objects")
-    return [folded(one) for one in found]
+    return [folded(entry) for entry in found]
 
 
 def _parse_interface(values: JsonObject, where: str) -> ResultInterface:
     name, mac, sandbox = (values.get(key) or "" for key in ("name", "mac", "sandbox"))
     mtu = values.get("mtu")
-    if not all(isinstance(one, str) for one in (name, mac, sandbox)) or not isinstance(mtu, int | None):
+    if not all(isinstance(text, str) for text in (name, mac, sandbox)) or not isinstance(mtu, int | None):
         raise CniError(UNDECODABLE, f"{where}.interfaces holds {shown(values)}: wrong types")
     extra = {
         {"socketpath": "socketPath", "pciid": "pciID"}[key]: values[key]

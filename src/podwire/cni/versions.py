@@ -1,4 +1,4 @@
-"""The specification's versions, and which verb exists in which."""
+"""The versions of the specification, and the verbs of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ NEWEST = SUPPORTED[-1]
 
 VERBS = ("ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION")
 FIRST_VERSION = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
-"""The first version that knows a verb; the others are as old as the specification."""
+"""The first version that has a verb; the other verbs are in all versions."""
 
 REQUIRED_VARIABLES = {
     "ADD": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
@@ -17,7 +17,7 @@ REQUIRED_VARIABLES = {
     "STATUS": (),
     "VERSION": (),
 }
-"""Environment variables without which a verb makes no sense (specification, section 2: Parameters)."""
+"""Environment variables that a verb requires (section 2: Parameters)."""
 
 
 def at_least(version: str, other: str) -> bool:

@@ -57,7 +57,7 @@ class Allocator:
 
         `gateway_alias` is the gateway device's alias, which names the last leases of earlier processes.
         """
-        return {one: requested.get(one) or self._next(one, gateway_alias) for one in range_sets}
+        return {group: requested.get(group) or self._next(group, gateway_alias) for group in range_sets}
 
     def _next(self, range_set: RangeSet, alias: str) -> Address:
         cursor = self.cursor(range_set)

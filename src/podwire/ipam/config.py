@@ -1,6 +1,6 @@
 """Address ranges of a configuration: `subnet`, `ranges`, `ipam.*` and `runtimeConfig.ipRanges`, typed and checked.
 
-The keys are those of the reference plug-in host-local.
+The keys are those of the reference plugin host-local.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from podwire.text import shown
 
 
 def parse_ranges(raw: JsonObject, ipam: JsonObject, runtime: JsonObject) -> tuple[RangeSet, ...]:
-    """The range sets, one address of each for every attachment. Raises CniError 6 or 7.
+    """The range sets; every attachment gets an address of each. Raises CniError 6 or 7.
 
     `subnet` may name several ranges (`10.244.1.0/24,fd00:10:244:1::/64`): each is a set of its own. What the
     runtime gives (`ipRanges`) comes first, then what the configuration gives.
@@ -25,7 +25,7 @@ def parse_ranges(raw: JsonObject, ipam: JsonObject, runtime: JsonObject) -> tupl
     sets = _sets(runtime, "ipRanges")
     for source in (ipam, raw):
         for subnet in take.listed(source, "subnet"):
-            same_family = [one for one in take.listed(source, "gateway") if _family(one) == _family(subnet)]
+            same_family = [text for text in take.listed(source, "gateway") if _family(text) == _family(subnet)]
             gateway = same_family[0] if same_family else None
             sets.append(RangeSet((_range({**source, "subnet": subnet, "gateway": gateway}),)))
         sets += _sets(source, "ranges")
@@ -41,15 +41,15 @@ def _sets(values: JsonObject, key: str) -> list[RangeSet]:
     listed = values.get(key.lower())
     if listed is None:
         return []
-    if not isinstance(listed, list) or not all(isinstance(one, list) and one for one in listed):
+    if not isinstance(listed, list) or not all(isinstance(group, list) and group for group in listed):
         raise CniError(
             UNDECODABLE,
             f'{key}={shown(listed)} is not a list of lists: write it like [[{{"subnet": "10.244.1.0/24"}}]]',
         )
     sets = []
     for group in listed:
-        ranges = tuple(_range(one) for one in take.objects({key.lower(): group}, key))
-        if len({one.subnet.version for one in ranges}) > 1:
+        ranges = tuple(_range(entry) for entry in take.objects({key.lower(): group}, key))
+        if len({item.subnet.version for item in ranges}) > 1:
             raise CniError(
                 INVALID_CONFIGURATION, f"{key}={shown(group)} mixes families: put IPv4 and IPv6 into two lists"
             )
@@ -90,11 +90,11 @@ def _inside(values: JsonObject, key: str, subnet: Network) -> Address | None:
 
 
 def _check_overlap(sets: list[RangeSet]) -> None:
-    ranges = [one for group in sets for one in group.ranges]
-    for number, one in enumerate(ranges):
-        for other in ranges[number + 1 :]:
-            same = one.subnet.version == other.subnet.version
-            if same and one.first <= other.last and other.first <= one.last:
+    ranges = [item for range_set in sets for item in range_set.ranges]
+    for number, first in enumerate(ranges):
+        for second in ranges[number + 1 :]:
+            same = first.subnet.version == second.subnet.version
+            if same and first.first <= second.last and second.first <= first.last:
                 raise CniError(
-                    INVALID_CONFIGURATION, f"ranges {one.subnet} and {other.subnet} overlap: give each its own"
+                    INVALID_CONFIGURATION, f"ranges {first.subnet} and {second.subnet} overlap: give each its own"
                 )

@@ -1,4 +1,4 @@
-"""How many attachments there are, and which addresses they hold: less than `attachments` reads, for metrics."""
+"""The number of attachments and their leased addresses, for metrics; it reads less than `attachments.read`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME_START = 20
 def read_leases(socket: Netlink, yield_now: Callable[[], None]) -> tuple[int, list[Address]]:
     """The number of attachments' devices, and the addresses that are their altnames. Raises NetlinkError.
 
-    `breathe` is called after every fifty devices: with a thousand, reading takes 15 ms, and is not urgent.
+    `yield_now` is called after every fifty devices: to read a thousand takes 15 ms, and is not urgent.
     """
     ask = nl.message(RTM_GETLINK, NLM_F_DUMP, nl.link_body(), SKIP_STATS)
     first = PREFIX.encode()

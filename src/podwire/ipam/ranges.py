@@ -1,6 +1,6 @@
-"""Address ranges, and the order in which their addresses are tried: each once before any comes back.
+"""Address ranges, and the order in which their addresses are tried: round-robin.
 
-No list of taken addresses is kept: an address is taken when the kernel refuses it as an altname.
+No list of taken addresses is kept: an address is taken if the kernel refuses it as an altname.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Range(Record):
 
 
 class RangeSet(Record):
-    """Ranges of one family, of which an attachment gets one address."""
+    """Ranges of one IP version, of which an attachment gets one address."""
 
     ranges: tuple[Range, ...]
 
@@ -56,7 +56,7 @@ class RangeSet(Record):
 
     @property
     def size(self) -> int:
-        return sum(one.size for one in self.ranges)
+        return sum(item.size for item in self.ranges)
 
     def address(self, value: int) -> Address:
         """An address of this family by its value."""
@@ -64,10 +64,10 @@ class RangeSet(Record):
 
     def range_of(self, address: Address) -> Range | None:
         """The range that an address belongs to."""
-        return next((one for one in self.ranges if address in one), None)
+        return next((item for item in self.ranges if address in item), None)
 
     def first_after(self, last: Address | None) -> Address:
-        """The first of those that `after` gives; the usual step within one range costs little."""
+        """The first address of `after`; the usual step within a range costs little."""
         if last is not None and len(self.ranges) == 1:
             here, value = self.ranges[0], int(last) + 1
             if here.first <= value <= here.last and value != int(here.gateway):
@@ -75,25 +75,25 @@ class RangeSet(Record):
         return next(self.after(last))
 
     def after(self, last: Address | None) -> Iterator[Address]:
-        """Every address once, beginning behind `last`, round the ranges and up to `last` itself."""
-        at = next((n for n, one in enumerate(self.ranges) if last is not None and last in one), None)
+        """Every address once, round-robin: first the address after `last`, at the end `last` itself."""
+        at = next((n for n, item in enumerate(self.ranges) if last is not None and last in item), None)
         if at is None or last is None:
-            for one in self.ranges:
-                yield from _addresses(one, one.first, one.last)
+            for item in self.ranges:
+                yield from _addresses(item, item.first, item.last)
             return
         here = self.ranges[at]
         yield from _addresses(here, int(last) + 1, here.last)
-        for one in (*self.ranges[at + 1 :], *self.ranges[:at]):
-            yield from _addresses(one, one.first, one.last)
+        for item in (*self.ranges[at + 1 :], *self.ranges[:at]):
+            yield from _addresses(item, item.first, item.last)
         yield from _addresses(here, here.first, int(last))
 
     def __str__(self) -> str:
-        return ", ".join(str(one.subnet) for one in self.ranges)
+        return ", ".join(str(item.subnet) for item in self.ranges)
 
 
-def _addresses(one: Range, first: int, last: int) -> Iterator[Address]:
-    make = type(one.gateway)
-    gateway = int(one.gateway)
+def _addresses(item: Range, first: int, last: int) -> Iterator[Address]:
+    make = type(item.gateway)
+    gateway = int(item.gateway)
     for value in range(first, last + 1):
         if value != gateway:
             yield make(value)

@@ -1,6 +1,6 @@
 """The last lease of each range, in the alias of the gateway device (`podwire last-lease 10.244.1.57 …`).
 
-A new process goes on behind it, so that an address is not given out again at once.
+A new process continues after it, so that an address is not leased again at once.
 """
 
 from __future__ import annotations
@@ -12,16 +12,12 @@ from podwire.ip import Address
 from podwire.ipam.ranges import RangeSet
 
 ALIAS_BYTES = 250
-
-
 MARK = "podwire"
-
-
 LAST = "last-lease"
 
 
 def read_last(alias: str, wanted: RangeSet) -> Address | None:
-    """The last lease from `wanted` that a device's alias tells, or None."""
+    """The last lease from `wanted` that a device's alias names, or None."""
     words = alias.split()
     if words[:1] != [MARK] or LAST not in words:
         return None
@@ -36,23 +32,23 @@ def read_last(alias: str, wanted: RangeSet) -> Address | None:
 
 
 def around_last(alias: str, wanted: Iterable[RangeSet]) -> tuple[str, str] | None:
-    """What stands before and behind the last leases from `wanted` in a device's alias; None if it is not ours.
+    """The parts of a device's alias before and after the last leases from `wanted`; None if it is not podwire's.
 
-    Ours is ASCII, so its letters are its bytes.
+    podwire's alias is ASCII, so the number of its letters is that of its bytes.
     """
     words = alias.split() or [MARK]
     if words[0] != MARK or not alias.isascii():
         return None
     head = words[: words.index(LAST)] if LAST in words else words
     groups = list(wanted)
-    others = [word for word in words[len(head) + 1 :] if not any(_within(word, one) for one in groups)]
+    others = [word for word in words[len(head) + 1 :] if not any(_within(word, group) for group in groups)]
     return " ".join([*head, LAST, ""]), "".join(f" {word}" for word in others)
 
 
 def write_last(around: tuple[str, str], leased: Iterable[Address | str]) -> str:
     """The device's alias with the new leases in it.
 
-    Newest first; the oldest fall off where 250 bytes are full (their range then begins at its start).
+    Newest first; beyond 250 bytes the oldest are dropped (leases from their ranges then start at the first address).
     """
     text = around[0] + " ".join(map(str, leased)) + around[1]
     return text if len(text) <= ALIAS_BYTES else text[: text.rindex(" ", 0, ALIAS_BYTES)]

@@ -74,7 +74,7 @@ def _check_host(invocation: Invocation, own_addresses: list[ResultAddress]) -> N
 
 def _check_pod(invocation: Invocation, pod: Netlink, previous: Result, own_addresses: list[ResultAddress]) -> None:
     ifname, sandbox = invocation.request.ifname, invocation.request.netns
-    expected = next((one for one in previous.interfaces if one.name == ifname and one.sandbox == sandbox), None)
+    expected = next((own for own in previous.interfaces if (own.name, own.sandbox) == (ifname, sandbox)), None)
     if expected is None:
         raise _differs(f"prevResult has no interface {ifname} in sandbox {sandbox}")
     link = read.link(pod, ifname)

@@ -30,9 +30,9 @@ class PodNetwork(Record):
 
 def pod_network(config: Configuration, addresses: Sequence[PodAddress] = ()) -> PodNetwork:
     """What `config` means for the host; `addresses` are those that another IPAM plugin gave."""
-    ranges = [one for range_set in config.range_sets for one in range_set.ranges]
-    pods = [*(one.subnet for one in ranges), *(address.network for address in addresses)]
-    gateways = [(one.gateway, one.subnet.prefixlen) for one in ranges]
+    ranges = [item for range_set in config.range_sets for item in range_set.ranges]
+    pods = [*(item.subnet for item in ranges), *(address.network for address in addresses)]
+    gateways = [(item.gateway, item.subnet.prefixlen) for item in ranges]
     gateways += [(address.gateway, address.prefix) for address in addresses if address.gateway is not None]
     rules = None
     if config.masquerade and pods:

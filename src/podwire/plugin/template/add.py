@@ -56,7 +56,7 @@ class AddTemplate:
         self._gateway = gateway
         self._allocator = allocator
         self._ranges = [
-            (allocator.cursor(one), one.ranges[0].last, *FAMILIES[one.version]) for one in config.range_sets
+            (allocator.cursor(group), group.ranges[0].last, *FAMILIES[group.version]) for group in config.range_sets
         ]
         self._mac_from = min(range(len(self._ranges)), key=lambda place: config.range_sets[place].version)
         self._addrgenmode_none = wants_addrgenmode_none(config.datapath, ipv6=ipv6)
@@ -164,9 +164,9 @@ class AddTemplate:
 
     def _derive(self, alias_bytes: int, note_bytes: int) -> PodTemplates:
         ranges = tuple(
-            PodAddress(range_set.address(one.first), one.subnet.prefixlen, one.gateway)
+            PodAddress(range_set.address(item.first), item.subnet.prefixlen, item.gateway)
             for range_set in self.config.range_sets
-            for one in range_set.ranges
+            for item in range_set.ranges
         )
         shape = Shape(self.config, self._ifname, ranges, alias_bytes, note_bytes, self._addrgenmode_none)
         templates = self._templates[alias_bytes, note_bytes] = samples.templates(shape)

@@ -41,17 +41,17 @@ def derive_template(first: bytes, second: bytes, values: tuple[Values, Values]) 
     if len(first) != len(second):
         raise TemplateError(f"{len(first)} bytes and {len(second)} bytes")
     pairs = [(index, *pair) for index, pair in enumerate(zip(*values, strict=True)) if pair[0]]
-    if len({one for _, one, _ in pairs} | {other for _, _, other in pairs}) != 2 * len(pairs):
+    if len({left for _, left, _ in pairs} | {right for _, _, right in pairs}) != 2 * len(pairs):
         raise TemplateError("values are not all different")
     pairs.sort(key=lambda pair: -len(pair[1]))  # one value may begin like another
     pieces: list[bytes | int] = [b""]  # at least two: with one, `itemgetter` returns no tuple
     fixed, at = bytearray(), 0
     while at < len(first):
-        for index, one, other in pairs:
-            if first.startswith(one, at) and second.startswith(other, at):
+        for index, left, right in pairs:
+            if first.startswith(left, at) and second.startswith(right, at):
                 pieces += [bytes(fixed), index]
                 fixed.clear()
-                at += len(one)
+                at += len(left)
                 break
         else:
             if first[at] != second[at]:

@@ -20,8 +20,8 @@ class MessageTemplate:
     def __init__(self, messages: tuple[Sequence[bytes], Sequence[bytes]], values: tuple[Values, Values]) -> None:
         """`messages` are those of two sample pods that have `values`. Raises TemplateError."""
         first, second = (_joined(each, batch) for each, batch in zip(messages, BATCHES, strict=True))
-        one, other = ((batch, *each) for batch, each in zip(BATCHES, values, strict=True))
-        self.template = derive_template(first, second, (one, other))
+        left, right = ((batch, *each) for batch, each in zip(BATCHES, values, strict=True))
+        self.template = derive_template(first, second, (left, right))
         self._last = len(messages[0]) - 1
 
     def send(self, socket: Netlink, values: Values) -> list[NetlinkError]:

@@ -108,8 +108,8 @@ def values_of(wiring: Wiring, gateway: Link, netns: int) -> list[bytes]:
 
 def templates(shape: Shape) -> PodTemplates:
     """The templates of all pods of a shape. Raises TemplateError, ValueError."""
-    one, other = pods = _sample_pods(shape)
-    known = values_of(one, GATEWAYS[0], DESCRIPTORS[0]), values_of(other, GATEWAYS[1], DESCRIPTORS[1])
+    left, right = pods = _sample_pods(shape)
+    known = values_of(left, GATEWAYS[0], DESCRIPTORS[0]), values_of(right, GATEWAYS[1], DESCRIPTORS[1])
     answers = [add_answer(shape.config, pod, gateway.mac) for pod, gateway in zip(pods, GATEWAYS, strict=True)]
     return PodTemplates(
         _message_template(wire.all_host_operations, pods, known),
