@@ -62,7 +62,7 @@ class ClusterResults:
         self.bursts = bursts
 
     def _adds(self, plugin: str) -> list[float]:
-        return sorted(one for burst in self.bursts if burst.plugin == plugin for one in burst.adds)
+        return sorted(add for burst in self.bursts if burst.plugin == plugin for add in burst.adds)
 
     def _ratio(self, percent: float) -> float:
         return percentile(self._adds("podwire"), percent) / percentile(self._adds("bridge"), percent)

@@ -144,8 +144,8 @@ def _against_before(results: CniResults) -> list[Target]:
     """This checkout against another one (`--before`)."""
     if BEFORE not in results.samples:
         return []
-    now, then = results.full, results.full_before
-    memory = now.resident_mib_full / then.resident_mib_full if now and then else None
+    now, earlier = results.full, results.full_before
+    memory = now.resident_mib_full / earlier.resident_mib_full if now and earlier else None
     series = {"add": "ADD p50", "delete": "DEL p50", "add_burst_wall": "100 ADDs", "del_burst_wall": "100 DELs"}
     return [
         *(

@@ -124,15 +124,15 @@ def full_node(empty: Node, full: Node, count: int, rounds: int) -> FullNode:
         time.sleep(SETTLE_CHUNK_SECONDS)
         resident_full, _ = memory_mib(full.agent_pid)
         resident_empty, _ = memory_mib(empty.agent_pid)
-        samples = {one.plugin.name: Samples() for one in (empty, full)}
+        samples = {node.plugin.name: Samples() for node in (empty, full)}
         single_calls([empty.plugin, full.plugin], WARM_UP_ROUNDS, {name: Samples() for name in samples})
-        before = [one.log.stat().st_size for one in (empty, full)]
+        before = [node.log.stat().st_size for node in (empty, full)]
         single_calls([empty.plugin, full.plugin], rounds, samples)
         kernel_empty, kernel_full = (
-            kernel_seconds(one.log.read_bytes()[at:].decode()) for one, at in zip((empty, full), before, strict=True)
+            kernel_seconds(node.log.read_bytes()[at:].decode()) for node, at in zip((empty, full), before, strict=True)
         )
         spawn.run_burst([full.plugin.call("DEL", pod) for pod in present], AT_A_TIME)
-    add_empty, add_full = (statistics.median(samples[one.plugin.name].add) for one in (empty, full))
+    add_empty, add_full = (statistics.median(samples[node.plugin.name].add) for node in (empty, full))
     return FullNode(count, add_empty, add_full, kernel_empty, kernel_full, resident_empty, resident_full)
 
 

@@ -155,7 +155,7 @@ def _create(server: Real, numbers: range) -> None:
                 "addresses": [{"type": "InternalIP", "address": str(_ADDRESSES + number)}],
                 "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
                 # A real Node is some kilobytes, most of it images.
-                "images": [{"names": [f"localhost/image-{one}:v1"], "sizeBytes": 1 << 20} for one in range(40)],
+                "images": [{"names": [f"localhost/image-{number}:v1"], "sizeBytes": 1 << 20} for number in range(40)],
             },
         }
         _ask(connection, server, "POST", NODES, node, "json")

@@ -44,7 +44,7 @@ class Scale:
 
     `start` is from the agent's exec until it serves, all peers being in the kernel then; `added` and `removed` from
     the renaming of the file until the kernel tells of the route, of every change; `own_*` are the agent's own words;
-    `mended` is from the flush of all routes until the last one is back.
+    `restored` is from the flush of all routes until the last one is back.
     """
 
     way: str
@@ -54,7 +54,7 @@ class Scale:
     added: Sequence[float]
     removed: Sequence[float]
     own_changes: Sequence[float]
-    mended: float
+    restored: float
     resident_mib: float
     most_mib: float
 
@@ -135,7 +135,7 @@ def measure(way: str, count: int, changes: int, folder: Path) -> Scale:
             now = time.perf_counter()
             stage.run("ip", "route", "flush", "proto", "112")
             stage.wait_until(lambda: _routes() == count)
-            mended = time.perf_counter() - now
+            restored = time.perf_counter() - now
             time.sleep(1)
             after, most = memory_mib(agent_pid)
     began = BEGAN.search(told)
@@ -147,7 +147,7 @@ def measure(way: str, count: int, changes: int, folder: Path) -> Scale:
         added,
         removed,
         own,
-        mended,
+        restored,
         max(resident, after),
         most,
     )
@@ -180,7 +180,15 @@ class ScaleResults:
     def tables(self) -> list[Table]:
         """For people."""
         table = Table(title="peers in the settings file (ms; p50 and the longest)")
-        for title in ("", "start", "of it programming", "one added", "one removed", "agent's own figure", "all mended"):
+        for title in (
+            "",
+            "start",
+            "of it programming",
+            "one added",
+            "one removed",
+            "agent's own figure",
+            "all restored",
+        ):
             table.add_column(title, justify="right" if title else "left")
         table.add_column("MiB (most)", justify="right")
         for run in self.runs:
@@ -192,7 +200,7 @@ class ScaleResults:
                     f"{milliseconds(statistics.median(each))} ({milliseconds(max(each))})"
                     for each in (run.added, run.removed, run.own_changes)
                 ),
-                milliseconds(run.mended),
+                milliseconds(run.restored),
                 f"{run.resident_mib:.1f} ({run.most_mib:.1f})",
             )
         return [table]

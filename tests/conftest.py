@@ -17,18 +17,18 @@ from tests.support.plugin import Plugin
 MARKERS = (
     "line(*names): the lines of docs/conformance.md that a test shows",
     "failure_mode(*names): the rows of docs/failure-modes.md that a test shows",
-    "podwire_decision: asserts podwire's own decision; not for other plug-ins",
+    "podwire_decision: asserts podwire's own decision; not for other plugins",
     "cells(name): in which cells of the conformance matrix a test runs (see tests/conformance/subject.py)",
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of the conformance suite: which plug-in, with which configuration, run how."""
-    group = parser.getgroup("conformance", "CNI conformance of any plug-in")
-    group.addoption("--plugin", type=Path, help="the plug-in's binary (default: podwire, installed for the session)")
+    """Options of the conformance suite: which plugin, with which configuration, run how."""
+    group = parser.getgroup("conformance", "CNI conformance of any plugin")
+    group.addoption("--plugin", type=Path, help="the plugin's binary (default: podwire, installed for the session)")
     group.addoption("--plugin-config", help="its network configuration: a file or JSON; @TMP@ becomes a fresh folder")
     group.addoption("--plugin-mode", choices=("agent", "oneshot"), help="only with the podwire agent, or only without")
-    group.addoption("--plugin-deviations", type=Path, help="lines 'test: reason' for tests this plug-in must fail")
+    group.addoption("--plugin-deviations", type=Path, help="lines 'test: reason' for tests this plugin must fail")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -62,7 +62,7 @@ def _notices(node: Node, damage: Callable[[Attachment], str]) -> None:
 @pytest.mark.cells("datapaths")
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_check_notices(node: Node, damage: str) -> None:
-    """Line 24: interface, address, route missing or different: an error says which; nothing is mended."""
+    """Line 24: interface, address, route missing or different: an error says which; nothing is restored."""
     _notices(node, DAMAGE[damage])
 
 

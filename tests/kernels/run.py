@@ -7,9 +7,9 @@ import sys
 from tests.kernels.debian import KERNELS
 from tests.kernels.guest import boot
 
-ROOMS = ("objects", "reach", "fastpath", "mending", "ends", "leases", "kills", "sctp")
+TOPICS = ("objects", "reach", "fastpath", "mending", "ends", "leases", "kills", "sctp")
 CHOSEN = (
-    *(f"tests/namespaces/test_{room}.py" for room in ROOMS),
+    *(f"tests/namespaces/test_{topic}.py" for topic in TOPICS),
     "-k",
     "not vanished and not ((test_objects or test_reach) and (oneshot or ipv4 or ipv6))",
 )

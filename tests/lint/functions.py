@@ -149,7 +149,7 @@ class Paths:
 def scopes(tree: ast.Module, in_test_file: bool) -> list[Scope]:
     """The functions of a module and the methods of its classes."""
     bindings = _bindings_at_top(tree)
-    members = [one for each in tree.body for one in (each.body if isinstance(each, ast.ClassDef) else [each])]
+    members = [part for each in tree.body for part in (each.body if isinstance(each, ast.ClassDef) else [each])]
     functions = [each for each in members if isinstance(each, FUNCTION)]
     own = frozenset(
         name.name

@@ -92,7 +92,7 @@ def true_faults(scope: Scope) -> Iterator[Fault]:
     for each in ast.walk(scope.function):
         if isinstance(each, ast.Assert):
             choices = each.test.values if isinstance(each.test, ast.BoolOp) else [each.test]
-            if any(_always_true(one) for one in choices):
+            if any(_always_true(choice) for choice in choices):
                 yield each.lineno, f"always true: {ast.unparse(each)}"
         elif isinstance(each, ast.Expr) and called(each.value) in RETURNING_BOOL & scope.own:
             yield each.lineno, f"the value is dropped: {ast.unparse(each)}"
@@ -154,20 +154,23 @@ def _any_failure(test: ast.expr) -> ast.expr | None:
 def swallowed_faults(scope: Scope) -> Iterator[Fault]:
     """An assertion whose failure is caught and dropped."""
     for each in ast.walk(scope.function):
-        if isinstance(each, ast.Try) and any(asserts(one, scope.asserting) for one in each.body):
+        if isinstance(each, ast.Try) and any(asserts(part, scope.asserting) for part in each.body):
             for handler in each.handlers:
                 caught = (
-                    {one.id for one in ast.walk(handler.type) if isinstance(one, ast.Name)} if handler.type else set()
+                    {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+                    if handler.type
+                    else set()
                 )
                 told = any(
-                    isinstance(one, (ast.Raise, ast.Assert)) or (isinstance(one, ast.Name) and one.id == handler.name)
-                    for one in ast.walk(handler)
+                    isinstance(node, (ast.Raise, ast.Assert))
+                    or (isinstance(node, ast.Name) and node.id == handler.name)
+                    for node in ast.walk(handler)
                 )
                 if (not handler.type or caught & SWALLOWING) and not told:
                     yield handler.lineno, "a failed assertion is caught here"
-        elif isinstance(each, ast.With) and any(asserts(one, scope.asserting) for one in each.body):
+        elif isinstance(each, ast.With) and any(asserts(part, scope.asserting) for part in each.body):
             for item in each.items:
-                names = {one.id for one in ast.walk(item.context_expr) if isinstance(one, ast.Name)}
+                names = {node.id for node in ast.walk(item.context_expr) if isinstance(node, ast.Name)}
                 if called(item.context_expr) == "suppress" and names & SWALLOWING:
                     yield each.lineno, "a failed assertion is suppressed here"
 

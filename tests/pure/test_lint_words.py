@@ -35,7 +35,7 @@ def words(text: str, name: str = "src/podwire/a.py") -> list[str]:
         ("class Mender(Thread):", "Mender"),
         ("def test_what_is_mended_is_told():", "mended"),
         ("host.join_laps()", "laps"),
-        ("raw = settle(raw)", "settle"),
+        ("raw = settle(raw)", "settle("),
         ("self.pod_ranges", "pod_ranges"),
         ("the pod ranges", "pod ranges"),
         ('"PodRangeTaken"', "PodRangeTaken"),

@@ -20,7 +20,7 @@ OUTSIDE = {4: "203.0.113.1", 6: "2001:db8:113::1"}
 
 
 def segment(number: int, family: int) -> str:
-    """A layer-2 segment's prefix, without the host part."""
+    """A layer-2 segment's prefix, without the host's bits."""
     return f"192.168.{30 + number}." if family == 4 else f"fd00:192:168:{30 + number}::"
 
 
@@ -53,8 +53,8 @@ class Node:
 
     def ip(self, pod: str, family: int) -> str:
         """The address of one of its pods."""
-        found = [one.partition("/")[0] for one in self.pods[pod].addresses("eth0")]
-        return next(one for one in found if ip_address(one).version == family)
+        found = [address.partition("/")[0] for address in self.pods[pod].addresses("eth0")]
+        return next(entry for entry in found if ip_address(entry).version == family)
 
 
 class Cluster:
@@ -94,7 +94,7 @@ class Cluster:
         for family in self.families:
             address = f"{segment(number, family)}1/{24 if family == 4 else 64}"
             self.router.ip("addr", "add", address, "dev", bridge, *(["nodad"] if family == 6 else []))
-        for node in (one for one in self.nodes if one.segment == number):
+        for node in (node for node in self.nodes if node.segment == number):
             port = f"to{node.number}"
             peer = ("peer", "name", "eth0", "netns", node.host.name)
             self.router.ip("link", "add", port, "type", "veth", *peer)
@@ -115,7 +115,7 @@ class Cluster:
             "mode": self.mode,
         }
         tunnel = changes.pop("tunnel", "auto")
-        peers = changes.pop("peers", [one for one in self.nodes if one is not node])
+        peers = changes.pop("peers", [other for other in self.nodes if other is not node])
         lines = [f"{key} = {json.dumps(value)}" for key, value in {**values, **changes}.items()]
         lines += ["[tunnel]", f'when = "{tunnel}"', "[cni]", f'conf_dir = "{node.folder / "net.d"}"']
         for peer in peers:

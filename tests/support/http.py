@@ -60,8 +60,8 @@ def samples(text: str) -> dict[str, dict[Labels, float]]:
     """All samples of a page of metrics: values by name and labels. Raises ValueError for what is no such page."""
     found: dict[str, dict[Labels, float]] = {}
     for family in text_string_to_metric_families(text):
-        for one in family.samples:
-            found.setdefault(one.name, {})[frozenset(one.labels.items())] = one.value
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
     return found
 
 

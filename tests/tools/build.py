@@ -253,7 +253,7 @@ def main(names: Iterable[str]) -> int:
         except LookupError as unknown:
             say(str(unknown))
             return 2
-    for module in dict.fromkeys(wanted or (one for one in ALL if one.by_default)):
+    for module in dict.fromkeys(wanted or (module for module in ALL if module.by_default)):
         fresh = is_built(module)
         folder = build(module)
         if fresh:
