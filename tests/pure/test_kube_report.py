@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from podwire import __version__
+from podwire.kube.cache import Cache
 from podwire.kube.client import ApiError
-from podwire.kube.informer import NodeCache
-from podwire.kube.nodes import Problem
-from podwire.kube.objects import Annotations, Condition, Node, NodeMeta, NodeStatus
-from podwire.kube.reporter import AGAIN_SECONDS, MOST_EVENTS, PATCH_AGAIN_SECONDS, PATIENCE_SECONDS, UP, Reporter
+from podwire.kube.objects import NETWORK_UP_REASON, NodeInfo
+from podwire.kube.reporter import AGAIN_SECONDS, MOST_EVENTS, PATCH_AGAIN_SECONDS, PATIENCE_SECONDS, Reporter
+from podwire.observe.events import Problem
 from podwire.observe.log import AgentLog
 
 OWN = Problem("own", "PodCIDRNotAssigned", "has no podCIDR")
@@ -33,7 +33,7 @@ class Told:
             raise ApiError(self.refuse, "no")
         self.done.append((what, body))
 
-    def patch_status(self, node: str, status: Mapping[str, Any], annotations: Mapping[str, str]) -> None:
+    def patch_node_status(self, node: str, status: Mapping[str, Any], annotations: Mapping[str, str]) -> None:
         self._take(f"status {node}", status)
         self.annotations = annotations
 
@@ -49,8 +49,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.told, self.log, self.cache = Told(), io.StringIO(), NodeCache()
-        self.cache.infos = {}
+        self.told, self.log, self.cache = Told(), io.StringIO(), Cache[NodeInfo]()
         self.reporter = Reporter(self.told, "own", self.cache, AgentLog(self.log), lambda: self.now)  # type: ignore[arg-type]
 
     def after(self, seconds: float) -> list[tuple[str, Any]]:
@@ -67,32 +66,32 @@ def bench() -> Bench:
 
 
 def test_what_does_not_last_is_not_told(bench: Bench) -> None:
-    bench.reporter.set_problems([OWN])
+    bench.reporter.set_problems({"own": [OWN]})
     assert bench.after(PATIENCE_SECONDS / 2) == []
-    bench.reporter.set_problems([])
+    bench.reporter.set_problems({"own": []})
     assert bench.after(PATIENCE_SECONDS) == [] and bench.log.getvalue() == ""
 
 
 def test_what_lasts_is_told_once_and_again_before_it_is_forgotten(bench: Bench) -> None:
-    bench.reporter.set_problems([OWN])
+    bench.reporter.set_problems({"own": [OWN]})
     told = bench.after(PATIENCE_SECONDS)
     assert [what for what, _ in told] == ["event"] and told[0][1]["reason"] == "PodCIDRNotAssigned"
     assert bench.after(60) == []
     assert [what for what, _ in bench.after(AGAIN_SECONDS)] == ["event"]
     assert bench.log.getvalue().count("PodCIDRNotAssigned") == 1
-    bench.reporter.set_problems([])
+    bench.reporter.set_problems({"own": []})
     assert "over: PodCIDRNotAssigned" in bench.log.getvalue()
 
 
 def test_an_event_that_is_there_is_counted(bench: Bench) -> None:
     bench.told.refuse = 409
-    bench.reporter.set_problems([OWN, PEER])
+    bench.reporter.set_problems({"own": [OWN], "peer": [PEER]})
     assert [what.partition(" ")[0] for what, _ in bench.after(PATIENCE_SECONDS) + bench.after(1)] == ["again"]
 
 
 def test_what_cannot_be_told_now_is_told_later_and_logged_once(bench: Bench) -> None:
     bench.told.refuse = 503
-    bench.reporter.set_problems([OWN])
+    bench.reporter.set_problems({"own": [OWN]})
     for _ in range(3):
         with pytest.raises(ApiError, match=r"^no$"):
             bench.after(PATIENCE_SECONDS)
@@ -102,7 +101,7 @@ def test_what_cannot_be_told_now_is_told_later_and_logged_once(bench: Bench) -> 
 
 def test_what_is_never_taken_does_not_keep_the_rest(bench: Bench) -> None:
     bench.told.refuse = 422
-    bench.reporter.set_problems([OWN])
+    bench.reporter.set_problems({"own": [OWN]})
     assert bench.after(PATIENCE_SECONDS) == []
     bench.told.refuse = 0
     bench.reporter.record_event(Problem("own", "AddressChanged", "moved"))
@@ -111,32 +110,41 @@ def test_what_is_never_taken_does_not_keep_the_rest(bench: Bench) -> None:
 
 
 def test_many_bad_peers_do_not_make_many_events(bench: Bench) -> None:
-    bench.reporter.set_problems([Problem(f"n{number}", "PodCIDRNotAssigned", "none") for number in range(100)])
+    names = [f"n{number}" for number in range(100)]
+    bench.reporter.set_problems({name: [Problem(name, "PodCIDRNotAssigned", "none")] for name in names})
     bench.after(PATIENCE_SECONDS)
     assert len(bench.after(60)) == MOST_EVENTS and bench.log.getvalue().count("PodCIDRNotAssigned") == 100
 
 
-def test_the_condition_is_set_when_the_network_is_up_and_set_again(bench: Bench) -> None:
-    def own(*conditions: Condition) -> Node:
-        return Node(NodeMeta("own"), status=NodeStatus(conditions=conditions))
+def test_problems_of_other_nodes_stay_until_they_are_named_again(bench: Bench) -> None:
+    bench.reporter.set_problems({"own": [OWN]})
+    bench.reporter.set_problems({"peer": [PEER], "other": []})
+    bench.after(PATIENCE_SECONDS)
+    assert bench.log.getvalue().count("PodCIDRNotAssigned") == 2
+    bench.reporter.set_problems({"peer": []})
+    assert bench.log.getvalue().count("over:") == 1 and "node peer: over" in bench.log.getvalue()
 
-    bench.cache.own = own()
+
+def test_the_condition_is_set_when_the_network_is_up_and_set_again(bench: Bench) -> None:
+    def own(*, network_up: bool, version: str = "") -> NodeInfo:
+        return NodeInfo("own", "", (), (), version, network_up)
+
+    bench.cache.put("own", own(network_up=False))
     assert bench.after(1) == []
     bench.reporter.network_is_up()
     ((what, status),) = bench.after(1)
-    assert what == "status own" and status["conditions"][0]["reason"] == UP
+    assert what == "status own" and status["conditions"][0]["reason"] == NETWORK_UP_REASON
     assert bench.after(1) == [] and bench.reporter.sleep_seconds() <= PATCH_AGAIN_SECONDS
     assert bench.told.annotations == {"podwire.dev/version": __version__}
-    bench.cache.own = own(Condition("NetworkUnavailable", "False", UP))
+    bench.cache.put("own", own(network_up=True))
     assert bench.after(PATCH_AGAIN_SECONDS) == []
-    bench.cache.own = own(Condition("NetworkUnavailable", "True", "NoRouteCreated"))
+    bench.cache.put("own", own(network_up=False))
     assert [what for what, _ in bench.after(1)] == ["status own"]
 
 
 def test_a_new_version_is_told_once_and_the_condition_is_left_alone(bench: Bench) -> None:
-    up = NodeStatus(conditions=(Condition("NetworkUnavailable", "False", UP),))
-    bench.cache.own = Node(NodeMeta("own", annotations=Annotations("0.0.1")), status=up)
+    bench.cache.put("own", NodeInfo("own", "", (), (), "0.0.1", network_up=True))
     bench.reporter.network_is_up()
     assert bench.after(1) == [("status own", {})]
     assert bench.told.annotations == {"podwire.dev/version": __version__}
-    assert bench.after(PATCH_AGAIN_SECONDS) == [], "a server that does not take it is not asked for ever"
+    assert bench.after(PATCH_AGAIN_SECONDS) == [], "a server that does not accept it is not sent it again"

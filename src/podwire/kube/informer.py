@@ -1,63 +1,107 @@
-"""Follows all Nodes: list, watch, begin anew where the watch's version is too old, wait longer after each failure."""
+"""An informer: lists and watches one resource of the API server and keeps slim values of its objects in a cache.
+
+A watch that ends is resumed from the last version that it sent; one that is too old begins with a new list; after
+failures the informer waits, longer each time. An object that cannot be decoded is logged once and keeps its last
+state; it never affects the others.
+"""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
-from msgspec.structs import replace
+from msgspec import Raw, Struct
 
+from podwire.kube.cache import Cache
 from podwire.kube.client import Api, ApiError, KubernetesConfigError
-from podwire.kube.objects import Node, NodeInfo, node_info
+from podwire.kube.objects import (
+    BareObject,
+    ListMeta,
+    ObjectMeta,
+    ObjectPage,
+    WatchError,
+    WatchEvent,
+    WatchEventType,
+)
 from podwire.observe.log import AgentLog
 
 GONE = 410
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0
-TOLD_AGAIN_SECONDS = 300.0
+LOG_AGAIN_SECONDS = 300.0
 SHORT_WATCH_SECONDS = 1.0
 
 
-class NodeCache:
-    """The Nodes as last heard of. A new dictionary for every change that matters, so readers need no lock."""
+class WireObject(Protocol):
+    """What every wire type has."""
 
-    def __init__(self) -> None:
-        self.infos: dict[str, NodeInfo] | None = None
-        """None until the first complete list."""
-        self.own: Node | None = None
-        self.heard_at = 0.0
-        """When the API server last said anything (monotonic seconds)."""
+    @property
+    def metadata(self) -> ObjectMeta: ...
 
 
-class Informer:
-    """Keeps a NodeCache up to date in a thread of its own; `changed` is called for each change, in that thread."""
+Wire = TypeVar("Wire", bound=WireObject)
+Value = TypeVar("Value")
 
-    def __init__(self, api: Api, own_name: str, log: AgentLog, changed: Callable[[], None]) -> None:
+
+def object_name(metadata: ObjectMeta) -> str:
+    """The key of an object of the whole cluster."""
+    return metadata.name
+
+
+def namespaced_name(metadata: ObjectMeta) -> str:
+    """The key of an object in a namespace."""
+    return f"{metadata.namespace}/{metadata.name}"
+
+
+class Resource(Struct, Generic[Wire, Value], frozen=True):
+    """A resource that can be listed and watched.
+
+    `kind`: of one object, as "Node". `path`: of the list, as "/api/v1/nodes". `wire`: a Struct with the fields to
+    decode, `metadata` among them. `slim`: what is kept of an object. `key`: what it is found by.
+    """
+
+    kind: str
+    path: str
+    wire: type[Wire]
+    slim: Callable[[Wire], Value]
+    key: Callable[[ObjectMeta], str] = object_name
+
+
+class Informer(Generic[Wire, Value]):
+    """Keeps `cache` up to date in its own thread, and calls `changed` there with the keys whose values changed."""
+
+    def __init__(
+        self, api: Api, resource: Resource[Wire, Value], log: AgentLog, changed: Callable[[Collection[str]], None]
+    ) -> None:
+        page, event = generic(ObjectPage), generic(WatchEvent)
         self._api = api
-        self._own_name = own_name
+        self._resource = resource
         self._log = log
         self._changed = changed
+        self._page_decoder = msgspec.json.Decoder(page[resource.wire])
+        self._event_decoder = msgspec.json.Decoder(event[resource.wire])
         self._version = ""
         self._failures = 0
-        self._told_at = 0.0
-        self.cache = NodeCache()
-        self.asked = threading.Event()
-        """The API server has answered, or could not be asked, for the first time."""
+        self._logged_at = 0.0
+        self.cache: Cache[Value] = Cache()
+        self.tried = threading.Event()
+        """The first list is there, or has failed."""
 
     def start(self) -> None:
-        """Follow until the process ends."""
-        threading.Thread(target=self._run, daemon=True, name="nodes").start()
+        """List and watch until the process ends."""
+        threading.Thread(target=self._run, daemon=True, name=f"{self._resource.kind}-informer").start()
 
     def _run(self) -> None:
         while True:
             try:
                 if not self._version:
                     self._list()
-                begun = time.monotonic()
+                began = time.monotonic()
                 self._watch()
-                if time.monotonic() - begun < SHORT_WATCH_SECONDS:  # a server that ends, or one that is overrun
+                if time.monotonic() - began < SHORT_WATCH_SECONDS:  # the server is shutting down, or overloaded
                     time.sleep(wait_seconds(1))
             except ApiError as failed:
                 if failed.code == GONE:
@@ -65,104 +109,136 @@ class Informer:
                 self._wait(failed, quietly=failed.code == GONE)
             except KubernetesConfigError as wrong:
                 self._wait(wrong)
-            except Exception as unforeseen:  # noqa: BLE001  whatever a server sends, following goes on
+            except Exception as unexpected:  # noqa: BLE001  whatever a server sends, the informer goes on
                 self._version = ""
-                self._wait(unforeseen)
+                self._wait(unexpected)
 
     def _list(self) -> None:
-        begun = time.perf_counter()
-        version, nodes = self._api.nodes()
-        infos: dict[str, NodeInfo] = {}
-        own = None
-        for node in nodes:
-            infos[node.metadata.name] = self._same(node_info(node))
-            if node.metadata.name == self._own_name:
-                own = node
+        """Read the whole list before anything in the cache changes."""
+        began = time.perf_counter()
+        values: dict[str, Value] = {}
+        version, next_page = "", ""
+        while True:
+            metadata = self._take_page(self._api.list_page(self._resource.path, next_page), values)
+            version, next_page = version or metadata.resource_version, metadata.next_page
+            if not next_page:
+                break
+        changed = self.cache.replace(values)
         self._version = version
         self._heard()
-        self.cache.own = own
-        if infos != self.cache.infos:
-            self.cache.infos = infos
-        self._changed()
-        self.asked.set()
-        took = (time.perf_counter() - begun) * 1000
-        self._log.note(f"{self._api.server}: nodes={len(infos)} ms={took:.1f}")
+        self._changed(changed)
+        self.tried.set()
+        milliseconds = (time.perf_counter() - began) * 1000
+        kind = self._resource.kind
+        self._log.note(f"{self._api.server}: listed kind={kind} objects={len(values)} ms={milliseconds:.1f}")
 
-    def _same(self, new: NodeInfo) -> NodeInfo:
-        """The node_info that is known already, if it says the same: one object instead of two."""
-        old = (self.cache.infos or {}).get(new.name)
-        return old if old == new else new
+    def _take_page(self, data: bytes, values: dict[str, Value]) -> ListMeta:
+        """Add the slim values of a page to `values`."""
+        resource = self._resource
+        try:
+            page = self._page_decoder.decode(data)
+        except msgspec.ValidationError:
+            return self._take_page_singly(data, values)
+        for item in page.items or ():
+            values[resource.key(item.metadata)] = resource.slim(item)
+        metadata: ListMeta = page.metadata
+        return metadata
+
+    def _take_page_singly(self, data: bytes, values: dict[str, Value]) -> ListMeta:
+        """As `_take_page`, each object by itself: one that cannot be decoded keeps its last state."""
+        resource = self._resource
+        page = msgspec.json.decode(data, type=generic(ObjectPage)[Raw])
+        for item in page.items or ():
+            try:
+                wire = msgspec.json.decode(item, type=resource.wire)
+            except msgspec.ValidationError as wrong:
+                key = _key_of(item, resource.key)
+                self._log_undecodable(key, wrong)
+                if (last := self.cache.get(key)) is not None:
+                    values[key] = last
+            else:
+                values[resource.key(wire.metadata)] = resource.slim(wire)
+        metadata: ListMeta = page.metadata
+        return metadata
 
     def _watch(self) -> None:
-        for event in self._api.watch(self._version):
-            self._version = msgspec.json.decode(event.object, type=Bookmark).metadata.resource_version
+        for line in self._api.watch(self._resource.path, self._version):
+            kind, metadata, value = self._decoded(line)
+            self._version = metadata.resource_version or self._version
             self._heard()
-            if event.type == "BOOKMARK":
+            if kind == "BOOKMARK" or (value is None and kind != "DELETED"):
                 continue
-            try:
-                node = msgspec.json.decode(event.object, type=Node)
-            except msgspec.ValidationError as wrong:
-                self._log.failed("kubernetes", f"a Node is not understood and stays as it was: {wrong}", once=True)
-                continue
-            self._take(event.type, node)
+            key = self._resource.key(metadata)
+            if self.cache.put(key, None if kind == "DELETED" else value):
+                self._changed((key,))
 
-    def _take(self, kind: str, node: Node) -> None:
-        name = node.metadata.name
-        infos = self.cache.infos or {}
-        changed = False
-        if name == self._own_name:
-            self.cache.own = None if kind == "DELETED" else node
-            changed = True
-        if kind == "DELETED":
-            if name in infos:
-                self.cache.infos = {key: one for key, one in infos.items() if key != name}
-                changed = True
-        elif (new := node_info(node)) != (old := infos.get(name)):
-            if old is not None and replace(old, version=new.version) == new:
-                infos[name] = new  # nobody's paths depend on a version, and all of them change when podwire is updated
-            else:
-                self.cache.infos = {**infos, name: new}
-                changed = True
-        if changed:
-            self._changed()
+    def _decoded(self, line: bytes) -> tuple[str, ObjectMeta, Value | None]:
+        """The type, the metadata and the slim value of a watch's line; no value for an object that has none.
+
+        Raises ApiError for an error that the server sends, ValidationError where there is no metadata either.
+        """
+        try:
+            event = self._event_decoder.decode(line)
+        except msgspec.ValidationError as wrong:
+            kind = msgspec.json.decode(line, type=WatchEventType).type
+            if kind == "ERROR":
+                raise _watch_error(line) from None
+            bare = msgspec.json.decode(line, type=generic(WatchEvent)[BareObject])
+            if kind not in ("BOOKMARK", "DELETED"):
+                self._log_undecodable(self._resource.key(bare.object.metadata), wrong)
+            return kind, bare.object.metadata, None
+        if event.type == "ERROR":
+            raise _watch_error(line)
+        slim = event.type not in ("BOOKMARK", "DELETED")
+        return event.type, event.object.metadata, self._resource.slim(event.object) if slim else None
+
+    def _log_undecodable(self, key: str, wrong: msgspec.ValidationError) -> None:
+        words = f"{self._resource.kind} {key} cannot be decoded: {wrong}: it keeps its last state"
+        self._log.failed("kubernetes", words, once=True)
 
     def _heard(self) -> None:
         if self._failures:
             self._log.note(f"{self._api.server}: answers again")
         self._failures = 0
-        self._told_at = 0.0
+        self._logged_at = 0.0
         self.cache.heard_at = time.monotonic()
 
     def _wait(self, why: Exception, *, quietly: bool = False) -> None:
-        """Wait for longer after each failure in a row, and for a random part of it (not all agents at once)."""
+        """Wait, longer after each failure in a row, and for a random part of that time (not all agents at once)."""
+        kind = self._resource.kind
         if quietly and not self._failures:
-            self._log.note("the watch of nodes is too old: listing them anew")
+            self._log.note(f"the watch of kind={kind} is too old: listing again")
             time.sleep(wait_seconds(1))
             return
         self._failures += 1
-        self.asked.set()
+        self.tried.set()
         self._log.remember("kubernetes", str(why))
         now = time.monotonic()
-        if self._failures > 1 and (not self._told_at or now - self._told_at > TOLD_AGAIN_SECONDS):
-            self._told_at = now
-            words = f"no news of nodes: {why}: everything stays as it is meanwhile; trying again"
-            self._log.note(words, "error")
+        if self._failures > 1 and (not self._logged_at or now - self._logged_at > LOG_AGAIN_SECONDS):
+            self._logged_at = now
+            self._log.note(f"watch failed: kind={kind}: {why}: keeping the last state and trying again", "error")
         time.sleep(wait_seconds(self._failures))
 
 
-class BookmarkMeta(msgspec.Struct, rename="camel"):
-    """The version that a bookmark tells."""
+def generic(kind: Any) -> Any:
+    """A generic Struct, to be given a type that is known only at run time."""
+    return kind
 
-    resource_version: str
+
+def _key_of(item: Raw, key: Callable[[ObjectMeta], str]) -> str:
+    """The key of an object that cannot be decoded; "" where there is none."""
+    try:
+        return key(msgspec.json.decode(item, type=BareObject).metadata)
+    except msgspec.ValidationError:
+        return ""
 
 
-class Bookmark(msgspec.Struct):
-    """An object's version; of a bookmark nothing else is there."""
-
-    metadata: BookmarkMeta
+def _watch_error(line: bytes) -> ApiError:
+    status = msgspec.json.decode(line, type=WatchError).object
+    return ApiError(status.code, status.message or status.reason)
 
 
 def wait_seconds(failures: int) -> float:
-    """How long to wait after so many failures in a row: somewhere in the upper half of a span that doubles."""
+    """How long to wait after so many failures in a row: in the upper half of a time that doubles."""
     longest = min(FIRST_WAIT_SECONDS * 2.0 ** min(failures - 1, 16), LONGEST_WAIT_SECONDS)
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, hides nothing
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, protects nothing

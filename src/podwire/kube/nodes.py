@@ -1,162 +1,257 @@
-"""From Nodes to settings: which Node's ranges count, and what is wrong with those that do not. No effects.
+"""From Nodes to this node's settings and its peers: which pod CIDRs and addresses count, and what is wrong. No effects.
 
-Every agent decides alike: where two Nodes claim one range, the older keeps it (the name decides among twins).
+A changed Node costs the work of one Node: it alone is parsed, and only Nodes with a pod CIDR or an address that
+conflicts with one of its own are looked at again (see `podwire.kube.claims`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
-from podwire.ip import Network
+from podwire.ip import Address, Network
+from podwire.kube.claims import AddressClaims, CidrClaims, Claim
 from podwire.kube.objects import NodeInfo
-from podwire.kube.settings import Common, raw_settings
-from podwire.node.old_settings import Known, Peer, RawPeer, Settings, SettingsError, settle
+from podwire.node.settings import NodeSettings, Peer, PeerError, Span, span_of
+from podwire.observe.events import Problem
+from podwire.text import shown
 
-POD_CIDR_NOT_ASSIGNED, RANGE_WRONG, RANGE_OUTSIDE, RANGE_TAKEN = (
-    "PodCIDRNotAssigned",
-    "PodRangeWrong",
-    "PodRangeOutsideCluster",
-    "PodRangeTaken",
-)
-ADDRESS_MISSING, REFUSED = "AddressMissing", "NodeRefused"
-AT_PEER = re.compile(r"peers\[(\d+)\]")
+POD_CIDR_NOT_ASSIGNED, POD_CIDR_INVALID = "PodCIDRNotAssigned", "PodCIDRInvalid"
+POD_CIDR_OUTSIDE_CLUSTER, POD_CIDR_CONFLICT = "PodCIDROutsideCluster", "PodCIDRConflict"
+ADDRESS_MISSING, ADDRESS_CONFLICT = "AddressMissing", "AddressConflict"
+NODE_MISSING, NODE_REFUSED = "NodeMissing", "NodeRefused"
 
 
-class Problem(Struct, frozen=True):
-    """What is wrong with a Node, for its log line and its Event; `reason` is one CamelCase word."""
+class Delta(Struct):
+    """What one or more updates changed.
 
-    node: str
-    reason: str
-    words: str
-
-
-class Wanted(Struct):
-    """What follows from the Nodes: `settings` is None as long as this node has no good range or no address."""
-
-    settings: Settings | None
-    problems: list[Problem]
-    known: dict[RawPeer, Peer]
-    own: NodeInfo | None
-    """This node with the ranges that count, to be given as `before` the next time."""
-
-
-class _Claim(Struct):
-    network: Network
-    text: str
-    owner: NodeInfo
-
-
-def wanted(
-    infos: Mapping[str, NodeInfo],
-    own_name: str,
-    common: Common,
-    known: Known | None = None,
-    before: NodeInfo | None = None,
-) -> Wanted:
-    """The settings of node `own_name`. A bad peer is a problem and has no path; the others are not affected.
-
-    This node's own part, once good, stays as it was (`before`) while its Node is bad or gone: its pods live on.
+    `settings`: this node's own, None if they did not change. `upserted`, `removed`: peers by name. `problems`: all
+    problems of each Node whose problems changed; none for a Node that is good now.
     """
-    problems: list[Problem] = []
-    good = _good_ranges(infos.values(), common, problems)
-    own = _usable(infos.get(own_name), good, problems) or before
-    peers = []
-    for node_info in infos.values():
-        if node_info.name != own_name and (one := _usable(node_info, good, problems)):
-            peers.append(RawPeer(one.name, one.addresses, one.pod_ranges))
-    if own_name not in infos:
-        problems.append(Problem(own_name, "NodeMissing", f"there is no Node {own_name}: is --node-name right?"))
-    if own is None:
-        return Wanted(None, problems, dict(known or {}), None)
-    while True:
-        raw = raw_settings(common, own_name, own.addresses, own.pod_ranges, tuple(peers))
-        try:
-            settings, parsed = settle(raw, own_name, known)
-        except SettingsError as wrong:
-            place = AT_PEER.match(wrong.where)
-            name = peers.pop(int(place[1])).name if place else own_name
-            problems.append(Problem(name, REFUSED, f"{wrong.where.partition('.')[2] or wrong.where}: {wrong.words}"))
-            if place is None:
-                return Wanted(None, problems, dict(known or {}), None)
-            continue
-        return Wanted(settings, problems, parsed, own)
+
+    settings: NodeSettings | None = None
+    upserted: dict[str, Peer] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
+    problems: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
+
+    def add(self, later: Delta) -> None:
+        """Take in what a later update changed."""
+        self.settings = later.settings or self.settings
+        for name, peer in later.upserted.items():
+            self.upserted[name] = peer
+            self.removed.discard(name)
+        for name in later.removed:
+            self.upserted.pop(name, None)
+            self.removed.add(name)
+        self.problems.update(later.problems)
 
 
-def _usable(node_info: NodeInfo | None, good: Mapping[str, list[str]], problems: list[Problem]) -> NodeInfo | None:
-    """The Node with the ranges that count; None if that leaves nothing to reach."""
-    if node_info is None:
-        return None
-    if not node_info.pod_ranges:
-        words = "has no podCIDR: give the controller manager --cluster-cidr and --allocate-node-cidrs"
-        problems.append(Problem(node_info.name, POD_CIDR_NOT_ASSIGNED, f"{words} (kubeadm init --pod-network-cidr)"))
-    if not node_info.addresses:
-        words = "has no InternalIP: see to its kubelet (--node-ip)"
-        problems.append(Problem(node_info.name, ADDRESS_MISSING, words))
-    ranges = tuple(good.get(node_info.name, ()))
-    return (
-        NodeInfo(node_info.name, node_info.born, node_info.addresses, ranges)
-        if ranges and node_info.addresses
-        else None
-    )
+class _Node(Struct):
+    """A Node, parsed once, with its claims; `claims` are those of its pod CIDRs, `networks` their values.
+
+    `peer` has the name and the addresses, and no pod CIDRs; None if one of these is wrong.
+    """
+
+    info: NodeInfo
+    peer: Peer | None
+    networks: tuple[Network, ...]
+    claims: tuple[Claim, ...]
+    problems: tuple[Problem, ...]
+    address_claim: Claim | None = None
 
 
-def _good_ranges(infos: Iterable[NodeInfo], common: Common, problems: list[Problem]) -> dict[str, list[str]]:
-    """Every Node's ranges without those that are no ranges, lie outside the cluster's, or are another Node's."""
-    cluster = [ip_network(one) for one in common.cluster_ranges]
-    claims: list[_Claim] = []
-    for node_info in infos:
-        for text in node_info.pod_ranges:
-            network = _parsed(text)
-            if network is None:
-                problems.append(Problem(node_info.name, RANGE_WRONG, f"podCIDR {text!r} is not an address range"))
-            elif not any(network.version == one.version and network.subnet_of(one) for one in cluster):  # type: ignore[arg-type]
-                whole = ", ".join(common.cluster_ranges)
-                words = f"podCIDR {text} lies outside the cluster's ranges {whole}: correct cluster_ranges"
+class NodeTable:
+    """The Nodes of a cluster, as node `own_name` sees them."""
+
+    def __init__(self, own_name: str, cluster: NodeSettings, own: NodeSettings | None = None) -> None:
+        """`cluster` has the settings of the whole cluster; its name, addresses and pod CIDRs are not used.
+
+        `own`: this node's settings that are applied now, if any: it keeps them until its Node is good.
+        """
+        self._own_name = own_name
+        self._cluster = cluster
+        self._cluster_spans = [span_of(network) for network in cluster.cluster_cidrs]
+        self._nodes: dict[str, _Node] = {}
+        self._cidrs = CidrClaims()
+        self._addresses = AddressClaims()
+        missing = f"there is no Node {own_name}: is --node-name right?"
+        self._missing = (Problem(own_name, NODE_MISSING, missing),)
+        self.own: NodeSettings | None = None
+        """This node's settings; None until its Node is good for the first time. A bad Node does not change them."""
+
+        if own and all(self._inside_cluster(span_of(network)) for network in own.pod_cidrs):
+            self.own = replace(cluster, name=own.name, addresses=own.addresses, pod_cidrs=own.pod_cidrs)
+        self._own_spans = [span_of(network) for network in self.own.pod_cidrs] if self.own else []
+        self.peers: dict[str, Peer] = {}
+        self.problems: dict[str, tuple[Problem, ...]] = {own_name: self._missing}
+        """All problems, by the name of the Node."""
+
+    def update(self, name: str, info: NodeInfo | None) -> Delta:
+        """A Node that is new, or other than before; None if it is gone."""
+        before = self._nodes.pop(name, None)
+        node = self._parse(info) if info else None
+        affected = {name}
+        if before:
+            affected |= self._addresses.change([before.address_claim] if before.address_claim else (), ())
+        if node:
+            self._nodes[name] = node
+        affected |= self._cidrs.change(before.claims if before else (), node.claims if node else ())
+        for other in tuple(affected):
+            affected |= self._claim_addresses(other)
+        delta = Delta()
+        if self._own_name in affected:
+            affected |= self._update_own(delta)
+        for other in affected:
+            self._update_peer(other, delta)
+        return delta
+
+    def addresses(self, name: str) -> tuple[Address, ...]:
+        """The addresses of a Node; none where there is no such Node, or one of them is wrong."""
+        node = self._nodes.get(name)
+        return node.peer.addresses if node and node.peer else ()
+
+    def _parse(self, info: NodeInfo) -> _Node:
+        problems, networks, claims = [], [], []
+        for position, text in enumerate(info.pod_cidrs):
+            try:
+                network = ip_network(text)
+            except ValueError:
                 problems.append(
-                    Problem(node_info.name, RANGE_OUTSIDE, f"{words} in podwire's configuration, or the Node")
+                    Problem(info.name, POD_CIDR_INVALID, f"podCIDR {shown(text)} is not a CIDR: correct the Node")
                 )
+                continue
+            span = span_of(network)
+            if self._inside_cluster(span):
+                networks.append(network)
+                claims.append(Claim((info.created, info.name, position), span=span))
             else:
-                claims.append(_Claim(network, text, node_info))
-    claims.sort(key=lambda one: (one.network.version, int(one.network.network_address), one.network.prefixlen))
-    kept: list[_Claim] = []
-    for claim in claims:
-        while kept and kept[-1].network.overlaps(claim.network):
-            old = kept[-1]
-            if (old.owner.born, old.owner.name) <= (claim.owner.born, claim.owner.name):
-                problems.append(_taken(claim, old))
-                break
-            problems.append(_taken(old, claim))
-            kept.pop()
+                problems.append(Problem(info.name, POD_CIDR_OUTSIDE_CLUSTER, self._outside(text)))
+        if not info.pod_cidrs:
+            words = "has no podCIDR: give the controller manager --cluster-cidr and --allocate-node-cidrs"
+            problems.append(Problem(info.name, POD_CIDR_NOT_ASSIGNED, f"{words} (kubeadm init --pod-network-cidr)"))
+        peer = None
+        if info.addresses:
+            try:
+                peer = Peer.parse(info.name, info.addresses, ())
+            except PeerError as wrong:
+                problems.append(Problem(info.name, NODE_REFUSED, str(wrong)))
         else:
-            kept.append(claim)
-    chosen = {(one.owner.name, one.text) for one in kept}
-    return {
-        node_info.name: [text for text in node_info.pod_ranges if (node_info.name, text) in chosen]
-        for node_info in {one.owner.name: one.owner for one in kept}.values()
-    }
+            problems.append(Problem(info.name, ADDRESS_MISSING, "has no InternalIP: set --node-ip of its kubelet"))
+        return _Node(info, peer, tuple(networks), tuple(claims), tuple(problems))
 
+    def _inside_cluster(self, span: Span) -> bool:
+        return any(span[0] == whole[0] and whole[1] <= span[1] and span[2] <= whole[2] for whole in self._cluster_spans)
 
-def _taken(loser: _Claim, winner: _Claim) -> Problem:
-    words = f"podCIDR {loser.text} overlaps {winner.text} of the older Node {winner.owner.name}: delete this Node"
-    return Problem(loser.owner.name, RANGE_TAKEN, f"{words} and let it join again")
+    def _outside(self, text: str) -> str:
+        listed = ", ".join(map(str, self._cluster.cluster_cidrs))
+        words = f"podCIDR {text} lies outside the cluster CIDRs {listed}: correct cluster_cidrs"
+        return f"{words} in podwire's configuration, or the Node"
 
+    def _claim_addresses(self, name: str) -> set[str]:
+        """Let a peer claim its addresses if it has a pod CIDR to be reached at; the peers that this affects."""
+        node = self._nodes.get(name)
+        if node is None or name == self._own_name:
+            return set()
+        usable = node.peer is not None and any(claim.holds for claim in node.claims)
+        if usable == (node.address_claim is not None):
+            return set()
+        removed = [node.address_claim] if node.address_claim else ()
+        node.address_claim = None
+        if usable:
+            assert node.peer is not None
+            node.address_claim = Claim((node.info.created, name, 0), addresses=node.peer.addresses)
+        return self._addresses.change(removed, [node.address_claim] if node.address_claim else ())
 
-@lru_cache(maxsize=1 << 15)
-def _parsed(text: str) -> Network | None:
-    try:
-        return ip_network(text)
-    except ValueError:
+    def _update_own(self, delta: Delta) -> set[str]:
+        """This node's settings after a change of its Node; the peers that these conflict with, before and after."""
+        node, own = self._nodes.get(self._own_name), self.own
+        if node is None or node.peer is None:
+            return set()
+        networks = tuple(network for network, claim in zip(node.networks, node.claims, strict=True) if claim.holds)
+        if not networks:
+            return set()
+        self.own = replace(self._cluster, name=node.info.name, addresses=node.peer.addresses, pod_cidrs=networks)
+        if self.own == own:
+            return set()
+        delta.settings = self.own
+        spans, self._own_spans = self._own_spans, [span_of(network) for network in networks]
+        addresses = (*self.own.addresses, *(own.addresses if own else ()))
+        affected = {claim.node for claim in self._addresses.of(addresses)}
+        return affected.union(claim.node for span in spans + self._own_spans for claim in self._cidrs.overlapping(span))
+
+    def _update_peer(self, name: str, delta: Delta) -> None:
+        """A Node's peer and its problems after a change."""
+        node = self._nodes.get(name)
+        problems = list(node.problems) if node else []
+        peer = self._peer(node, problems) if node else None
+        if name == self._own_name:
+            peer, problems = None, problems if node else list(self._missing)
+        if peer is None:
+            if self.peers.pop(name, None):
+                delta.removed.add(name)
+        elif self.peers.get(name) != peer:
+            self.peers[name] = delta.upserted[name] = peer
+        found = tuple(problems)
+        if self.problems.get(name, ()) != found:
+            delta.problems[name] = found
+            if found:
+                self.problems[name] = found
+            else:
+                del self.problems[name]
+
+    def _peer(self, node: _Node, problems: list[Problem]) -> Peer | None:
+        """The peer with the pod CIDRs that count; None if it cannot be reached. Adds what is in conflict."""
+        name, kept = node.info.name, []
+        for network, claim in zip(node.networks, node.claims, strict=True):
+            text = node.info.pod_cidrs[claim.order[2]]
+            if claim.lost_to is not None:
+                problems.append(Problem(name, POD_CIDR_CONFLICT, self._overlap(text, claim.lost_to)))
+            elif reason := self._unusable(node, claim):
+                problems.append(Problem(name, reason[0], f"podCIDR {text} {reason[1]}"))
+            else:
+                kept.append((network, claim.span))
+        if node.peer is None or not kept:
+            return None
+        if shared := self._shared_address(node):
+            problems.append(Problem(name, ADDRESS_CONFLICT, shared))
+            return None
+        networks, spans = zip(*kept, strict=True)
+        return replace(node.peer, pod_cidrs=networks, spans=spans)
+
+    def _overlap(self, text: str, winner: Claim) -> str:
+        other = self._nodes[winner.node].info
+        words = f"podCIDR {text} overlaps {other.pod_cidrs[winner.order[2]]} of the older Node {other.name}"
+        return f"{words}: delete this Node and let it join again"
+
+    def _unusable(self, node: _Node, claim: Claim) -> tuple[str, str] | None:
+        """Why this node cannot use a pod CIDR that its peer keeps: the reason, and the end of a sentence."""
+        assert claim.span is not None
+        version, first, last = claim.span
+        if claim.node == self._own_name or node.peer is None:
+            return None
+        for number, (own_version, own_first, own_last) in enumerate(self._own_spans):
+            if version == own_version and first <= own_last and own_first <= last:
+                assert self.own is not None
+                words = f"overlaps {self.own.pod_cidrs[number]}, which pods on node {self._own_name} have"
+                return POD_CIDR_CONFLICT, f"{words}: drain that node and let it join again"
+        if self._cluster.tunnel.when == "never" and all(one.version != version for one in node.peer.addresses):
+            return ADDRESS_MISSING, f"needs an IPv{version} InternalIP, or a tunnel: set --node-ip of its kubelet"
         return None
 
+    def _shared_address(self, node: _Node) -> str:
+        """Which address another node has as well; "" if none."""
+        assert node.peer is not None
+        for address in node.peer.addresses:
+            if self.own and address in self.own.addresses and node.info.name != self._own_name:
+                return _shared(address, self._own_name)
+        lost_to = node.address_claim and node.address_claim.lost_to
+        if not lost_to:
+            return ""
+        address = next(address for address in node.peer.addresses if address in lost_to.addresses)
+        return _shared(address, f"the older Node {lost_to.node}")
 
-def same_addresses(before: NodeInfo, after: NodeInfo) -> bool:
-    """Do two infos name the same addresses, however they are spelled?"""
-    try:
-        return {ip_address(one) for one in before.addresses} == {ip_address(one) for one in after.addresses}
-    except ValueError:
-        return before.addresses == after.addresses
+
+def _shared(address: Address, owner: str) -> str:
+    return f"{address} is an InternalIP of {owner} as well: delete the Node that no longer exists"

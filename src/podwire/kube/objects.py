@@ -1,46 +1,106 @@
-"""Kubernetes' objects, with those of their fields alone that are read here; msgspec skips the rest undecoded."""
+"""Kubernetes objects as they come from the API server, and the slim values that are kept of them. No effects.
+
+The wire types have only the fields that are read here; msgspec skips the others without decoding them.
+"""
 
 from __future__ import annotations
 
 import sys
+from typing import Generic, TypeVar
 
-from msgspec import Raw, Struct, field
+from msgspec import Struct, field
 
 VERSION_ANNOTATION = "podwire.dev/version"
+NETWORK_UP_REASON = "PodwireIsUp"
+"""The reason of a Node's condition NetworkUnavailable=False that podwire has set."""
+
+Wire = TypeVar("Wire")
 
 
-class Annotations(Struct):
-    """Of a Node's annotations the one that is podwire's: its agent's version."""
+class ObjectMeta(Struct, rename="camel"):
+    """The metadata of any object; a bookmark has the resource version alone."""
+
+    name: str = ""
+    namespace: str = ""
+    resource_version: str = ""
+    creation_timestamp: str | None = ""
+
+
+class BareObject(Struct):
+    """An object of which only the metadata is read."""
+
+    metadata: ObjectMeta
+
+
+class ListMeta(Struct, rename="camel"):
+    """The metadata of a list: the version to watch from, and where the next page begins."""
+
+    resource_version: str = ""
+    next_page: str = field(default="", name="continue")
+
+
+class ObjectPage(Struct, Generic[Wire]):
+    """One page of a list."""
+
+    metadata: ListMeta
+    items: list[Wire] | None = None
+
+
+class WatchEvent(Struct, Generic[Wire]):
+    """One line of a watch; `object` is the changed object, except where the type is ERROR."""
+
+    type: str
+    object: Wire
+
+
+class WatchEventType(Struct):
+    """A line of a watch of which only the type is read."""
+
+    type: str
+
+
+class Status(Struct):
+    """Why the API server refused a request."""
+
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class WatchError(Struct):
+    """A line of a watch with the type ERROR."""
+
+    object: Status
+
+
+class NodeAnnotations(Struct):
+    """The annotation of a Node that its agent sets."""
 
     version: str = field(default="", name=VERSION_ANNOTATION)
 
 
-class NodeMeta(Struct, rename="camel"):
-    """A Node's metadata."""
+class NodeMeta(ObjectMeta, rename="camel"):
+    """The metadata of a Node."""
 
-    name: str
-    uid: str = ""
-    resource_version: str = ""
-    creation_timestamp: str = ""
-    annotations: Annotations | None = None
+    annotations: NodeAnnotations | None = None
 
 
 class NodeSpec(Struct):
-    """The ranges that the controller manager gave the Node: one of each family at most."""
+    """The pod CIDRs that the controller manager assigned to the Node: at most one of each family."""
 
-    pod_range: str = field(default="", name="podCIDR")
-    pod_ranges: tuple[str, ...] = field(default=(), name="podCIDRs")
+    pod_cidr: str = field(default="", name="podCIDR")
+    pod_cidrs: tuple[str, ...] = field(default=(), name="podCIDRs")
 
 
 class NodeAddress(Struct):
-    """One of a Node's addresses; its type is InternalIP, Hostname or the like."""
+    """An address of a Node; `type` is InternalIP, Hostname and others."""
 
     type: str
     address: str
 
 
 class Condition(Struct):
-    """One of a Node's conditions."""
+    """A condition of a Node."""
 
     type: str
     status: str
@@ -48,79 +108,57 @@ class Condition(Struct):
 
 
 class NodeStatus(Struct):
-    """What the kubelet says of its Node."""
+    """What the kubelet reports of its Node."""
 
     addresses: tuple[NodeAddress, ...] | None = None
     conditions: tuple[Condition, ...] | None = None
 
 
 class Node(Struct):
-    """A Node as it comes from the API server: short-lived, see `Fact` for what is kept."""
+    """A Node as it comes from the API server; only its `NodeInfo` is kept."""
 
     metadata: NodeMeta
     spec: NodeSpec = field(default_factory=NodeSpec)
     status: NodeStatus = field(default_factory=NodeStatus)
 
 
-class ListMeta(Struct, rename="camel"):
-    """A list's metadata: where a watch goes on from, and where the next page begins."""
+class NodeInfo(Struct, frozen=True, gc=False):
+    """What is kept of a Node: what its routes depend on, its agent's version, and its condition.
 
-    resource_version: str = ""
-    next_page: str = field(default="", name="continue")
-
-
-class NodeList(Struct):
-    """One page of Nodes."""
-
-    metadata: ListMeta
-    items: list[Node] = []
-
-
-class WatchEvent(Struct):
-    """One line of a watch; of what kind the object is depends on the type."""
-
-    type: str
-    object: Raw
-
-
-class Status(Struct):
-    """Why the API server refused."""
-
-    code: int = 0
-    reason: str = ""
-    message: str = ""
-
-
-class NodeInfo(Struct, frozen=True):
-    """What is kept of a Node: as little as decides about its paths, and its agent's version."""
+    `created` is the Node's creationTimestamp. `network_up`: podwire has set NetworkUnavailable=False.
+    """
 
     name: str
-    born: str
+    created: str
     addresses: tuple[str, ...]
-    pod_ranges: tuple[str, ...]
+    pod_cidrs: tuple[str, ...]
     version: str = ""
-
-
-def version_of(node: Node) -> str:
-    """The version of the node's agent as it told it itself; one object for all Nodes that say the same."""
-    return sys.intern(node.metadata.annotations.version) if node.metadata.annotations else ""
+    network_up: bool = False
 
 
 def node_info(node: Node) -> NodeInfo:
-    """The node_info in a Node: its InternalIPs (the first of each family counts for Kubernetes too) and its ranges."""
-    four, six = "", ""
-    for one in node.status.addresses or ():
-        if one.type == "InternalIP":
-            if ":" in one.address:
-                six = six or one.address
-            else:
-                four = four or one.address
-    ranges = node.spec.pod_ranges or ((node.spec.pod_range,) if node.spec.pod_range else ())
-    addresses = tuple(one for one in (four, six) if one)
-    return NodeInfo(node.metadata.name, node.metadata.creation_timestamp, addresses, tuple(ranges), version_of(node))
+    """The slim value of a Node. The first InternalIP of each family counts, as in Kubernetes itself."""
+    addresses: dict[bool, str] = {}
+    for address in node.status.addresses or ():
+        if address.type == "InternalIP" and address.address:
+            addresses.setdefault(":" in address.address, address.address)
+    return NodeInfo(
+        name=node.metadata.name,
+        created=node.metadata.creation_timestamp or "",
+        addresses=tuple(addresses[family] for family in sorted(addresses)),
+        pod_cidrs=node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ()),
+        version=_version(node),
+        network_up=_network_up(node),
+    )
 
 
-def network_is_up(node: Node, reason: str) -> bool:
-    """Does the Node's condition NetworkUnavailable say False, for our reason?"""
-    found = [one for one in node.status.conditions or () if one.type == "NetworkUnavailable"]
-    return bool(found) and found[0].status == "False" and found[0].reason == reason
+def _version(node: Node) -> str:
+    """The version that the node's agent has announced; one string object for all Nodes with the same version."""
+    return sys.intern(node.metadata.annotations.version) if node.metadata.annotations else ""
+
+
+def _network_up(node: Node) -> bool:
+    for condition in node.status.conditions or ():
+        if condition.type == "NetworkUnavailable":
+            return condition.status == "False" and condition.reason == NETWORK_UP_REASON
+    return False

@@ -1,59 +1,48 @@
-"""What all nodes of a cluster have in common: the agent's file for Kubernetes (TOML), with a default for every key."""
+"""The settings of the whole cluster: the agent's file for Kubernetes (TOML), with a default for every key."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from podwire.node.old_settings import RawCni, RawPeer, RawSettings, RawTunnel, settle
-from podwire.node.old_settings_file import read
+from podwire.node.settings import CniSettings, Mode, NodeSettings, TunnelSettings
+from podwire.node.settings_file import Warn, read
 
 
-class Common(Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of the agent's file, without those that the API server knows: name, addresses, ranges, peers."""
+class ClusterSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of the file. The API server knows the others of a node: name, addresses, pod CIDRs, peers."""
 
-    cluster_ranges: tuple[str, ...] = ("10.244.0.0/16",)
-    mode: Literal["routed", "bridge"] = "routed"
+    cluster_cidrs: tuple[str, ...] = ("10.244.0.0/16",)
+    mode: Mode = "routed"
     mtu: int = 0
     masquerade: bool = True
     masquerade_exceptions: tuple[str, ...] = ()
-    tunnel: RawTunnel = RawTunnel()
-    cni: RawCni = RawCni()
+    tunnel: TunnelSettings = TunnelSettings()
+    cni: CniSettings = CniSettings()
+
+    def parse(self) -> NodeSettings:
+        """These settings, checked, for a sample node that has all of the cluster's CIDRs. Raises SettingsError."""
+        return NodeSettings.parse(
+            name="node",
+            addresses=("192.0.2.1", "2001:db8::1"),
+            pod_cidrs=self.cluster_cidrs,
+            cluster_cidrs=self.cluster_cidrs,
+            mode=self.mode,
+            mtu=self.mtu,
+            masquerade=self.masquerade,
+            masquerade_exceptions=self.masquerade_exceptions,
+            tunnel=self.tunnel,
+            cni=self.cni,
+        )
 
 
-def load_common(path: Path | None) -> Common:
-    """The file's settings, checked; without a file the defaults. Raises SettingsFileError."""
-    return read(path, _convert) if path else Common()
+def load_cluster_settings(path: Path | None, warn: Warn | None = None) -> NodeSettings:
+    """The file's settings, checked, for a sample node; without a file the defaults. Raises SettingsFileError."""
+    return read(path, _convert, warn) if path else ClusterSettings().parse()
 
 
-def _convert(document: dict[str, Any]) -> Common:
-    common = msgspec.convert(document, Common)
-    # A node whose range is the whole cluster's: wrong values show at the start and not when Nodes arrive.
-    settle(raw_settings(common, "node", ("192.0.2.1", "2001:db8::1"), common.cluster_ranges, ()), "node")
-    return common
-
-
-def raw_settings(
-    common: Common,
-    name: str,
-    addresses: tuple[str, ...],
-    pod_ranges: tuple[str, ...],
-    peers: tuple[RawPeer, ...],
-) -> RawSettings:
-    """A node's settings as its own file would have them."""
-    return RawSettings(
-        name=name,
-        addresses=addresses,
-        pod_ranges=pod_ranges,
-        cluster_ranges=common.cluster_ranges,
-        mode=common.mode,
-        mtu=common.mtu,
-        masquerade=common.masquerade,
-        masquerade_exceptions=common.masquerade_exceptions,
-        tunnel=common.tunnel,
-        cni=common.cni,
-        peers=peers,
-    )
+def _convert(document: dict[str, Any]) -> NodeSettings:
+    return msgspec.convert(document, ClusterSettings).parse()

@@ -1,161 +1,202 @@
-"""The agent's settings from the API server: what follows from the Nodes, whenever it is another than before."""
+"""The agent's settings from the API server: this node's Node, its peers' Nodes, and a file for the whole cluster."""
 
 from __future__ import annotations
 
 import os
 import select
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from podwire import __version__
-from podwire.kube.client import Api
-from podwire.kube.informer import Informer
-from podwire.kube.nodes import Problem, same_addresses, wanted
-from podwire.kube.objects import NodeInfo
+from podwire.ip import Address
+from podwire.kube.client import NODES, Api
+from podwire.kube.informer import Informer, Resource
+from podwire.kube.nodes import Delta, NodeTable
+from podwire.kube.objects import Node, NodeInfo, node_info
 from podwire.kube.reporter import Reporter
-from podwire.kube.settings import Common, load_common
-from podwire.node.old_settings import Peer, RawPeer, Settings
-from podwire.node.old_settings_file import SettingsFileError
-from podwire.node.old_source import KnownNode, WatchedFile
+from podwire.kube.settings import load_cluster_settings
+from podwire.node.settings import NodeSettings, SettingsChange
+from podwire.node.settings_file import SettingsFileError
+from podwire.node.source import KnownNode, WatchedFile
+from podwire.observe.events import Problem
 from podwire.observe.lines import rfc3339
 from podwire.observe.log import AgentLog
 
 ADDRESS_CHANGED = "AddressChanged"
 FIRST_ANSWER_SECONDS = 5.0
+NODE_RESOURCE = Resource(kind="Node", path=NODES, wire=Node, slim=node_info)
 
 
 class KubernetesSource:
-    """Follows the Nodes, and tells the API server how this one is. See `podwire.node.source.Source`.
+    """The settings that follow from the Nodes. See `podwire.node.source.Source`.
 
-    What all nodes have in common stands in a file, which is read again when it changes.
+    The informer's thread notes the names of changed Nodes; the loop's thread updates the table with them.
     """
 
     def __init__(self, own_name: str, file: Path | None, kubeconfig: Path | None, log: AgentLog) -> None:
         """Raises KubernetesConfigError, SettingsFileError."""
         self._file = WatchedFile(file) if file else None
-        self.common: Common = load_common(file)
+        self.cluster = load_cluster_settings(file, log.once)
         self.own_name = own_name
         self._log = log
-        api = Api(kubeconfig)
-        self.name, self._apis = api.server, (api, Api(kubeconfig))
-        self._follower = Informer(api, own_name, log, self._wake)
-        self._reporter = Reporter(self._apis[1], own_name, self._follower.cache, log)
-        self._infos: Mapping[str, NodeInfo] | None = None
-        self._known: dict[RawPeer, Peer] = {}
-        self._own: NodeInfo | None = None
-        self._settings: Settings | None = None
-        self._problems: list[Problem] = []
+        informer_api, reporter_api = Api(kubeconfig), Api(kubeconfig)
+        self.name, self._apis = informer_api.server, (informer_api, reporter_api)
+        self._informer = Informer(informer_api, NODE_RESOURCE, log, self._note_changed)
+        self._cache = self._informer.cache
+        self._reporter = Reporter(reporter_api, own_name, self._cache, log)
+        self._table = NodeTable(own_name, self.cluster)
+        self._complete = False
+        """Does the loop know all peers of the table?"""
+
+        self._reported = False
+        """Does the reporter know all problems of the table?"""
+
+        self._settings: NodeSettings | None = None
         self._moves: dict[str, str] = {}
-        self._begun = time.monotonic()
+        self._began = time.monotonic()
+        self._changed: set[str] = set()
+        self._lock = threading.Lock()
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.epoll()
-        for one in (self._woken, self._file.descriptor if self._file else -1):
-            if one >= 0:
-                self._poll.register(one, select.EPOLLIN)
+        for descriptor in (self._woken, self._file.descriptor if self._file else -1):
+            if descriptor >= 0:
+                self._poll.register(descriptor, select.EPOLLIN)
         self.descriptor = self._poll.fileno()
 
-    def first(self) -> None:
-        """Begin to follow. The settings come when the API server answers; until then nothing is changed.
+    def start(self) -> None:
+        """Begin to list and watch. Until the API server answers, nothing is changed.
 
-        A node may have got other ranges while no agent was there: if the API server answers soon, it is heard before
-        the first pod is served with the ranges of before.
+        The node may have got another pod CIDR while no agent ran, so its first answer is awaited for a few seconds,
+        before a pod gets an address of the old one.
         """
-        self._follower.start()
+        self._informer.start()
         self._reporter.start()
-        self._follower.asked.wait(FIRST_ANSWER_SECONDS)
+        self._informer.tried.wait(FIRST_ANSWER_SECONDS)
 
-    def _wake(self) -> None:
+    def _note_changed(self, names: Collection[str]) -> None:
+        """Nodes have changed: called in the informer's thread, also when a list has brought no change."""
+        with self._lock:
+            self._changed.update(names)
         os.eventfd_write(self._woken, 1)
 
-    def news(self) -> Settings | None:
-        """What follows from the Nodes and the file now, if that is something else than before."""
-        nodes, file = self._nodes_changed(), self._file_changed()
-        infos = self._follower.cache.infos
-        if infos is None or not (file or nodes):
+    def changes(self) -> SettingsChange | None:
+        """What follows from the Nodes and the file that changed since the last time."""
+        began = time.perf_counter()
+        names = self._changed_names()
+        ended: dict[str, tuple[Problem, ...]] = {}
+        if self._file_changed():
+            ended = dict.fromkeys(self._table.problems, ())
+            self._table = NodeTable(self.own_name, self.cluster, self._settings)
+            self._complete = self._reported = False
+            names = set(self._cache.snapshot())
+        if not self._cache.complete:
             return None
-        before, self._infos = self._infos or {}, infos
-        self._tell_moves(before, infos)
-        found = wanted(infos, self.own_name, self.common, self._known, self._own)
-        self._known, self._own, self._problems = found.known, found.own, found.problems
-        self._reporter.set_problems(found.problems)
-        if found.settings is None or found.settings == self._settings:
-            return None
-        self._settings = found.settings
-        return found.settings
+        delta = Delta()
+        for name in names:
+            delta.add(self._update(name))
+        self._reporter.set_problems(delta.problems if self._reported else {**ended, **self._table.problems})
+        self._reported = True
+        return self._change(delta, began)
 
-    def _nodes_changed(self) -> bool:
+    def _changed_names(self) -> set[str]:
         try:
             os.eventfd_read(self._woken)
         except BlockingIOError:
-            return False
-        self._reporter.own_changed()
-        return self._follower.cache.infos is not self._infos
+            return set()
+        with self._lock:
+            names, self._changed = self._changed, set()
+        if self.own_name in names:
+            self._reporter.wake()
+        return names
 
     def _file_changed(self) -> bool:
-        """Was the file changed, and is it right?"""
+        """Does the file say something else, and is it right?"""
         if self._file is None or not self._file.changed():
             return False
+        before = self.cluster
         try:
-            self.common = load_common(self._file.path)
+            self.cluster = load_cluster_settings(self._file.path, self._log.once)
         except SettingsFileError as wrong:
-            self._log.failed("node", f"{wrong}; the running network stays as it is")
+            self._log.failed("node", f"{wrong}; the last settings stay in force")
             return False
         self._log.note(f"{self._file.path} was read again")
-        return True
+        return self.cluster != before
 
-    def _tell_moves(self, before: Mapping[str, NodeInfo], after: Mapping[str, NodeInfo]) -> None:
-        for name, new in after.items():
-            old = before.get(name)
-            if old is None or old is new or not old.addresses or not new.addresses or same_addresses(old, new):
-                continue
-            words = f"changed its address from {', '.join(old.addresses)} to {', '.join(new.addresses)}"
+    def _update(self, name: str) -> Delta:
+        """Update the table with a Node's last state, and report a change of its addresses."""
+        before = self._table.addresses(name)
+        info = self._cache.get(name)
+        delta = self._table.update(name, info)
+        after = self._table.addresses(name)
+        if info is None:
+            self._moves.pop(name, None)
+        elif before and after and before != after:
+            words = f"changed its address from {_listed(before)} to {_listed(after)}"
             self._moves[name] = f"{words} at {rfc3339(time.time())}"
-            self._reporter.record_event(Problem(name, ADDRESS_CHANGED, f"{words}: its paths follow"))
-        for name in [one for one in self._moves if one not in after]:
-            del self._moves[name]
+            self._reporter.record_event(Problem(name, ADDRESS_CHANGED, f"{words}: its routes follow"))
+        return delta
 
-    def applied(self, settings: Settings, changes: int, seconds: float, problems: Sequence[str]) -> None:
-        """The host is as the Nodes want it."""
-        ranges = ",".join(str(one) for one in settings.pod_ranges)
-        counts = f"peers={len(settings.peers)} changes={changes} ms={seconds * 1000:.1f}"
-        unreachable = f" unreachable={len(problems)}" if problems else ""
-        self._log.note(f"node {settings.name}: ranges={ranges} {counts}{unreachable}")
+    def _change(self, delta: Delta, began: float) -> SettingsChange | None:
+        """What the loop has to know: once all peers, later what changed."""
+        before, self._settings = self._settings, self._table.own or self._settings
+        if self._table.own is None:
+            return None
+        if not self._complete:
+            self._complete = True
+            settings = self._settings if self._settings != before else None
+            return SettingsChange(settings, dict(self._table.peers), complete=True, began=began)
+        if delta.settings is None and not delta.upserted and not delta.removed:
+            return None
+        return SettingsChange(delta.settings, delta.upserted, frozenset(delta.removed), began=began)
+
+    def applied(self) -> None:
+        """Report that this node's network is up."""
         self._reporter.network_is_up()
 
     def nodes(self) -> list[KnownNode]:
-        """All Nodes as last heard of, bad ones too, this one first."""
-        infos, moves = dict(self._follower.cache.infos or {}), dict(self._moves)
-        problems: dict[str, list[str]] = {}
-        for one in self._problems:
-            problems.setdefault(one.node, []).append(f"{one.reason}: {one.words}")
-        own = infos.pop(self.own_name, None) or self._own or NodeInfo(self.own_name, "", (), ())
-        found = []
-        for node_info in (own, *infos.values()):
-            version = __version__ if node_info is own else node_info.version
-            problem, move = "; ".join(problems.get(node_info.name, ())), moves.get(node_info.name, "")
-            found.append(KnownNode(node_info.name, node_info.addresses, node_info.pod_ranges, version, problem, move))
-        return found
+        """All Nodes as last received, bad ones too, this node first."""
+        infos = self._cache.snapshot()
+        own = infos.pop(self.own_name, None)
+        settings = self._settings
+        if own is None and settings is not None:  # its Node is gone: what it goes on with
+            addresses, cidrs = tuple(map(str, settings.addresses)), tuple(map(str, settings.pod_cidrs))
+            own = NodeInfo(self.own_name, "", addresses, cidrs)
+        known = [self._known(own or NodeInfo(self.own_name, "", (), ()), __version__)]
+        return known + [self._known(info, info.version) for info in infos.values()]
+
+    def _known(self, info: NodeInfo, version: str) -> KnownNode:
+        found = self._table.problems.get(info.name, ()) if self._reported else ()
+        problem = "; ".join(f"{each.reason}: {each.message}" for each in found)
+        return KnownNode(
+            info.name, info.addresses, info.pod_cidrs, version, problem, news=self._moves.get(info.name, "")
+        )
 
     def silent_seconds(self) -> float:
-        """Since the API server was last heard, or since the start if it never was."""
-        return time.monotonic() - (self._follower.cache.heard_at or self._begun)
+        """Since the API server last sent something, or since the start if it never did."""
+        return time.monotonic() - (self._cache.heard_at or self._began)
 
     def requests(self) -> Counter[tuple[str, str]]:
-        """How many requests were made, by method and by what came of them (see `Api.requests`)."""
-        return sum((Counter(dict(one.requests)) for one in self._apis), Counter())
+        """How many requests were made, by method and HTTP status (see `Api.requests`)."""
+        return sum((Counter(dict(api.requests)) for api in self._apis), Counter())
 
     def bad_nodes(self) -> int:
-        """How many Nodes are bad."""
-        return len({one.node for one in self._problems})
+        """How many Nodes have a problem."""
+        return len(self._table.problems) if self._reported else 0
 
     def unknown_reason(self) -> str:
-        """What keeps this node without settings."""
+        """Why this node has no settings yet."""
         if self._settings is not None:
             return ""
-        if self._follower.cache.infos is None:
+        if not self._cache.complete:
             failed = self._log.failures.get("kubernetes")
-            return f"no Nodes are known yet: {failed.words if failed else f'no answer of {self.name} so far'}"
-        own = [f"node {one.node}: {one.reason}: {one.words}" for one in self._problems if one.node == self.own_name]
-        return "; ".join(own) or "the Nodes are being looked at"
+            return f"no Nodes are known yet: {failed.words if failed else f'{self.name} has not answered yet'}"
+        own = self._table.problems.get(self.own_name, ()) if self._reported else ()
+        words = (f"node {each.node}: {each.reason}: {each.message}" for each in own)
+        return "; ".join(words) or "the Nodes are not evaluated yet"
+
+
+def _listed(addresses: tuple[Address, ...]) -> str:
+    return ", ".join(map(str, addresses))
