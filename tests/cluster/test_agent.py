@@ -108,7 +108,7 @@ def test_while_the_api_server_is_away_everything_goes_on(
     agent.kill()
     world.start()
     world.add_pod(bin_dir, new_namespace(), "without-server-after-restart")
-    assert world.says("no news of nodes"), world.log()
+    assert world.says("watch failed"), world.log()
     assert (world.ways(), world.conflist.read_bytes()) == before, "nothing is removed before the first full list"
     world.api.start()
     world.api.delete_node("node-1")
@@ -167,14 +167,14 @@ def test_bad_nodes_are_reported_and_the_others_are_not_affected(world: World) ->
     world.api.add_node("twin", ["192.168.30.32"], ["10.244.1.0/24"])
     world.api.add_node("silent", [], ["10.244.33.0/24"])
     world.start()
-    expected = {"PodCIDRNotAssigned": "bare", "PodRangeOutsideCluster": "lost", "AddressMissing": "silent"}
+    expected = {"PodCIDRNotAssigned": "bare", "PodCIDROutsideCluster": "lost", "AddressMissing": "silent"}
     for reason, name in expected.items():
         assert world.says(f"node {name}: {reason}"), world.log()
         assert wait_until(lambda: bool(world.api.events(reason))), (reason, world.log())  # noqa: B023
         assert [one["involvedObject"]["name"] for one in world.api.events(reason)] == [name]
-    assert world.says("PodRangeTaken"), world.log()
-    assert wait_until(lambda: bool(world.api.events("PodRangeTaken")))
-    loser = world.api.events("PodRangeTaken")[0]["involvedObject"]["name"]
+    assert world.says("PodCIDRConflict"), world.log()
+    assert wait_until(lambda: bool(world.api.events("PodCIDRConflict")))
+    loser = world.api.events("PodCIDRConflict")[0]["involvedObject"]["name"]
     winner = {"node-1": "192.168.30.32", "twin": "192.168.30.11"}[loser]
     assert world.ways() == {"10.244.1.0/24": winner}
     assert world.api.condition(OWN, "NetworkUnavailable")["status"] == "False"

@@ -83,7 +83,7 @@ def test_one_file_makes_the_nodes_ready(cluster: Cluster, family: str) -> None:
     manifest = MANIFEST.read_text()
     if family == "dual":
         manifest = manifest.replace(
-            'cluster_ranges = ["10.244.0.0/16"]', 'cluster_ranges = ["10.244.0.0/16", "fd00:10:244::/48"]'
+            'cluster_cidrs = ["10.244.0.0/16"]', 'cluster_cidrs = ["10.244.0.0/16", "fd00:10:244::/48"]'
         )
         assert "fd00" in manifest
     begun = time.monotonic()

@@ -26,7 +26,7 @@ def test_bad_nodes_are_shown_with_what_is_wrong(world: World) -> None:
     world.api.add_node("silent", [], ["10.244.33.0/24"])
     world.start(*HTTP)
     assert wait_until(lambda: world.node("node-1").get("paths", [{}])[0].get("path") == "direct"), world.log()
-    expected = {"bare": "PodCIDRNotAssigned", "lost": "PodRangeOutsideCluster", "silent": "AddressMissing"}
+    expected = {"bare": "PodCIDRNotAssigned", "lost": "PodCIDROutsideCluster", "silent": "AddressMissing"}
     for name, reason in expected.items():
         row = world.node(name)
         assert row["problem"].startswith(reason)
@@ -37,9 +37,9 @@ def test_bad_nodes_are_shown_with_what_is_wrong(world: World) -> None:
     add_peer(world.api, 2, "192.168.30.40")
     world.api.add_node("twin", ["192.168.30.41"], ["10.244.2.0/25"])
     assert wait_until(lambda: "twin" in str(world.node("node-2")) or "node-2" in str(world.node("twin")["problem"]))
-    assert len([one for one in world.status()["nodes"] if "PodRangeTaken" in one["problem"]]) == 1
+    assert len([one for one in world.status()["nodes"] if "PodCIDRConflict" in one["problem"]]) == 1
     shown = world.host.run(str(PODWIRE), "status", "--socket", str(world.folder / "agent.sock")).stdout
-    assert "node lost: PodRangeOutsideCluster: podCIDR 10.99.0.0/24 lies outside" in shown
+    assert "node lost: PodCIDROutsideCluster: podCIDR 10.99.0.0/24 lies outside" in shown
 
 
 def test_a_node_that_changed_its_address_is_shown_with_both(world: World) -> None:

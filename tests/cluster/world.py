@@ -14,7 +14,7 @@ from tests.support.plugin import Plugin
 
 OWN, OWN_ADDRESSES = "node-0", ["192.168.30.10", "fd00:192:168:30::10"]
 OWN_RANGES = ["10.244.0.0/24", "fd00:10:244::/64"]
-COMMON = 'cluster_ranges = ["10.244.0.0/16", "fd00:10:244::/48"]\n[cni]\nconf_dir = "CONF"\n'
+COMMON = 'cluster_cidrs = ["10.244.0.0/16", "fd00:10:244::/48"]\n[cni]\nconf_dir = "CONF"\n'
 
 
 class World:

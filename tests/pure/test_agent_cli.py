@@ -52,7 +52,7 @@ def test_an_address_that_cannot_be_had_is_refused_in_one_line(tmp_path: Path) ->
 NODES = [
     KnownNode("worker-with-a-long-name-1", ["192.168.30.10", "fd00::10"], ["10.244.0.0/24"], "0.1.0"),
     KnownNode("worker-with-a-long-name-2", ["192.168.30.11"], ["10.244.1.0/24"], "0.1.0", news="changed its address"),
-    KnownNode("bad", [], ["10.99.0.0/24"], problem="PodRangeOutsideCluster: podCIDR 10.99.0.0/24 lies outside"),
+    KnownNode("bad", [], ["10.99.0.0/24"], problem="PodCIDROutsideCluster: podCIDR 10.99.0.0/24 lies outside"),
 ]
 STATE = AgentState(
     version="0.1.0",
@@ -112,7 +112,7 @@ def test_status_says_all_that_is_to_be_known(
         "settings: https://192.0.2.1:6443, last answer 3 s ago",
         "last error (API server) 2026-01-01T00:00:01.000Z: Connection refused",
         "4 lines of the log were dropped",
-        "node bad: PodRangeOutsideCluster: podCIDR 10.99.0.0/24 lies outside",
+        "node bad: PodCIDROutsideCluster: podCIDR 10.99.0.0/24 lies outside",
         "node worker-with-a-long-name-2: changed its address",
     ):
         assert words in text

@@ -16,6 +16,7 @@ from podwire.kube import nodes
 from podwire.kube.client import Api, KubernetesConfigError
 from podwire.kube.settings import ClusterSettings
 from podwire.kube.source import ADDRESS_CHANGED
+from tests.support.certificate import certificate
 
 PAGE = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
 GOOD = (
@@ -82,7 +83,9 @@ def test_the_page_has_every_reason_and_no_other() -> None:
 
 
 def test_http_2_and_event_loops_are_not_loaded(tmp_path: Path) -> None:
-    (tmp_path / "kubeconfig").write_text(GOOD)
+    authority, _ = certificate(tmp_path)
+    config = GOOD.replace("cluster: {server", f"cluster: {{certificate-authority: {authority}, server")
+    (tmp_path / "kubeconfig").write_text(config)
     code = (
         "import sys\nfrom pathlib import Path\nfrom podwire.kube.client import Api\n"
         "Api(Path(sys.argv[1]))._connected()\n"

@@ -12,7 +12,7 @@ import yaml
 
 import podwire
 from podwire.cli.main import parser
-from podwire.kube.settings import Common, load_common
+from podwire.kube.settings import ClusterSettings, load_cluster_settings
 from podwire_lab import podwire_image
 from tests.runtimes.rbac import Rule, allowed_rules
 from tests.tools import manifests
@@ -61,7 +61,7 @@ def test_versions_and_names_agree(plain: list[Object]) -> None:
 def test_the_common_settings_are_accepted_and_are_the_defaults(plain: list[Object], tmp_path: Path) -> None:
     file = tmp_path / "podwire.toml"
     file.write_text(one(plain, "ConfigMap")["data"]["podwire.toml"])
-    assert load_common(file) == Common()
+    assert load_cluster_settings(file) == ClusterSettings().parse()
 
 
 def test_all_values_reach_the_agents_file(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_all_values_reach_the_agents_file(tmp_path: Path) -> None:
     found = objects(manifests.template(*(f"{key}={value}" for key, value in given.items())))
     settings = rtoml.loads(one(found, "ConfigMap")["data"]["podwire.toml"])
     assert settings == {
-        "cluster_ranges": ["10.10.0.0/16", "fd00:10::/56"],
+        "cluster_cidrs": ["10.10.0.0/16", "fd00:10::/56"],
         "mode": "bridge",
         "mtu": 1400,
         "masquerade": False,
@@ -194,7 +194,7 @@ def test_every_value_is_documented_with_its_default() -> None:
         "no podwire agent answers on this node and no one-shot path is installed",
         ": free pods or give the node a larger podCIDR",
         " is in use by ",
-        "no news of nodes: ",
+        "watch failed: ",
         "already: stop it or choose another --socket",
         ": pods cannot be started until it can be written",
         "choose other folders with --bin-dir and --conf-dir",

@@ -108,7 +108,7 @@ def test_the_role_allows_what_the_agent_asks_and_nothing_else(node: PodwireNode)
     ranges = list(PLAN.pod_cidrs)
     node.api.patch_node(PLAN.name, {"spec": OUTSIDE})
     try:
-        assert wait_until(lambda: bool(node.api.events("PodRangeOutsideCluster"))), node.log()
+        assert wait_until(lambda: bool(node.api.events("PodCIDROutsideCluster"))), node.log()
         node.stop_agent()
         node.start_agent()  # it finds its Event there, and patches it
         wanted = {(rule.verb, rule.resource, rule.namespace) for rule in rules}

@@ -120,12 +120,12 @@ def _kubernetes(options: argparse.Namespace, log: AgentLog) -> tuple[Source, Pat
         from podwire.kube.client import KubernetesConfigError
     except ImportError as missing:
         raise UserError(f"--kubernetes needs {missing.name}: pip install 'podwire[kubernetes]'") from None
-    from podwire.kube.source import KubernetesSource
+    from podwire.kube.old_source import OldKubernetesSource
 
     name = options.node_name or os.environ.get("NODE_NAME") or socket.gethostname().lower()
     file = options.config.absolute() if options.config else None
     try:
-        source = KubernetesSource(name, file, options.kubeconfig, log)
-        return source, Path(source.common.cni.conf_dir)
+        source = OldKubernetesSource(name, file, options.kubeconfig, log)
+        return source, Path(source.cluster.cni.conf_dir)
     except KubernetesConfigError as error:
         raise UserError(str(error)) from None

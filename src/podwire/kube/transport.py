@@ -50,10 +50,11 @@ class HttpTransport(httpx2.BaseTransport):
 
     def release(self, connection: HTTPConnection, response: HTTPResponse) -> None:
         """Keep the connection if its response was read to the end, else close it."""
-        if response.isclosed() and connection.sock is not None and self._idle is None:
+        whole = response.isclosed() or response.length == 0
+        response.close()
+        if whole and connection.sock is not None and self._idle is None:
             self._idle = connection
         else:
-            response.close()
             connection.close()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import rtoml
 
 from podwire.node.old_settings import Peer, RawSettings, Settings, SettingsError, settle_with, typed_peers
+from podwire.node.settings_file import SettingsFileError as SettingsFileError  # noqa: PLC0414  # re-exported
 from podwire.text import one_line
 
 PEER_TABLE = "\n[[peers]]\n"
@@ -25,10 +26,6 @@ INDEXED = re.compile(r"(\w+)\[(\d+)\]")
 SYNTAX_LINE = re.compile(r"line (\d+)")
 PATH = re.compile(r" - at `\$\.?([^`]*)`")
 Read = TypeVar("Read")
-
-
-class SettingsFileError(Exception):
-    """Why a file is refused: path, line and reason in one line."""
 
 
 class _EntangledError(Exception):

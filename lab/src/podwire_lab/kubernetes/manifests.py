@@ -32,7 +32,7 @@ def own() -> Path:
 def settings(layout: Layout) -> str:
     """The settings of the whole cluster (TOML; a JSON list of strings is a TOML list as well)."""
     return (
-        f"cluster_ranges = {json.dumps(layout.cluster)}\n"
+        f"cluster_cidrs = {json.dumps(layout.cluster)}\n"
         f"mode = {json.dumps(layout.spec.mode)}\n"
         f"[tunnel]\nwhen = {json.dumps(layout.spec.tunnel)}\n"
     )
