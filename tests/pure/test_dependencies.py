@@ -54,8 +54,8 @@ def test_podwires_packages_are_declared() -> None:
     for extra, folders in EXTRAS.items():
         names = declared(extras[extra])
         optional |= names
-        for name in names:
-            assert {path.parts[0] for path in found.get(name, ())} == set(folders), (extra, name)
+        used = {name: {path.parts[0] for path in found.get(name, ())} for name in names}
+        assert names and used == dict.fromkeys(names, set(folders)), extra
     assert set(found) - optional == always
 
 

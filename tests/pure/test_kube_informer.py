@@ -360,9 +360,7 @@ POD_RESOURCE: Resource[Pod, PodInfo] = Resource(
 )
 
 
-@pytest.mark.parametrize(
-    ("resource", "make", "most_bytes"), [(NODE_RESOURCE, big_node, 700), (POD_RESOURCE, pod, 700)]
-)
+@pytest.mark.parametrize(("resource", "make", "most_bytes"), [(NODE_RESOURCE, big_node, 700), (POD_RESOURCE, pod, 700)])
 def test_memory_per_object(resource: Resource[Any, Any], make: Callable[[int], Any], most_bytes: int) -> None:
     pages = [page(1, *map(make, range(start, start + 500))) for start in range(0, 3000, 500)]
     script = Script()

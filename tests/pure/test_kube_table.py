@@ -124,6 +124,7 @@ def info_of(name: str, state: tuple[str, tuple[str, ...], tuple[str, ...]]) -> N
 def test_updates_one_by_one_give_what_a_simple_evaluator_gives(
     changes: list[tuple[str, Any]], shuffled: random.Random
 ) -> None:
+    assert changes
     table, known = NodeTable(OWN, cluster()), dict[str, NodeInfo]()
     peers: dict[str, Peer] = {}
     problems = {OWN: table.problems[OWN]}
