@@ -55,7 +55,7 @@ def test_podwires_packages_are_declared() -> None:
         names = declared(extras[extra])
         optional |= names
         used = {name: {path.parts[0] for path in found.get(name, ())} for name in names}
-        assert names and used == dict.fromkeys(names, set(folders)), extra
+        assert names and used == {name: set(folders) for name in names}, extra
     assert set(found) - optional == always
 
 

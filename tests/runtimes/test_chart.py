@@ -95,7 +95,7 @@ def test_all_values_reach_the_agents_file(tmp_path: Path) -> None:
 
 def test_the_old_name_of_the_cluster_cidrs_is_accepted() -> None:
     found = objects(manifests.template('clusterRanges=["10.10.0.0/16"]'))
-    assert rtoml.loads(one(found, "ConfigMap")["data"]["podwire.toml"])["cluster_ranges"] == ["10.10.0.0/16"]
+    assert rtoml.loads(one(found, "ConfigMap")["data"]["podwire.toml"])["cluster_cidrs"] == ["10.10.0.0/16"]
 
 
 def test_other_values_reach_the_pods() -> None:
