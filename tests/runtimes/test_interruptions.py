@@ -51,7 +51,7 @@ def test_pods_keep_their_network_when_agent_and_runtime_die(cluster: Cluster) ->
     before = cluster.world.snapshot()
     pods = [cluster.cri.run_pod(name) for name in ("one", "two")]
     for service in ("podwire", "containerd"):
-        _kill(cluster, service)
+        assert _kill(cluster, service)
     node = cluster.world.network
     assert all(node.pings(address) for pod in pods for address in pod.addresses)
     cluster.world.node.wait_for(lambda: cluster.cri.ready, "containerd")
@@ -64,10 +64,11 @@ def test_pods_keep_their_network_when_agent_and_runtime_die(cluster: Cluster) ->
 def test_an_agent_that_is_killed_again_and_again_loses_no_address(cluster: Cluster) -> None:
     before = cluster.world.snapshot()
     enough = threading.Event()
+    kills: list[bool] = []
 
     def kill_the_agent() -> None:
         while not enough.wait(KILL_EVERY_SECONDS):
-            _kill(cluster, "podwire", wait=False)
+            kills.append(_kill(cluster, "podwire", wait=False))
 
     def run_pod(name: str) -> Pod:
         for attempt in range(TRIES):
@@ -84,6 +85,7 @@ def test_an_agent_that_is_killed_again_and_again_loses_no_address(cluster: Clust
     finally:
         enough.set()
         killer.join()
+    assert kills.count(True) > 1, kills
     addresses = [address for pod in pods for address in pod.addresses]
     assert len(addresses) == len(set(addresses)) == len(pods) * cluster.world.families
     assert all(cluster.world.network.pings(address) for address in addresses)
@@ -104,12 +106,11 @@ def test_a_forward_chain_that_drops_does_not_stop_pods(cluster: Cluster) -> None
             cluster.world.node.run(program, "-P", "FORWARD", "ACCEPT")
 
 
-def _kill(cluster: Cluster, service: str, wait: bool = True) -> None:
-    """SIGKILL to a service; the node starts it anew."""
+def _kill(cluster: Cluster, service: str, wait: bool = True) -> bool:
+    """SIGKILL to a service, which the node starts anew; False if it does not run."""
     node = cluster.world.node
     pid = node.service_pid(service)
-    if pid is None:
-        return
-    node.run("kill", "-9", str(pid), check=False)
+    killed = pid is not None and node.run("kill", "-9", str(pid), check=False).ok
     if wait:
         node.wait_for(lambda: node.service_pid(service) not in (None, pid), service)
+    return killed

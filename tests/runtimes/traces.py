@@ -50,7 +50,7 @@ def of_machine() -> frozenset[str]:
 
 def _lines() -> Iterator[str]:
     for argv in NETWORK:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
         yield from (f"{' '.join(argv)}: {line}" for line in done.stdout.splitlines())
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         if OTHER_TESTS not in line:
