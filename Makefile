@@ -40,7 +40,6 @@ $(VENV)/.build-stamp: pyproject.toml lab/pyproject.toml hatch_build.py
 	touch $@
 
 $(SHIM): $(wildcard shim/*.[ch]) hatch_build.py $(VENV)/.build-stamp
-	$(VENV)/bin/python -c 'import hatch_build' 2>/dev/null || $(VENV)/bin/python -m pip install --quiet hatchling
 	$(VENV)/bin/python hatch_build.py
 
 tools: build ## build the Go tools that tests, benchmarks and the lab use (once, then cached)

@@ -43,7 +43,7 @@ MODULES = (
 )
 """What is taken along of a kernel's modules; disks and graphics nobody needs here."""
 
-ONLY_ON_THE_HOST = ("mypy", "ruff", "podwire[")
+ONLY_ON_THE_HOST = ("hatchling", "mypy", "ruff", "podwire[")
 """What looks at source text alone, and what talks to API servers: no kernel makes a difference to them."""
 
 
