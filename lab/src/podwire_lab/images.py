@@ -70,7 +70,7 @@ def built() -> Path:
 
 @contextmanager
 def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
-    """A folder for unfinished files; if this process is killed, `remove_leftovers` removes it."""
+    """A folder for unfinished files; if this process is killed, `remove_unfinished` removes it."""
     here = (parent or folder()) / f"{_TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
     here.mkdir(parents=True)
     try:
@@ -79,7 +79,7 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(here, ignore_errors=True)
 
 
-def remove_leftovers() -> None:
+def remove_unfinished() -> None:
     """Remove the temporary folders of processes that have ended."""
     for left in (*folder().glob(f"{_TEMPORARY_PREFIX}*"), *RUN.glob(f"{_TEMPORARY_PREFIX}*")):
         if not Path("/proc", left.name.removeprefix(_TEMPORARY_PREFIX).partition("-")[0]).exists():

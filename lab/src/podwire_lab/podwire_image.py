@@ -63,7 +63,7 @@ def _build_lock() -> Iterator[None]:
     images.folder().mkdir(parents=True, exist_ok=True)
     with (images.folder() / ".podwire.lock").open("w") as lock:
         flock(lock, LOCK_EX)
-        images.remove_leftovers()
+        images.remove_unfinished()
         yield
 
 

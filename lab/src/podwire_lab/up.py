@@ -179,5 +179,5 @@ class Builder:
 
 def down(lab: str) -> int:
     """Remove a lab, also an incomplete one; returns the number of hosts. Raises LabBusyError, TimeoutError."""
-    images.remove_leftovers()
+    images.remove_unfinished()
     return len(node.remove_lab(lab))
