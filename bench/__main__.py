@@ -16,7 +16,7 @@ from bench import cni, plugins, report, scale, traffic
 REALTIME_PRIORITY = 20
 PARTS = ("cni", "traffic", "scale")
 SLOW_PARTS = ("cluster", "nodes")
-"""Only when they are named: Kubernetes may have to be compiled first."""
+"""Only when they are named, because Kubernetes may have to be compiled first."""
 
 CHANGE_SECONDS = 60
 
@@ -36,11 +36,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--before", type=Path, metavar="CHECKOUT", help="another checkout, built by `make build`, to alternate with"
     )
-    parser.add_argument("--traffic-rounds", type=int, default=12, help="legs of half a second, of each way and kind")
-    parser.add_argument("--peers", type=int, default=5000, help="peers in the settings file")
-    parser.add_argument("--changes", type=int, default=15, help="peers that come one by one, and go again")
     parser.add_argument(
-        "--realtime", action="store_true", help="SCHED_FIFO for everything that is measured: other programs wait"
+        "--traffic-rounds", type=int, default=12, help="measurements of half a second, for each topology and kind"
+    )
+    parser.add_argument("--peers", type=int, default=5000, help="peers in the settings file")
+    parser.add_argument("--changes", type=int, default=15, help="peers that are added one by one, and removed again")
+    parser.add_argument(
+        "--realtime", action="store_true", help="SCHED_FIFO for all measured programs, before all others"
     )
     return parser.parse_args()
 
@@ -72,7 +74,7 @@ def _setting(reference: Path | None, arguments: argparse.Namespace) -> dict[str,
 
 
 def main() -> int:
-    """Measure, print, keep; the exit status says only whether everything could be run."""
+    """Measure, print, write the JSON; the exit status says only whether everything could be run."""
     arguments = _arguments()
     wanted = PARTS if arguments.part == "all" else (arguments.part,)
     reference = _reference_folder(arguments.reference) if {"cni", "traffic", "cluster"} & {*wanted} else None
@@ -96,7 +98,7 @@ def main() -> int:
 
             results["nodes"] = nodes.run(arguments.peers, CHANGE_SECONDS, folder)
         if "scale" in wanted and bin_dir:
-            runs = [scale.measure(way, arguments.peers, arguments.changes, folder) for way in ("direct", "vxlan")]
+            runs = [scale.measure(path, arguments.peers, arguments.changes, folder) for path in ("direct", "vxlan")]
             results["scale"] = scale.ScaleResults(runs)
     setting["load_after"] = os.getloadavg()[0]
     report.show(setting, results)

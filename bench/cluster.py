@@ -1,8 +1,7 @@
 """Part `cluster`: a hundred pods start on one node of a real Kubernetes cluster, with podwire and with `bridge`.
 
-Both plugins take turns on the same node, in the same kubelet and containerd: a configuration that sorts before
-podwire's is put in place for `bridge` and taken away again. What an ADD takes is measured around the plugin as
-the runtime executes it (see stopwatch.c).
+Both plugins alternate on the same node, with the same kubelet and containerd: for `bridge`, a configuration that sorts
+before podwire's is written and removed again. stopwatch.c measures an ADD around the plugin's exec.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ BRIDGE = {
     ],
 }
 SETTLE_SECONDS = 6.0
-"""containerd reads a new configuration at once; the kubelet's own rounds are to be over."""
+"""containerd reads a new configuration at once; the kubelet needs some seconds."""
 
 
 @dataclass(frozen=True)
 class Burst:
-    """One burst with one plugin: what each ADD took, and all pods from `kubectl apply` to Ready; seconds."""
+    """One burst with one plugin: the time of each ADD, and from `kubectl apply` until all pods are Ready; seconds."""
 
     plugin: str
     adds: Sequence[float]
@@ -68,14 +67,14 @@ class ClusterResults:
         return percentile(self._adds("podwire"), percent) / percentile(self._adds("bridge"), percent)
 
     def targets(self) -> list[Target]:
-        """The promised shares of what `bridge` takes."""
+        """The ratios to `bridge` with their bounds."""
         return [
             Target("cluster: ADD p50 / bridge, 100 pods at once", self._ratio(50), 0.25, at_most=True),
             Target("cluster: ADD p99 / bridge, 100 pods at once", self._ratio(99), 1 / 3, at_most=True),
         ]
 
     def tables(self) -> list[Table]:
-        """A line a plugin."""
+        """A row for each plugin."""
         table = Table(title=f"pods starting at once on {NODE} of a Kubernetes cluster; ms")
         for title in ("plugin", "ADDs", "ADD p50", "p90", "p99", "all Ready"):
             table.add_column(title, justify="left" if title == "plugin" else "right")

@@ -1,4 +1,4 @@
-"""Part `cni`: podwire, the reference plugins and the floor, executed as a runtime does it, alternating."""
+"""Part `cni`: podwire, the reference plugins and the floor (a lower bound), executed as a runtime does, alternating."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from bench import measures, plugins, stage
+from bench import measures, namespaces, plugins
 from bench.measures import FullNode, Samples, Shares, percentile
 from bench.plugins import FLOOR, FLOOR_LEAN, Plugin
 from bench.report import Target, milliseconds
@@ -44,7 +44,7 @@ class CniResults:
     """The same of another checkout (`--before`)."""
 
     def targets(self) -> list[Target]:
-        """The promised figures, in the order in which they were promised."""
+        """The figures with their bounds."""
         return _targets(self)
 
     def tables(self) -> list[Table]:
@@ -70,24 +70,24 @@ class CniResults:
 
 def run(arguments: argparse.Namespace, reference: Path, bin_dir: Path | None, folder: Path) -> CniResults:
     """Measure; `bin_dir` is where podwire was installed, None leaves it out."""
-    contestants = [*plugins.floors(folder), *plugins.references(reference, folder / "leases")]
+    measured = [*plugins.floors(folder), *plugins.references(reference, folder / "leases")]
     log = folder / "agent.log"
     agent_pid = None
     before: Path | None = arguments.before and (arguments.before / ".venv" / "bin" / "podwire").absolute()
     with ExitStack() as stack:
-        stack.enter_context(stage.host())
+        stack.enter_context(namespaces.host())
         if bin_dir:
-            contestants = [*plugins.podwires(bin_dir, folder / "agent.sock"), *contestants]
+            measured = [*plugins.podwires(bin_dir, folder / "agent.sock"), *measured]
             agent_pid = stack.enter_context(plugins.agent(folder / "agent.sock", log))
         if before:
             (folder / BEFORE).mkdir()
             socket = folder / BEFORE / "agent.sock"
             bin_dir_before = plugins.install(folder / BEFORE, before)
-            contestants = [*plugins.podwires(bin_dir_before, socket, BEFORE, 200), *contestants]
+            measured = [*plugins.podwires(bin_dir_before, socket, BEFORE, 200), *measured]
             stack.enter_context(plugins.agent(socket, folder / BEFORE / "agent.log", podwire=before))
         if arguments.only:
-            contestants = [plugin for plugin in contestants if plugin.name in arguments.only]
-        results = _measure(contestants, arguments, agent_pid, log)
+            measured = [plugin for plugin in measured if plugin.name in arguments.only]
+        results = _measure(measured, arguments, agent_pid, log)
     if bin_dir and arguments.pods:
         results = replace(results, full=_full_node(bin_dir, arguments.pods, arguments.rounds, folder))
     if before and arguments.pods:
@@ -96,16 +96,15 @@ def run(arguments: argparse.Namespace, reference: Path, bin_dir: Path | None, fo
     return results
 
 
-def _measure(contestants: list[Plugin], arguments: argparse.Namespace, agent_pid: int | None, log: Path) -> CniResults:
-    samples = {plugin.name: Samples() for plugin in contestants}
-    named = {plugin.name: plugin for plugin in contestants}
+def _measure(measured: list[Plugin], arguments: argparse.Namespace, agent_pid: int | None, log: Path) -> CniResults:
+    samples = {plugin.name: Samples() for plugin in measured}
+    named = {plugin.name: plugin for plugin in measured}
     podwire = named.get(POD)
-    slow = [plugin for plugin in contestants if plugin.name in (ONESHOT, BEFORE_ONESHOT)]
-    quick = [plugin for plugin in contestants if plugin not in slow]
+    slow = [plugin for plugin in measured if plugin.name in (ONESHOT, BEFORE_ONESHOT)]
+    quick = [plugin for plugin in measured if plugin not in slow]
     discarded = {name: Samples() for name in samples}
-    measures.single_calls(
-        contestants, measures.WARM_UP_ROUNDS, discarded
-    )  # first calls make bridges, load modules, fill caches
+    # The first calls make bridges, load modules and fill caches.
+    measures.single_calls(measured, measures.WARM_UP_ROUNDS, discarded)
     measures.single_calls(quick, arguments.rounds, samples)
     if slow:
         measures.single_calls(slow, min(ONESHOT_ROUNDS * len(slow), arguments.rounds), samples)
@@ -122,7 +121,7 @@ def _full_node(bin_dir: Path, pods: int, rounds: int, folder: Path, podwire: Pat
         nodes = []
         for name in ("empty", "full"):
             socket, log = folder / f"{name}.sock", folder / f"{name}.log"
-            stack.enter_context(stage.host())
+            stack.enter_context(namespaces.host())
             pid = stack.enter_context(plugins.agent(socket, log, podwire=podwire))
             plugin = replace(plugins.podwires(bin_dir, socket)[0], name=name)
             nodes.append(measures.Node(plugin, pid, log))
@@ -149,8 +148,8 @@ def _against_before(results: CniResults) -> list[Target]:
     series = {"add": "ADD p50", "delete": "DEL p50", "add_burst_wall": "100 ADDs", "del_burst_wall": "100 DELs"}
     return [
         *(
-            Target(f"{title}: now / before", _ratio(results, POD, BEFORE, one), 1.03, at_most=True)
-            for one, title in series.items()
+            Target(f"{title}: now / before", _ratio(results, POD, BEFORE, name), 1.03, at_most=True)
+            for name, title in series.items()
         ),
         Target(
             "bridge mode, ADD p50: now / before",

@@ -1,4 +1,4 @@
-"""What is measured: calls one at a time, bursts, a full node, memory, and where podwire's own time goes."""
+"""The measurements: single calls, bursts, a full node, memory, and the parts of podwire's own time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import spawn, stage
+from bench import namespaces, spawn
 from bench.plugins import Plugin
 from bench.spawn import Call
 
-ROUNDS_A_CHUNK = 20  # namespaces made at once, and given back together
+ROUNDS_A_CHUNK = 20  # namespaces made and deleted together
 SETTLE_SECONDS = 0.03  # a deletion's RCU work goes on for about 25 ms after its answer
 SETTLE_CHUNK_SECONDS = 1.0
 AT_A_TIME = 8
@@ -25,7 +25,7 @@ KIBIBYTE = 1024
 
 @dataclass
 class Samples:
-    """Every sample of one plugin, in seconds: single calls, and walls of bursts."""
+    """All samples of one plugin, in seconds: single calls, and wall times of bursts."""
 
     add: list[float] = field(default_factory=list)
     delete: list[float] = field(default_factory=list)
@@ -51,7 +51,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _rotated(plugins: Sequence[Plugin], by: int) -> list[Plugin]:
-    """Another order in every round, so that none always follows the same other one."""
+    """Another order in every round, so that no plugin always follows the same other plugin."""
     at = by % len(plugins)
     return [*plugins[at:], *plugins[:at]]
 
@@ -60,7 +60,7 @@ def single_calls(plugins: Sequence[Plugin], rounds: int, samples: Mapping[str, S
     """`rounds` times, alternating: an ADD of each into a fresh namespace, then a DEL of each."""
     for first in range(0, rounds, ROUNDS_A_CHUNK):
         numbers = range(first, min(first + ROUNDS_A_CHUNK, rounds))
-        with stage.pods(len(numbers) * len(plugins)) as pods, _no_collection():
+        with namespaces.pods(len(numbers) * len(plugins)) as pods, _no_collection():
             waiting = iter(pods)
             for number in numbers:
                 played = [(plugin, next(waiting)) for plugin in _rotated(plugins, number)]
@@ -77,7 +77,7 @@ def bursts(plugins: Sequence[Plugin], rounds: int, count: int, samples: Mapping[
     for number in range(rounds):
         for plugin in _rotated(plugins, number):
             mine = samples[plugin.name]
-            with stage.pods(count) as pods, _no_collection():
+            with namespaces.pods(count) as pods, _no_collection():
                 added = spawn.run_burst([plugin.call("ADD", pod) for pod in pods], AT_A_TIME)
                 time.sleep(SETTLE_SECONDS)
                 deleted = spawn.run_burst([plugin.call("DEL", pod) for pod in pods], AT_A_TIME)
@@ -89,8 +89,7 @@ def bursts(plugins: Sequence[Plugin], rounds: int, count: int, samples: Mapping[
 
 @dataclass(frozen=True)
 class FullNode:
-    """ADD on a node without pods and on one with many (p50, seconds; of it inside the kernel), and the agents' memory
-    (MiB)."""
+    """ADD on an empty and a full node (p50 and the kernel's part, seconds), and the agents' memory (MiB)."""
 
     pods: int
     add_empty: float
@@ -102,7 +101,7 @@ class FullNode:
 
 
 def memory_mib(pid: int) -> tuple[float, float]:
-    """What a process has in memory now, and the most that it ever had (VmRSS, VmHWM)."""
+    """The memory of a process now, and its maximum (VmRSS, VmHWM)."""
     found = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     now, most = (int(found[key].split()[0]) / KIBIBYTE for key in ("VmRSS", "VmHWM"))
     return now, most
@@ -110,7 +109,7 @@ def memory_mib(pid: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Node:
-    """A plugin whose calls go to an agent in a node's namespace of its own."""
+    """A plugin with an agent in a namespace of its own."""
 
     plugin: Plugin
     agent_pid: int
@@ -118,8 +117,8 @@ class Node:
 
 
 def full_node(empty: Node, full: Node, count: int, rounds: int) -> FullNode:
-    """ADDs alternating between two nodes, of which one has `count` pods."""
-    with stage.pods(count) as present:
+    """ADDs that alternate between an empty node and a node with `count` pods."""
+    with namespaces.pods(count) as present:
         spawn.run_burst([full.plugin.call("ADD", pod) for pod in present], AT_A_TIME)
         time.sleep(SETTLE_CHUNK_SECONDS)
         resident_full, _ = memory_mib(full.agent_pid)
@@ -138,7 +137,7 @@ def full_node(empty: Node, full: Node, count: int, rounds: int) -> FullNode:
 
 @dataclass(frozen=True)
 class Shares:
-    """Where one routed ADD's time goes, p50 in seconds."""
+    """The parts of the time of a routed ADD, p50 in seconds."""
 
     whole: float
     exec: float
@@ -147,18 +146,18 @@ class Shares:
 
 
 def shares(plugin: Plugin, rounds: int, log: Path) -> Shares:
-    """ADDs of one plugin alone, split up.
+    """ADDs of one plugin, split into parts.
 
-    exec: the shim that only says what it is. socket: a VERSION through the agent, less that. kernel: what the
-    agent's log tells of these ADDs. Python: the rest.
+    exec: the shim that only prints its about text. socket: a VERSION through the agent, less exec. kernel: `kernel_ms`
+    in the agent's log. Python: the rest.
     """
     about, version = [], []
-    with stage.pods(1) as (pod,), _no_collection():
-        ask = plugin.call("VERSION", pod)
-        say = Call(ask.program, {**ask.environment, "CNI_COMMAND": ""}, ask.stdin)
+    with namespaces.pods(1) as (pod,), _no_collection():
+        version_call = plugin.call("VERSION", pod)
+        about_call = Call(version_call.program, {**version_call.environment, "CNI_COMMAND": ""}, version_call.stdin)
         for _ in range(rounds):
-            about.append(spawn.run(say))
-            version.append(spawn.run(ask))
+            about.append(spawn.run(about_call))
+            version.append(spawn.run(version_call))
     samples = {plugin.name: Samples()}
     before = log.stat().st_size
     single_calls([plugin], rounds, samples)

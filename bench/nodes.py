@@ -1,7 +1,7 @@
-"""Part `nodes`: the agent follows a real API server that has thousands of Nodes (which nothing but objects are).
+"""Part `nodes`: the agent watches a real API server with thousands of Node objects.
 
-How long until every other Node has its route, how much memory and how much of a CPU the agent takes while ten
-Nodes a second change their status.
+It measures the time until each Node has its route, and the agent's memory and CPU time while ten Nodes per second
+change their status.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ADDRESSES, _RANGES = ip_address("192.168.64.10"), ip_address("10.128.0.0")
 
 @dataclass(frozen=True)
 class NodesResult:
-    """Seconds from the agent's exec to the last route; MiB after it, and at most; per cent of one CPU; KiB per Node."""
+    """Seconds from the agent's exec to the last route; MiB after it, and the maximum; percent of one CPU."""
 
     nodes: int
     settled: float
@@ -49,26 +49,26 @@ class NodesResult:
     changes: int
 
     def targets(self) -> list[Target]:
-        """The promised figures."""
+        """The figures with their bounds."""
         return [
-            Target("nodes: agent settles", self.settled, SETTLE_BOUND_SECONDS, at_most=True, unit=" s"),
+            Target("nodes: all routes", self.settled, SETTLE_BOUND_SECONDS, at_most=True, unit=" s"),
             Target("nodes: agent's memory", self.most_mib, MEMORY_BOUND_MIB, at_most=True, unit=" MiB"),
             Target("nodes: agent's CPU", self.cpu_percent, CPU_BOUND_PERCENT, at_most=True, unit=" %"),
         ]
 
     @property
     def node_kib(self) -> float:
-        """What one Node more costs."""
+        """Memory for each Node."""
         return (self.resident_mib - self.small_mib) * 1024 / self.nodes
 
     def tables(self) -> list[Table]:
         """One line."""
-        table = Table(title="a real API server; Nodes that are nothing but objects")
+        table = Table(title="a real API server; Node objects without machines")
         row = {
             "Nodes": f"{self.nodes}",
-            "settled, s": f"{self.settled:.1f}",
+            "all routes, s": f"{self.settled:.1f}",
             "MiB now": f"{self.resident_mib:.1f}",
-            "MiB most": f"{self.most_mib:.1f}",
+            "MiB maximum": f"{self.most_mib:.1f}",
             "KiB a Node": f"{self.node_kib:.2f}",
             f"CPU at {CHANGES_A_SECOND} changes a second, %": f"{self.cpu_percent:.2f}",
         }

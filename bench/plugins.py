@@ -1,4 +1,4 @@
-"""The plugins that are measured: each wires eth0 from a /16 of its own, without masquerade."""
+"""The plugins that are measured: each has a /16 of its own for eth0, without masquerade."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import hatch_build
+from bench.namespaces import Pod, die_with_parent
 from bench.spawn import Call
-from bench.stage import Pod, die_with_parent
 
 PODWIRE = Path(sys.executable).parent / "podwire"
 FLOOR_SOURCE = Path(__file__).parent / "floor.c"
@@ -25,7 +25,7 @@ FLOOR, FLOOR_LEAN = "floor", "floor, lean"
 
 @dataclass(frozen=True)
 class Plugin:
-    """One contestant: its binary, its network configuration, and what its environment holds besides CNI's."""
+    """A measured plugin: its binary, its network configuration, and its environment beside CNI's variables."""
 
     name: str
     program: Path
@@ -50,9 +50,9 @@ class Plugin:
 
 
 def floors(folder: Path) -> list[Plugin]:
-    """The floor as anybody would write and compile it: glibc, and what the kernel makes of a veth by itself.
+    """The floor: a C program with glibc that makes a veth with the kernel's defaults.
 
-    And the lean one, with all that podwire spares itself: musl, one queue for each end, no IPv6 address on the host's.
+    The lean floor does what podwire does: musl, one queue for each end, no IPv6 address on the host's end.
     """
     made = []
     for name, command in ((FLOOR, ["cc"]), (FLOOR_LEAN, [*hatch_build.compiler(), "-DLEAN"])):

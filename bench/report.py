@@ -1,4 +1,4 @@
-"""The results of all parts as tables for people, targets beside them, and as JSON for comparing runs."""
+"""The results of all parts: tables with the targets, and JSON to compare runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUSY_LOAD = 0.7
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that should be at most, or at least, what was promised; without a bound, it is to be compared with."""
+    """A figure with an upper or lower bound; without a bound, it is shown for comparison."""
 
     name: str
     value: float | None
@@ -29,7 +29,7 @@ class Target:
 
     @property
     def met(self) -> bool | None:
-        """None where it was not measured, or nothing was promised."""
+        """None if it was not measured or has no bound."""
         if self.value is None or self.bound is None:
             return None
         return self.value <= self.bound if self.at_most else self.value >= self.bound
@@ -39,13 +39,13 @@ class Part(Protocol):
     """What one part of the benchmark measured."""
 
     def targets(self) -> list[Target]:
-        """The promised figures."""
+        """The figures with their bounds."""
 
     def tables(self) -> list[Table]:
-        """For people."""
+        """The tables that are printed."""
 
     def document(self) -> Any:
-        """For the JSON."""
+        """The content of the JSON."""
 
 
 def milliseconds(seconds: float) -> str:

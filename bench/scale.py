@@ -1,4 +1,4 @@
-"""Part `scale`: thousands of peers in a node's settings file; first programming, one peer more or less, memory."""
+"""Part `scale`: thousands of peers in a node's settings file; first start, one peer more or less, memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.table import Table
 
-from bench import plugins, stage
+from bench import namespaces, plugins
 from bench.measures import memory_mib
 from bench.report import Target, milliseconds
 from podwire.netlink.constants import RTM_DELROUTE, RTM_NEWROUTE, RTMGRP_IPV4_ROUTE, SO_RCVBUFFORCE
@@ -31,8 +31,9 @@ cluster_ranges = ["10.0.0.0/8"]
 [cni]
 write = false
 """
-READ_AGAIN = re.compile(r"was read again: .* ms=([\d.]+)")
-BEGAN = re.compile(r"node bench: .* ms=([\d.]+)")
+APPLIED = re.compile(r"node bench: .* ms=([\d.]+)")
+"""The agent's line about new settings: first at its start, then for each change of the file."""
+
 FIRST_BOUND_SECONDS = 5.0
 CHANGE_BOUND_SECONDS = 0.05
 MEMORY_BOUND_MIB = 60.0
@@ -42,12 +43,12 @@ MEMORY_BOUND_MIB = 60.0
 class Scale:
     """One run with peers that are all reached in the same way; seconds and MiB.
 
-    `start` is from the agent's exec until it serves, all peers being in the kernel then; `added` and `removed` from
-    the renaming of the file until the kernel tells of the route, of every change; `own_*` are the agent's own words;
-    `restored` is from the flush of all routes until the last one is back.
+    `start` is from the agent's exec until it serves, with the routes of all peers. `added` and `removed` are from the
+    renaming of the file until the kernel announces the route, for every change. `own_*` are the agent's own figures.
+    `restored` is from the flush of all routes until the last one exists again.
     """
 
-    way: str
+    path: str
     peers: int
     start: float
     own_start: float
@@ -66,7 +67,7 @@ def peer(number: int, first: ipaddress.IPv4Address | ipaddress.IPv6Address) -> s
 
 
 def replace(path: Path, text: str) -> float:
-    """Put a file in place as an editor or a controller does it, by renaming; when it was there (perf_counter)."""
+    """Replace a file by renaming, as an editor or a controller does; the time of it (perf_counter)."""
     beside = path.with_name(f".{path.name}.new")
     beside.write_text(text)
     now = time.perf_counter()
@@ -75,19 +76,19 @@ def replace(path: Path, text: str) -> float:
 
 
 class RouteEvents:
-    """What the kernel tells of IPv4 routes in the namespace in which this was made."""
+    """Notifications of the kernel about IPv4 routes in the current namespace."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
         self._socket.bind((0, RTMGRP_IPV4_ROUTE))
-        self._socket.settimeout(stage.LIMIT_SECONDS)
+        self._socket.settimeout(namespaces.LIMIT_SECONDS)
 
     def close(self) -> None:
         self._socket.close()
 
     def seen(self, kind: int, destination: bytes) -> float:
-        """When a route to `destination` came (RTM_NEWROUTE) or went (RTM_DELROUTE); raises TimeoutError."""
+        """The time when a route was added (RTM_NEWROUTE) or deleted (RTM_DELROUTE); raises TimeoutError."""
         while True:
             message = self._socket.recv(65536)
             now = time.perf_counter()
@@ -101,19 +102,19 @@ def _routes() -> int:
         return sum(1 for line in lines if line.split()[3] == "0003")
 
 
-def measure(way: str, count: int, changes: int, folder: Path) -> Scale:
-    """An agent with `count` peers, `way` "direct" or "vxlan"; `changes` peers come one by one, then go."""
-    first = ON_LINK if way == "direct" else FAR
-    file, log = folder / f"{way}.toml", folder / f"{way}.log"
+def measure(path: str, count: int, changes: int, folder: Path) -> Scale:
+    """An agent with `count` peers, `path` "direct" or "vxlan"; `changes` peers are added one by one, then removed."""
+    first = ON_LINK if path == "direct" else FAR
+    file, log = folder / f"{path}.toml", folder / f"{path}.log"
     peers = [peer(number, first) for number in range(count + changes)]
-    with stage.host():
-        stage.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "segment")
+    with namespaces.host():
+        namespaces.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "segment")
         for device in ("eth0", "segment"):
-            stage.run("ip", "link", "set", device, "up")
-        stage.run("ip", "addr", "add", f"{OWN}/14" if way == "direct" else f"{OWN}/24", "dev", "eth0")
+            namespaces.run("ip", "link", "set", device, "up")
+        namespaces.run("ip", "addr", "add", f"{OWN}/14" if path == "direct" else f"{OWN}/24", "dev", "eth0")
         replace(file, HEAD + "".join(peers[:count]))
         begun = time.perf_counter()
-        with plugins.agent(folder / f"{way}.sock", log, "--config", str(file)) as agent_pid:
+        with plugins.agent(folder / f"{path}.sock", log, "--config", str(file)) as agent_pid:
             start = time.perf_counter() - begun
             if _routes() != count:
                 raise RuntimeError(f"{_routes()} routes for {count} peers: {log.read_text()[-2000:]}")
@@ -130,17 +131,17 @@ def measure(way: str, count: int, changes: int, folder: Path) -> Scale:
                 time.sleep(0.3)
             events.close()
             told = log.read_text()
-            own = [float(words) / 1e3 for words in READ_AGAIN.findall(told)]
+            own = [float(text) / 1e3 for text in APPLIED.findall(told)][1:]
             resident, _ = memory_mib(agent_pid)
             now = time.perf_counter()
-            stage.run("ip", "route", "flush", "proto", "112")
-            stage.wait_until(lambda: _routes() == count)
+            namespaces.run("ip", "route", "flush", "proto", "112")
+            namespaces.wait_until(lambda: _routes() == count)
             restored = time.perf_counter() - now
             time.sleep(1)
             after, most = memory_mib(agent_pid)
-    began = BEGAN.search(told)
+    began = APPLIED.search(told)
     return Scale(
-        way,
+        path,
         count,
         start,
         float(began[1]) / 1e3 if began else 0.0,
@@ -160,12 +161,12 @@ class ScaleResults:
     runs: Sequence[Scale]
 
     def targets(self) -> list[Target]:
-        """The promised figures."""
+        """The figures with their bounds."""
         found = []
         for run in self.runs:
-            of = f"{run.peers} peers, {run.way}"
+            of = f"{run.peers} peers, {run.path}"
             found += [
-                Target(f"{of}: first programming", run.own_start, FIRST_BOUND_SECONDS, at_most=True, unit=" s"),
+                Target(f"{of}: first start", run.own_start, FIRST_BOUND_SECONDS, at_most=True, unit=" s"),
                 Target(
                     f"{of}: one more or less, p50",
                     statistics.median([*run.added, *run.removed]) * 1e3,
@@ -183,7 +184,7 @@ class ScaleResults:
         for title in (
             "",
             "start",
-            "of it programming",
+            "of it routes",
             "one added",
             "one removed",
             "agent's own figure",
@@ -193,7 +194,7 @@ class ScaleResults:
         table.add_column("MiB (most)", justify="right")
         for run in self.runs:
             table.add_row(
-                f"{run.peers} {run.way}",
+                f"{run.peers} {run.path}",
                 milliseconds(run.start),
                 milliseconds(run.own_start),
                 *(

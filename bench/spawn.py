@@ -1,7 +1,7 @@
-"""Executes plugins as a runtime does and takes the time, with as little of its own as Python allows.
+"""Executes plugins as a runtime does, and measures the time with little overhead.
 
-What a call needs (a pipe that holds standard input, a file for standard output) is made before the clock
-starts; between start and stop lie `posix_spawn` (which does not copy this process) and `wait`.
+The pipe with standard input and the file for standard output are made before the clock starts. The measured time has
+only `posix_spawn` (which does not copy this process) and `wait`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class CallFailedError(RuntimeError):
-    """A plugin ended with a status other than 0: nothing that it does is worth measuring."""
+    """A plugin ended with a status other than 0, so its time says nothing."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Prepared:
 
 
 def run(call: Call) -> float:
-    """Execute it alone; the seconds from before the spawn until it is reaped."""
+    """Execute one call; the seconds from before the spawn until it is reaped."""
     prepared = _Prepared(call)
     begin = time.perf_counter()
     _, status = os.waitpid(prepared.start(), 0)

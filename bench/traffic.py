@@ -1,4 +1,4 @@
-"""Part `traffic`: what a TCP connection between two pods carries, alternating over all ways to wire them."""
+"""Part `traffic`: what a TCP connection between two pods carries, alternating over all topologies."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 from rich.table import Table
 
 import hatch_build
-from bench import ways
+from bench import topologies
 from bench.report import Target
-from bench.ways import Way
+from bench.topologies import Topology
 
 SOURCE = Path(__file__).parent / "traffic.c"
 LEG_SECONDS = 0.5
@@ -32,8 +32,8 @@ VETH_SHARE = 0.85
 
 @dataclass
 class Carried:
-    """Every leg of one way: Gbit/s of a stream; exchanges a second, and the percentiles of one (microseconds);
-    exchanges a second where both ends are on one processor."""
+    """The measurements of one topology: Gbit/s of a stream; exchanges per second and percentiles of one exchange
+    (microseconds); exchanges per second with both ends on one processor."""
 
     gigabits: list[float] = field(default_factory=list)
     exchanges: list[float] = field(default_factory=list)
@@ -44,12 +44,12 @@ class Carried:
 
 @dataclass(frozen=True)
 class TrafficResults:
-    """What the part measured, for the report: by the way's name."""
+    """The results by the topology's name."""
 
     carried: Mapping[str, Carried]
 
     def _ratio(self, over: str, under: str, series: str) -> float:
-        """The median of the ratios of neighbouring legs: what disturbs a round disturbs both."""
+        """The median of the ratios of measurements in the same round: a disturbance concerns both."""
         over_legs: list[float] = getattr(self.carried[over], series)
         under_legs: list[float] = getattr(self.carried[under], series)
         return statistics.median(above / below for above, below in zip(over_legs, under_legs, strict=True))
@@ -58,9 +58,9 @@ class TrafficResults:
         """The promised figures."""
         found = []
         for where, routed, bridge in (
-            ("one node", ways.ROUTED, ways.REFERENCE),
-            ("one node, masquerade", ways.ROUTED_MASQUERADE, ways.REFERENCE_MASQUERADE),
-            ("two nodes", ways.ROUTED_DIRECT, ways.REFERENCE_ROUTES),
+            ("one node", topologies.ROUTED, topologies.REFERENCE),
+            ("one node, masquerade", topologies.ROUTED_MASQUERADE, topologies.REFERENCE_MASQUERADE),
+            ("two nodes", topologies.ROUTED_DIRECT, topologies.REFERENCE_ROUTES),
         ):
             for word, series in (("stream", "gigabits"), ("exchanges", "exchanges")):
                 found.append(Target(f"{where}, {word}: routed / bridge", self._ratio(routed, bridge, series), 1.0))
@@ -68,26 +68,28 @@ class TrafficResults:
             ("exchanges", "exchanges", VETH_SHARE),
             ("exchanges on one processor", "exchanges_together", None),
         ):
-            found.append(Target(f"{word}: routed / veth pair", self._ratio(ways.ROUTED, ways.VETH, series), bound))
+            found.append(
+                Target(f"{word}: routed / veth pair", self._ratio(topologies.ROUTED, topologies.VETH, series), bound)
+            )
         return found
 
     def tables(self) -> list[Table]:
         """For people."""
         table = Table(title="TCP between two pods: medians; a stream, and one byte there and back")
-        table.add_column("way")
+        table.add_column("topology")
         for title in ("Gbit/s", "of veth", "exchanges/s", "of veth", "p50 µs", "p99 µs", "on one CPU", "of veth"):
             table.add_column(title, justify="right")
         for name, carried in self.carried.items():
             table.add_row(
                 name,
                 f"{statistics.median(carried.gigabits):.1f}",
-                f"{self._ratio(name, ways.VETH, 'gigabits'):.0%}",
+                f"{self._ratio(name, topologies.VETH, 'gigabits'):.0%}",
                 f"{statistics.median(carried.exchanges):,.0f}",
-                f"{self._ratio(name, ways.VETH, 'exchanges'):.0%}",
+                f"{self._ratio(name, topologies.VETH, 'exchanges'):.0%}",
                 f"{statistics.median(carried.p50_us):.1f}",
                 f"{statistics.median(carried.p99_us):.1f}",
                 f"{statistics.median(carried.exchanges_together):,.0f}",
-                f"{self._ratio(name, ways.VETH, 'exchanges_together'):.0%}",
+                f"{self._ratio(name, topologies.VETH, 'exchanges_together'):.0%}",
             )
         return [table]
 
@@ -96,40 +98,40 @@ class TrafficResults:
         return {name: asdict(carried) for name, carried in self.carried.items()}
 
 
-def _leg(program: Path, kind: str, way: Way, place: str) -> dict[str, float]:
+def _leg(program: Path, kind: str, topology: Topology, place: str) -> dict[str, float]:
     """One run of the generator; raises CalledProcessError."""
-    argv = [str(program), kind, way.client, way.server, way.address, str(LEG_SECONDS), place]
+    argv = [str(program), kind, topology.client, topology.server, topology.address, str(LEG_SECONDS), place]
     done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, timeout=60)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
-def _round(program: Path, found: Sequence[Way], results: Mapping[str, Carried]) -> None:
-    for way in found:
-        streamed = _leg(program, "stream", way, FREE)
-        results[way.name].gigabits.append(streamed["bytes"] * 8 / streamed["seconds"] / 1e9)
+def _round(program: Path, found: Sequence[Topology], results: Mapping[str, Carried]) -> None:
+    for topology in found:
+        streamed = _leg(program, "stream", topology, FREE)
+        results[topology.name].gigabits.append(streamed["bytes"] * 8 / streamed["seconds"] / 1e9)
         time.sleep(PAUSE_SECONDS)
-    for way in found:
-        exchanged = _leg(program, "exchange", way, APART if len(os.sched_getaffinity(0)) > 1 else TOGETHER)
-        results[way.name].exchanges.append(exchanged["count"] / exchanged["seconds"])
-        results[way.name].p50_us.append(exchanged["p50_us"])
-        results[way.name].p99_us.append(exchanged["p99_us"])
+    for topology in found:
+        exchanged = _leg(program, "exchange", topology, APART if len(os.sched_getaffinity(0)) > 1 else TOGETHER)
+        results[topology.name].exchanges.append(exchanged["count"] / exchanged["seconds"])
+        results[topology.name].p50_us.append(exchanged["p50_us"])
+        results[topology.name].p99_us.append(exchanged["p99_us"])
         time.sleep(PAUSE_SECONDS)
-    for way in found:
-        exchanged = _leg(program, "exchange", way, TOGETHER)
-        results[way.name].exchanges_together.append(exchanged["count"] / exchanged["seconds"])
+    for topology in found:
+        exchanged = _leg(program, "exchange", topology, TOGETHER)
+        results[topology.name].exchanges_together.append(exchanged["count"] / exchanged["seconds"])
         time.sleep(PAUSE_SECONDS)
 
 
 def run(rounds: int, reference: Path, bin_dir: Path, folder: Path) -> TrafficResults:
-    """Wire all ways, then `rounds` times: a leg of each kind over each of them, in an order that turns."""
+    """Make all topologies, then measure each kind `rounds` times over each of them, in an order that rotates."""
     program = folder / "traffic"
     hatch_build.compile_static([SOURCE], program)
     with ExitStack() as stack:
-        found = ways.all_ways(stack, reference, bin_dir, folder)
-        discarded = {way.name: Carried() for way in found}
+        found = topologies.all_topologies(stack, reference, bin_dir, folder)
+        discarded = {topology.name: Carried() for topology in found}
         _round(program, found, discarded)
-        results = {way.name: Carried() for way in found}
+        results = {topology.name: Carried() for topology in found}
         for number in range(rounds):
             at = number * len(found) // rounds
             _round(program, [*found[at:], *found[:at]], results)

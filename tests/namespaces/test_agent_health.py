@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from bench import stage
+from bench import namespaces
 from podwire.node import reconciler as mend
 from podwire.node.reconciler import Mender
 from podwire.observe.log import AgentLog
@@ -18,7 +18,7 @@ from tests.support.namespace import wait_until
 def test_a_mender_that_is_stuck_or_dead_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     died: list[str] = []
     monkeypatch.setattr(threading, "excepthook", lambda one: died.append(str(one.exc_value)))
-    with stage.host():
+    with namespaces.host():
         mender = Mender(PluginState(reconciled=True), AgentLog(io.StringIO()))
         assert mender.liveness_error() == "", "what has not begun is not dead"
         mender.start()

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import pytest
 
-from bench import stage
+from bench import namespaces
 from podwire.agent import protocol, server
 from podwire.agent.server import Server, listen
 from podwire.netlink import link_deleter
@@ -96,7 +96,7 @@ def test_a_delete_that_cannot_be_sent_is_told_and_ends_no_thread(
 
     times = link_deleter.THREADS + 2
     told, left, after = [], [], []
-    with stage.host(), stage.pods(1) as (pod,), Node(configuration("routed", (4,))) as node:
+    with namespaces.host(), namespaces.pods(1) as (pod,), Node(configuration("routed", (4,))) as node:
         for _ in range(times):
             node.add(pod)
             with monkeypatch.context() as failing:
@@ -112,7 +112,7 @@ def test_a_delete_that_cannot_be_sent_is_told_and_ends_no_thread(
 
 def test_what_memory_is_missing_for_is_to_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code 11 where not even this thread's own socket can delete."""
-    with stage.host(), stage.pods(1) as (pod,), Node(configuration("routed", (4,))) as node:
+    with namespaces.host(), namespaces.pods(1) as (pod,), Node(configuration("routed", (4,))) as node:
         node.add(pod)
 
         def fails(*_: object) -> None:
@@ -132,7 +132,7 @@ def test_a_delete_that_never_returns_is_no_success(monkeypatch: pytest.MonkeyPat
     """Neither where it is waited for, nor where announcements were lost."""
     monkeypatch.setattr(link_deleter, "WAIT_SECONDS", 0.1)
     monkeypatch.setattr(link_deleter._Deletion, "run", lambda self: None)
-    with stage.host(), stage.pods(1) as (pod,), Node(configuration("routed", (4,))) as node:
+    with namespaces.host(), namespaces.pods(1) as (pod,), Node(configuration("routed", (4,))) as node:
         node.add(pod)
         assert node.call(pod, "DEL").status == 1
 
@@ -177,7 +177,7 @@ def test_deletes_of_nothing_keep_no_descriptor(monkeypatch: pytest.MonkeyPatch) 
                 raise OSError(errno.EPERM, "Operation not permitted")
             super().__init__(groups=groups)
 
-    with stage.host(), Node(configuration("routed", (4,))) as node:
+    with namespaces.host(), Node(configuration("routed", (4,))) as node:
         gc.disable()
         try:
             node.host.delete("pwnothing")
@@ -208,7 +208,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_del_works_at_the_limit_of_tasks_and_after_it(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     monkeypatch.setattr(link_deleter, "WAIT_SECONDS", 1)
-    with stage.host(), stage.pods(2) as pods, Node(configuration(mode, (4,))) as node:
+    with namespaces.host(), namespaces.pods(2) as pods, Node(configuration(mode, (4,))) as node:
         for _ in range(2):
             for limited in (True, False):
                 for pod in pods:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench import stage
+from bench import namespaces
 from podwire.netlink.host import INDEX_BLOCK, INDEX_BLOCKS, Host
 from podwire.plugin.config import parse_configuration
 from podwire.plugin.context import PluginState
@@ -27,7 +27,7 @@ DIFFERENT = {"ifindex", "link_index", "link_netnsid"} | {"forward_delay_timer", 
 """Indexes, and what numbers a bridge's ports."""
 
 
-def ip(*arguments: str, pod: stage.Pod | None = None) -> list[dict[str, Any]]:
+def ip(*arguments: str, pod: namespaces.Pod | None = None) -> list[dict[str, Any]]:
     """`ip -j` on the host, or in a pod."""
     inside = ["nsenter", f"--net={pod.path}", "--"] if pod else []
     done = subprocess.run([*inside, "ip", "-j", *arguments], capture_output=True, text=True, check=True)
@@ -40,7 +40,7 @@ def without_indexes(rows: Any) -> Any:
     return [without_indexes(row) for row in rows] if isinstance(rows, list) else rows
 
 
-def picture(pod: stage.Pod, answer: dict[str, Any]) -> str:
+def picture(pod: namespaces.Pod, answer: dict[str, Any]) -> str:
     """The kernel's objects of an attachment and its answer, with this pod's own values replaced by words."""
     host_end, pod_end = answer["interfaces"][-2:]
     addresses = [each["address"].split("/")[0] for each in answer["ips"]]
@@ -76,7 +76,7 @@ class Node:
     def __exit__(self, *_: object) -> None:
         self.host.close()
 
-    def call(self, pod: stage.Pod, verb: str = "ADD", **environment: str) -> Answer:
+    def call(self, pod: namespaces.Pod, verb: str = "ADD", **environment: str) -> Answer:
         environment = {
             "CNI_COMMAND": verb,
             "CNI_CONTAINERID": pod.container_id,
@@ -91,7 +91,7 @@ class Node:
         finally:
             os.close(netns)
 
-    def add(self, pod: stage.Pod, **environment: str) -> dict[str, Any]:
+    def add(self, pod: namespaces.Pod, **environment: str) -> dict[str, Any]:
         answer = self.call(pod, **environment)
         assert answer.status == 0, answer.body
         document: dict[str, Any] = json.loads(answer.body)
@@ -121,7 +121,7 @@ def index_of(answer: dict[str, Any]) -> int:
 @pytest.mark.parametrize("mode", MODES)
 def test_the_short_way_leads_where_the_ordinary_one_does(mode: str, families: tuple[int, ...]) -> None:
     config = configuration(mode, families, hairpinMode=True)
-    with stage.host(), stage.pods(3) as pods, Node(config) as node:
+    with namespaces.host(), namespaces.pods(3) as pods, Node(config) as node:
         answers = [node.add(pod) for pod in pods]
         assert [went_short(one) for one in answers] == [False, True, True]
         first, second, third = (picture(pod, answer) for pod, answer in zip(pods, answers, strict=True))
@@ -131,7 +131,7 @@ def test_the_short_way_leads_where_the_ordinary_one_does(mode: str, families: tu
 
 def test_taken_addresses_are_passed_over_and_their_holders_keep_them() -> None:
     """Also those that nobody knew of: a device is made in vain once, and from then on they are known."""
-    with stage.host(), stage.pods(5) as pods, Node(configuration("routed", (4,))) as node:
+    with namespaces.host(), namespaces.pods(5) as pods, Node(configuration("routed", (4,))) as node:
         for pod in pods[:3]:
             node.add(pod)
         subprocess.run(["ip", "link", "add", "other0", "type", "bridge"], check=True)
@@ -153,7 +153,7 @@ def test_taken_addresses_are_passed_over_and_their_holders_keep_them() -> None:
 def test_a_range_goes_round_by_both_ways() -> None:
     """At a range's end the ordinary way begins anew at its start, and the short one follows."""
     config = configuration("routed", (4,), subnet="10.244.1.0/29")  # .1 is the gateway, .2 to .6 are leased
-    with stage.host(), stage.pods(8) as pods, Node(config) as node:
+    with namespaces.host(), namespaces.pods(8) as pods, Node(config) as node:
         given = [address(node.add(pod)) for pod in pods[:5]]
         assert given == [f"10.244.1.{last}" for last in range(2, 7)]
         refused = node.call(pods[5])
@@ -167,7 +167,7 @@ def test_a_range_goes_round_by_both_ways() -> None:
 
 
 def test_a_second_add_leaves_the_first_alone() -> None:
-    with stage.host(), stage.pods(3) as pods, Node(configuration("routed", (4,))) as node:
+    with namespaces.host(), namespaces.pods(3) as pods, Node(configuration("routed", (4,))) as node:
         answers = [node.add(pod) for pod in pods]
         before = picture(pods[2], answers[2])
         refused = node.call(pods[2])
@@ -177,7 +177,7 @@ def test_a_second_add_leaves_the_first_alone() -> None:
 
 def test_pods_without_ipv6_are_wired_the_ordinary_way() -> None:
     """Their IPv6 is switched on, which the short way cannot do; it is tried ever more seldom."""
-    with stage.host(), stage.pods(8) as pods, Node(configuration("routed", (4, 6))) as node:
+    with namespaces.host(), namespaces.pods(8) as pods, Node(configuration("routed", (4, 6))) as node:
         for pod in pods:
             off = ["nsenter", f"--net={pod.path}", "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"]
             subprocess.run(off, check=True)
@@ -190,7 +190,7 @@ def test_pods_without_ipv6_are_wired_the_ordinary_way() -> None:
 
 
 def test_a_second_interface_of_a_pod_has_a_short_way_of_its_own() -> None:
-    with stage.host(), stage.pods(3) as pods, Node(configuration("routed", (4,))) as node:
+    with namespaces.host(), namespaces.pods(3) as pods, Node(configuration("routed", (4,))) as node:
         for pod in pods:
             node.add(pod)
         answers = [node.add(pod, CNI_IFNAME="net1") for pod in pods]
@@ -201,7 +201,7 @@ def test_a_second_interface_of_a_pod_has_a_short_way_of_its_own() -> None:
 
 
 def test_what_a_pod_asks_for_is_asked_of_the_ordinary_way() -> None:
-    with stage.host(), stage.pods(5) as pods, Node(configuration("routed", (4,))) as node:
+    with namespaces.host(), namespaces.pods(5) as pods, Node(configuration("routed", (4,))) as node:
         for pod in pods[:2]:
             node.add(pod)
         asked = node.add(pods[2], CNI_ARGS="IP=10.244.1.77;MAC=02:00:00:00:00:77")
@@ -214,7 +214,7 @@ def test_what_a_pod_asks_for_is_asked_of_the_ordinary_way() -> None:
 
 def test_a_gateway_that_is_gone_is_made_again() -> None:
     for mode in MODES:
-        with stage.host(), stage.pods(4) as pods, Node(configuration(mode, (4,))) as node:
+        with namespaces.host(), namespaces.pods(4) as pods, Node(configuration(mode, (4,))) as node:
             gateway = "cni0" if mode == "bridge" else "podwire0"
             for pod in pods[:2]:
                 node.add(pod)
@@ -227,7 +227,7 @@ def test_a_gateway_that_is_gone_is_made_again() -> None:
 def test_ranges_of_before_are_refused_though_the_short_way_was_known() -> None:
     """The node has other ranges by now; what was learned of the old ones is no excuse."""
     old, new = (configuration("routed", (4,), subnet=subnet) for subnet in ("10.244.1.0/24", "10.244.9.0/24"))
-    with stage.host(), stage.pods(4) as pods, Node(old) as node:
+    with namespaces.host(), namespaces.pods(4) as pods, Node(old) as node:
         for pod in pods[:2]:
             node.add(pod)
         before, now = (pod_network(parse_configuration(json.dumps(one).encode())) for one in (old, new))

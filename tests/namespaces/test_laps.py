@@ -7,7 +7,7 @@ import os
 from time import perf_counter
 from typing import Any
 
-from bench import stage
+from bench import namespaces
 from podwire.netlink.host import Host
 from podwire.plugin.context import PluginState
 from podwire.plugin.dispatch import Answer, serve
@@ -17,7 +17,7 @@ from tests.namespaces.ground import configuration
 ADD = ["parse", "host", "lease", "wire", "pod", "result"]
 
 
-def _call(verb: str, pod: stage.Pod, config: dict[str, Any]) -> tuple[Answer, list[tuple[str, float]]]:
+def _call(verb: str, pod: namespaces.Pod, config: dict[str, Any]) -> tuple[Answer, list[tuple[str, float]]]:
     """The answer and the phases of a call, by an agent that has just started."""
     environment = {
         "CNI_COMMAND": verb,
@@ -37,7 +37,7 @@ def _call(verb: str, pod: stage.Pod, config: dict[str, Any]) -> tuple[Answer, li
 
 
 def test_every_call_tells_its_own_phases_and_their_sum_is_its_time() -> None:
-    with stage.host(), stage.pods(1) as (pod,):
+    with namespaces.host(), namespaces.pods(1) as (pod,):
         begun = perf_counter()
         answer, phases = _call("ADD", pod, configuration("routed", (4,), ipMasq=False))
         whole = perf_counter() - begun
@@ -54,7 +54,7 @@ def test_host_ports_and_rates_are_phases_of_their_own() -> None:
         "portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
         "bandwidth": {"ingressRate": 8_000_000},
     }
-    with stage.host(), stage.pods(1) as (pod,):
+    with namespaces.host(), namespaces.pods(1) as (pod,):
         config = configuration("routed", (4,), runtimeConfig=runtime)
         answer, phases = _call("ADD", pod, config)
         assert answer.status == 0

@@ -1,7 +1,7 @@
-"""The stage that everything plays on: network namespaces as nodes, others as pods, all nameless.
+"""Network namespaces without names, for nodes and pods.
 
-Namespaces are held by descriptors only (`/proc/PID/fd/N` is their path), so whatever ends the benchmark, also
-SIGKILL, ends them too. Only for a process with one thread: it moves itself.
+Only descriptors keep them (`/proc/PID/fd/N` is their path), so they end with the benchmark, also after SIGKILL. The
+process enters them itself, so it must have one thread.
 """
 
 from __future__ import annotations
@@ -30,24 +30,23 @@ def _checked(result: int) -> None:
 
 
 def die_with_parent() -> None:
-    """In a child before exec: SIGKILL for it when the benchmark ends."""
+    """In a child before exec: the kernel sends it SIGKILL when the benchmark ends."""
     _checked(_libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0))
 
 
 @contextmanager
 def host() -> Iterator[int]:
-    """Be in a fresh namespace that plays the node, with all the descriptors that a process may have, then at home
-    again; a descriptor of the node's namespace."""
+    """Enter a new namespace for a node, with the highest limit of descriptors, and leave it again; its descriptor."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with away() as node:
+    with new() as node:
         run("ip", "link", "set", "lo", "up")
         yield node
 
 
 @contextmanager
-def away() -> Iterator[int]:
-    """Be in a fresh network namespace, then in the one before again; a descriptor of the fresh one."""
+def new() -> Iterator[int]:
+    """Enter a new network namespace and leave it again; its descriptor."""
     home = open_own()
     node = -1
     try:
@@ -73,7 +72,7 @@ def enter(descriptor: int) -> None:
 
 @contextmanager
 def inside(descriptor: int) -> Iterator[None]:
-    """Be in a network namespace, then back where this process was."""
+    """Enter a network namespace and leave it again."""
     home = open_own()
     try:
         enter(descriptor)
@@ -84,29 +83,29 @@ def inside(descriptor: int) -> Iterator[None]:
 
 
 def run(*argv: str) -> None:
-    """A command in the namespace where this process is; raises CalledProcessError."""
+    """Run a command in the namespace of this process; raises CalledProcessError."""
     subprocess.run(argv, check=True)
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """Poll until it holds; raises TimeoutError."""
+    """Poll until the condition is true; raises TimeoutError."""
     until = time.monotonic() + LIMIT_SECONDS
     while not true():
         if time.monotonic() > until:
-            raise TimeoutError("what was waited for did not happen")
+            raise TimeoutError(f"the condition is not true after {LIMIT_SECONDS:.0f} s")
         time.sleep(0.002)
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A sandbox: its number (unique in a run) and the descriptor that holds its namespace."""
+    """A sandbox: its number (unique in a run) and the descriptor of its namespace."""
 
     serial: int
     descriptor: int
 
     @property
     def container_id(self) -> str:
-        """As long as a real one: 64 hexadecimal digits."""
+        """64 hexadecimal digits, as of a real runtime."""
         return f"{self.serial:064x}"
 
     @property
@@ -119,7 +118,7 @@ _serial = 0
 
 
 def _new_pod() -> Pod:
-    global _serial  # noqa: PLW0603  numbers must never come back within a run
+    global _serial  # noqa: PLW0603  a number is used once in a run
     _serial += 1
     _checked(_libc.unshare(CLONE_NEWNET))
     return Pod(_serial, open_own())
@@ -127,7 +126,7 @@ def _new_pod() -> Pod:
 
 @contextmanager
 def pods(count: int) -> Iterator[list[Pod]]:
-    """`count` fresh sandboxes; they vanish at the end, with whatever is still in them."""
+    """`count` new sandboxes; the kernel deletes them and all devices in them at the end."""
     home = open_own()
     made: list[Pod] = []
     try:

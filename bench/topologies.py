@@ -1,7 +1,7 @@
-"""The ways to wire two pods that carry the traffic: a bare veth pair, the reference `bridge`, podwire; one node or two.
+"""The topologies that connect two pods: a veth pair, the reference `bridge`, podwire; on one node or two.
 
-Every way has namespaces of its own, so that none is in another's. Agents end when their pods are wired: a dozen of
-them, each with its look at the host once a second, would be part of every measure.
+Each topology has its own namespaces. Agents end when their pods are connected: a dozen agents that read the host once
+a second would be part of every measurement.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import plugins, spawn, stage
+from bench import namespaces, plugins, spawn
+from bench.namespaces import Pod
 from bench.plugins import Plugin
-from bench.stage import Pod
 
 VETH = "veth pair"
 REFERENCE = "bridge plugin"
@@ -31,7 +31,7 @@ CLUSTER = "10.240.0.0/16"
 
 
 @dataclass(frozen=True)
-class Way:
+class Topology:
     """Two network namespaces (as paths) and the server's address."""
 
     name: str
@@ -40,8 +40,8 @@ class Way:
     address: str
 
 
-def all_ways(stack: ExitStack, reference: Path, bin_dir: Path, folder: Path) -> list[Way]:
-    """Wire everything; it is gone when `stack` is closed."""
+def all_topologies(stack: ExitStack, reference: Path, bin_dir: Path, folder: Path) -> list[Topology]:
+    """Make all topologies; they are deleted when `stack` is closed."""
     made = Wiring(stack, reference, bin_dir, folder)
     bare = made.bridge_plugin("one", 0, masquerade=False)
     masquerading = made.bridge_plugin("masquerading", 0, masquerade=True)
@@ -71,7 +71,7 @@ def _pod_range(number: int) -> str:
 
 @contextmanager
 def _agent_of(plugin: Plugin, folder: Path) -> Iterator[None]:
-    """podwire's agent for the plugin, where it has one."""
+    """podwire's agent for the plugin, if the plugin uses one."""
     socket = plugin.environment.get("PODWIRE_SOCKET")
     if socket is None:
         yield
@@ -81,7 +81,7 @@ def _agent_of(plugin: Plugin, folder: Path) -> Iterator[None]:
 
 
 class Wiring:
-    """Wires pods, all of which live as long as `stack`."""
+    """Connects pods; they are deleted with `stack`."""
 
     def __init__(self, stack: ExitStack, reference: Path, bin_dir: Path, folder: Path) -> None:
         self._stack = stack
@@ -90,7 +90,7 @@ class Wiring:
         self._folder = folder
 
     def podwire(self, place: int, *, mode: str, masquerade: bool = False) -> Plugin:
-        """podwire for pods of one node; `place` among the contestants of the other part."""
+        """podwire for pods of one node; `place` is its index in `plugins.podwires`."""
         plugin = plugins.podwires(self._bin_dir, self._folder / "traffic-agent.sock")[place]
         assert plugin.config["mode"] == mode
         return replace(plugin, config={**plugin.config, "ipMasq": masquerade})
@@ -101,30 +101,30 @@ class Wiring:
         ipam = {**plugin.config["ipam"], "ranges": [[{"subnet": _pod_range(number)}]]}
         return replace(plugin, config={**plugin.config, "ipMasq": masquerade, "ipam": ipam})
 
-    def veth_pair(self) -> Way:
-        """Two namespaces and nothing between them."""
+    def veth_pair(self) -> Topology:
+        """Two namespaces and a veth pair."""
         client, server = self._nodes()
-        return Way(VETH, client.path, server.path, _node_address(1))
+        return Topology(VETH, client.path, server.path, _node_address(1))
 
-    def one_node(self, name: str, plugin: Plugin) -> Way:
+    def one_node(self, name: str, plugin: Plugin) -> Topology:
         """Two pods of one node."""
         (node,) = self._namespaces(1)
         client, server = self._namespaces(2)
-        with stage.inside(node.descriptor), _agent_of(plugin, self._folder):
+        with namespaces.inside(node.descriptor), _agent_of(plugin, self._folder):
             for pod in (client, server):
                 spawn.run(plugin.call("ADD", pod))
-        return Way(name, client.path, server.path, _address_in(server))
+        return Topology(name, client.path, server.path, _address_in(server))
 
-    def two_nodes_by_hand(self, name: str) -> Way:
-        """The reference plugin on two nodes, with the routes that its user would set."""
+    def two_nodes_by_hand(self, name: str) -> Topology:
+        """The reference plugin on two nodes, with static routes."""
         pods = self._namespaces(2)
         for number, (node, pod) in enumerate(zip(self._nodes(), pods, strict=True)):
-            with stage.inside(node.descriptor):
+            with namespaces.inside(node.descriptor):
                 spawn.run(self.bridge_plugin(f"node-{number}", number, masquerade=False).call("ADD", pod))
-                stage.run("ip", "route", "add", _pod_range(1 - number), "via", _node_address(1 - number))
-        return Way(name, pods[0].path, pods[1].path, _address_in(pods[1]))
+                namespaces.run("ip", "route", "add", _pod_range(1 - number), "via", _node_address(1 - number))
+        return Topology(name, pods[0].path, pods[1].path, _address_in(pods[1]))
 
-    def two_nodes(self, name: str, mode: str, tunnel: str, *, masquerade: bool = False) -> Way:
+    def two_nodes(self, name: str, mode: str, tunnel: str, *, masquerade: bool = False) -> Topology:
         """podwire on two nodes, each with a settings file."""
         pods = self._namespaces(2)
         for number, (node, pod) in enumerate(zip(self._nodes(), pods, strict=True)):
@@ -133,38 +133,38 @@ class Wiring:
             file, socket = folder / "podwire.toml", folder / "agent.sock"
             file.write_text(_settings(number, mode, tunnel, masquerade=masquerade, folder=folder))
             with (
-                stage.inside(node.descriptor),
+                namespaces.inside(node.descriptor),
                 plugins.agent(socket, folder / "agent.log", "--config", str(file)),
             ):
                 spawn.run(self._as_written(folder, socket).call("ADD", pod))
-        return Way(name, pods[0].path, pods[1].path, _address_in(pods[1]))
+        return Topology(name, pods[0].path, pods[1].path, _address_in(pods[1]))
 
     def _as_written(self, folder: Path, socket: Path) -> Plugin:
         """podwire with the configuration that the agent wrote for the runtime."""
-        stage.wait_until(lambda: any(folder.glob("*.conflist")))
+        namespaces.wait_until(lambda: any(folder.glob("*.conflist")))
         (path,) = folder.glob("*.conflist")
         conflist: dict[str, Any] = json.loads(path.read_text())
         program = self._bin_dir / "podwire"
         return Plugin(conflist["name"], program, conflist["plugins"][0], {"PODWIRE_SOCKET": str(socket)})
 
     def _namespaces(self, count: int) -> list[Pod]:
-        return self._stack.enter_context(stage.pods(count))
+        return self._stack.enter_context(namespaces.pods(count))
 
     def _nodes(self) -> list[Pod]:
         """Two nodes in one segment: a veth pair, eth0 on either side."""
         nodes = self._namespaces(2)
-        with stage.inside(nodes[0].descriptor):
-            stage.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", nodes[1].path)
+        with namespaces.inside(nodes[0].descriptor):
+            namespaces.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", nodes[1].path)
         for number, node in enumerate(nodes):
-            with stage.inside(node.descriptor):
-                stage.run("ip", "addr", "add", f"{_node_address(number)}/24", "dev", "eth0")
+            with namespaces.inside(node.descriptor):
+                namespaces.run("ip", "addr", "add", f"{_node_address(number)}/24", "dev", "eth0")
                 for device in ("lo", "eth0"):
-                    stage.run("ip", "link", "set", device, "up")
+                    namespaces.run("ip", "link", "set", device, "up")
         return nodes
 
 
 def _address_in(pod: Pod) -> str:
-    with stage.inside(pod.descriptor):
+    with namespaces.inside(pod.descriptor):
         done = subprocess.run(["ip", "-j", "-4", "addr", "show", "eth0"], check=True, stdout=subprocess.PIPE)
     address: str = json.loads(done.stdout)[0]["addr_info"][0]["local"]
     return address
