@@ -233,6 +233,7 @@ def test_ranges_of_before_are_refused_though_the_short_way_was_known() -> None:
         before, now = (pod_network(parse_configuration(json.dumps(one).encode())) for one in (old, new))
         node.state.networks.remember(now, instead_of=before)
         # As by an ADD that began before and ends after.
+        assert node.state.templates
         node.state.templates.learn(node.stdin, "eth0", before, node.host, node.state.firewall)
         refused = node.call(pods[2])
         assert refused.status == 1 and json.loads(refused.body)["code"] == 11

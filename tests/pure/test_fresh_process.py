@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import podwire
 
 SOURCE = Path(podwire.__file__).parent.parent
@@ -21,10 +23,20 @@ def loaded(*modules: str) -> set[str]:
     return {*done.stdout.split()}
 
 
-def test_a_call_does_not_wait_for_what_it_does_not_need() -> None:
-    found = loaded("podwire.netlink.host", "podwire.plugin.context", "podwire.plugin.dispatch", "podwire.plugin.undo")
-    assert {f"podwire.plugin.{verb}" for verb in ("add", "check", "delete", "gc")} <= found
+ALWAYS = ("podwire.netlink.host", "podwire.plugin.context", "podwire.plugin.dispatch", "podwire.plugin.undo")
+
+
+@pytest.mark.parametrize("verb", ["add", "check", "delete", "status", "loopback"])
+def test_a_call_does_not_wait_for_what_it_does_not_need(verb: str) -> None:
+    found = loaded(*ALWAYS, f"podwire.plugin.{verb}")
+    assert f"podwire.plugin.{verb}" in found
     assert not found & SLOW
+
+
+def test_a_call_loads_neither_other_verbs_nor_templates() -> None:
+    found = loaded(*ALWAYS, "podwire.plugin.add")
+    others = ("check", "delete", "gc", "status", "loopback", "template")
+    assert found & {f"podwire.plugin.{name}" for name in ("add", *others)} == {"podwire.plugin.add"}
 
 
 def test_a_module_that_is_slow_would_be_found() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 
 from podwire import sysctl
 from podwire.attachments.altnames import HostPort, HostPorts, leased_addresses, parse_host_ports
@@ -32,15 +31,19 @@ class PortTakenError(Exception):
         self.link = link
 
 
-@contextmanager
-def exclusive() -> Iterator[None]:
+class _Exclusive:
     """One writer at a time among all threads and processes of this network namespace: the namespace is the lock."""
-    descriptor = open_own()
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+
+    def __enter__(self) -> None:
+        self._descriptor = open_own()
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        except OSError:
+            os.close(self._descriptor)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
 
 
 def host_ports(link: Link) -> HostPorts:
@@ -64,7 +67,7 @@ def sync(host: Host, firewall: Firewall, new_device: str = "") -> SyncResult:
     to every changed port are deleted. Raises PortTakenError if `new_device` has a port that overlaps another
     device's; NftablesError, NetlinkError, OSError.
     """
-    with exclusive():
+    with _Exclusive():
         links = read.links(host.socket)
         _check_overlaps(links, new_device)
         targets = [target for link in links for target in _targets(host, link, links)]
@@ -133,8 +136,10 @@ def _route_localhost(links: list[Link], targets: list[Target]) -> None:
 
 
 def _set_localnet(link: Link, value: str) -> None:
-    with suppress(OSError):  # also if the device was deleted since it was read
+    try:
         sysctl.ensure(f"net/ipv4/conf/{link.name}/route_localnet", value)
+    except OSError:  # also if the device was deleted since it was read
+        return
 
 
 def _delete_flows(host: Host, ports: Iterable[tuple[Address | None, int, int]]) -> None:

@@ -10,16 +10,19 @@ from podwire.netlink.host import Host, HostNamespace
 from podwire.nft.apply import Firewall
 from podwire.plugin.config import Configuration
 from podwire.plugin.network import Networks, PodNetwork
-from podwire.plugin.template.cache import AddTemplates
 from podwire.plugin.timings import Timings
 from podwire.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from podwire.plugin.template.cache import AddTemplates
 
 
 class PluginState:
     """What the calls of one process share. All of it is a cache: a new process starts without.
 
     The agent's state is `reconciled`: a reconciler keeps the networks in place. A process for one call has no
-    reconciler and no threads.
+    reconciler, no threads and no ADD templates.
     """
 
     def __init__(self, *, reconciled: bool = False) -> None:
@@ -27,7 +30,11 @@ class PluginState:
         self.networks = Networks(reconciled=reconciled)
         self.allocator = Allocator()
         self.firewall = Firewall()
-        self.templates = AddTemplates(self.networks, self.allocator)
+        self.templates: AddTemplates | None = None
+        if reconciled:
+            from podwire.plugin.template.cache import AddTemplates  # noqa: PLC0415  see `dispatch._function`
+
+            self.templates = AddTemplates(self.networks, self.allocator)
 
 
 class Invocation(Record):

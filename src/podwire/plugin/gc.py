@@ -8,6 +8,7 @@ from podwire.cni.errors import INVALID_CONFIGURATION, KERNEL_REFUSED, CniError
 from podwire.hostports import table as hostports
 from podwire.netlink import read
 from podwire.netlink.host import Host
+from podwire.netlink.link_deleter import delete_group
 from podwire.nft.apply import Firewall
 from podwire.nft.library import NftablesError
 from podwire.plugin.context import Invocation
@@ -21,8 +22,6 @@ def collect(invocation: Invocation) -> None:
 
     An absent list is an error, and nothing is removed: it would mean everything.
     """
-    from podwire.netlink.link_deleter import delete_group  # noqa: PLC0415  7 ms: `socket`, `queue`, `select`
-
     host = invocation.host
     valid = invocation.config.attachments.valid
     if valid is None:
