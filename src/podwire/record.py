@@ -8,7 +8,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import dataclass_transform
+    from typing import TypeVar, dataclass_transform
+
+    Value = TypeVar("Value", bound="Record")
 else:
 
     def dataclass_transform(**_: bool) -> object:
@@ -62,3 +64,8 @@ class Record:
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self.__match_args__)
         return f"{type(self).__name__}({values})"
+
+
+def replace(record: Value, **changes: object) -> Value:
+    """A copy of a record with other values in the fields that are named."""
+    return type(record)(**{**record.__dict__, **changes})

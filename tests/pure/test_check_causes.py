@@ -11,8 +11,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
-
 import podwire
 from podwire.diagnose import probe_methods, probe_runner
 from podwire.diagnose.causes import explain
@@ -24,6 +22,7 @@ from podwire.diagnose.network_state import Device, NetworkState, Route
 from podwire.diagnose.packet_loss import PacketLoss, hop_text
 from podwire.diagnose.packets import Packet
 from podwire.diagnose.plan import Outcome, Probe
+from podwire.record import replace
 
 POD, FAR = ip_address("10.1.0.5"), ip_address("10.2.0.5")
 PROBE = Probe("pod", "far", FAR, "ping")
@@ -62,7 +61,7 @@ def inside(state: NetworkState, **more: Any) -> PacketLoss:
 
 
 def changed(**changes: Any) -> NetworkState:
-    return msgspec.structs.replace(HOST, **changes)
+    return replace(HOST, **changes)
 
 
 def test_a_loss_without_a_known_cause_is_reported_as_such() -> None:
@@ -74,7 +73,7 @@ def test_a_loss_without_a_known_cause_is_reported_as_such() -> None:
 def test_a_certain_cause_comes_before_a_likely_cause() -> None:
     likely = changed(ruleset=(DROPPING, UNKNOWN))
     assert explain(inside(likely)).words.startswith("the firewall of node may drop it")
-    certain = msgspec.structs.replace(likely, neighbour="FAILED")
+    certain = replace(likely, neighbour="FAILED")
     cause = explain(inside(certain))
     assert cause.sure and "192.0.2.2 does not answer node on eth0 (neighbour FAILED)" in cause.words
     assert cause.command == (*HOST.prefix, *["ip", "neighbour", "show", "to", "192.0.2.2", "dev", "eth0"])

@@ -15,6 +15,7 @@ from podwire.diagnose.matrix import show
 from podwire.diagnose.packet_loss import Cause
 from podwire.diagnose.plan import METHODS, Outcome, Probe, Status
 from podwire.diagnose.report import Failure, Report, group_outcomes
+from podwire.record import replace
 
 CAUSE = Cause("n", "n does not forward", ("sysctl", "net.ipv4.ip_forward"), "enable forwarding")
 
@@ -71,7 +72,7 @@ def test_the_same_cause_is_shown_once() -> None:
     failures = [
         Failure.of([outcome(f"pod-{number}", "pod-9", "ping", "lost")], "in n", CAUSE, ()) for number in range(5)
     ]
-    text = printed(msgspec.structs.replace(made, failures=failures))
+    text = printed(replace(made, failures=failures))
     assert text.count("does not forward") == 1 and "and 4 more failures with this cause" in text
 
 
@@ -113,4 +114,4 @@ def test_many_pods_are_columns_by_node_and_passed_rows_are_counted() -> None:
 def test_pods_without_a_namespace_are_named() -> None:
     made = report()
     endpoints = [*made.endpoints, Endpoint("lonely", "pod", "n0", (), "")]
-    assert "not checked from: lonely" in printed(msgspec.structs.replace(made, endpoints=endpoints))
+    assert "not checked from: lonely" in printed(replace(made, endpoints=endpoints))

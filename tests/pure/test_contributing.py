@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 
 from podwire.cni.errors import CniError
@@ -23,6 +22,7 @@ from podwire.ipam.ranges import PodAddress
 from podwire.netlink import operations as op
 from podwire.netlink import read
 from podwire.plugin import dispatch
+from podwire.record import replace
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 BLOCKS = dict(re.findall(r"```python\n# src/podwire/([\w/]+\.py)[^\n]*\n(.*?)```", PAGE.read_text(), re.S))
@@ -73,9 +73,9 @@ def test_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     cause = causes.explain(loss)
     assert cause.words == "the VXLAN device podwire-vx4 of node has no carrier"
     assert cause.command == ("nsenter", "ip", "-d", "link", "show", "podwire-vx4")
-    with_carrier = msgspec.structs.replace(tunnel, carrier=True)
-    sound = msgspec.structs.replace(state, devices={"podwire-vx4": with_carrier})
-    assert "no carrier" not in causes.explain(msgspec.structs.replace(loss, state=sound)).words
+    with_carrier = replace(tunnel, carrier=True)
+    sound = replace(state, devices={"podwire-vx4": with_carrier})
+    assert "no carrier" not in causes.explain(replace(loss, state=sound)).words
 
 
 def test_the_metric(monkeypatch: pytest.MonkeyPatch) -> None:

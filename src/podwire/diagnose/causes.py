@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from msgspec import Struct
-
 from podwire.diagnose.causes_firewall import dropped, too_large
 from podwire.diagnose.causes_link import (
     device_down,
@@ -34,9 +32,10 @@ from podwire.diagnose.causes_routing import (
 )
 from podwire.diagnose.drop_point import DropKind
 from podwire.diagnose.packet_loss import Cause, PacketLoss, command_at
+from podwire.record import Record
 
 
-class Finder(Struct, frozen=True):
+class Finder(Record):
     """A cause: the function that finds it, and the kinds of drop points that it can explain."""
 
     find: Callable[[PacketLoss], Iterator[Cause]]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
-from msgspec import Struct
-
 from podwire.diagnose.packets import ECHO_REPLY, TCP, UDP, Packet, icmp_text
 from podwire.diagnose.plan import Probe
+from podwire.record import Record
 
 Direction = Literal["request", "reply", "error"]
 DropKind = Literal[
@@ -16,7 +15,7 @@ DropKind = Literal[
 ]
 
 
-class CapturedPacket(Struct, frozen=True):
+class CapturedPacket(Record):
     """A packet captured at a device in an endpoint's namespace. `other_mac`: the frame was for another MAC address."""
 
     endpoint: str
@@ -37,7 +36,7 @@ class CapturedPacket(Struct, frozen=True):
         return words + (f" (for MAC {packet.to_mac}, which is not this device's)" if self.other_mac else "")
 
 
-class Trace(Struct, frozen=True):
+class Trace(Record):
     """A probe that runs a second time while packets are captured: its token or its server's port, and its path.
 
     `path` has every endpoint from the source to the target; `watched` has the endpoints where a capture runs.
@@ -51,7 +50,7 @@ class Trace(Struct, frozen=True):
     packet_bytes: int = 0
 
 
-class DropPoint(Struct, frozen=True):
+class DropPoint(Record):
     """Where a packet was dropped: `at` is the last endpoint that had it, `next` the endpoint that did not receive it.
 
     `device` is the device where it was captured last and `packet` that packet (for "unanswered" the request).

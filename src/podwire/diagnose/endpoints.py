@@ -31,6 +31,7 @@ import msgspec
 from msgspec import Struct
 
 from podwire.ip import Address
+from podwire.record import Record
 from podwire.text import shown
 
 Kind = Literal["pod", "host", "outside"]
@@ -40,7 +41,7 @@ class EndpointError(Exception):
     """The error in the endpoints and the next step, in one line."""
 
 
-class Endpoint(Struct, frozen=True):
+class Endpoint(Record):
     """A pod, a host or an address outside. `netns` is a path, empty if its namespace cannot be entered.
 
     `own` are all addresses of its namespace; `mtu` is that of the device with its first address, in bytes, 0 if it is

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from podwire.diagnose.plan import METHODS, Outcome
 from podwire.diagnose.report import Failure, Report
+from podwire.record import Record
 
 GOOD, BAD, NOTHING = "✓", "✗", "·"
 MARKS = {"ping": "p", "tcp": "t", "udp": "u", "mtu": "m"}
@@ -22,7 +22,7 @@ MAX_ROWS = 40
 BETWEEN_COLUMNS = 2
 
 
-class Column(Struct, frozen=True):
+class Column(Record):
     """A column: an endpoint, or all pods of a node if there are many."""
 
     title: str

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import msgspec
-
 from podwire.datapath.peer_routes_read import read_underlays
 from podwire.diagnose.endpoints import Endpoint, EndpointError
 from podwire.ip import Address
 from podwire.netlink import namespaces as namespace
 from podwire.netlink import read
 from podwire.netlink.socket import Netlink
+from podwire.record import replace
 
 Answer = TypeVar("Answer")
 LOOPBACK = "lo"
@@ -131,7 +130,7 @@ def _complete(endpoint: Endpoint) -> Endpoint:
     outward = [address for address in own if links and mtus[address] < 65536]
     addresses = endpoint.addresses or _first_of_each_family(underlays or outward or own)
     mtu = next((mtus[address] for address in addresses if address in mtus), 0)
-    return msgspec.structs.replace(endpoint, addresses=addresses, own=tuple(own), mtu=mtu)
+    return replace(endpoint, addresses=addresses, own=tuple(own), mtu=mtu)
 
 
 def _first_of_each_family(addresses: Sequence[Address]) -> tuple[Address, ...]:

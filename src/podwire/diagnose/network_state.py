@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from podwire import sysctl
 from podwire.diagnose.namespaces import Namespaces
 from podwire.ip import Address
+from podwire.record import Record
 
 COMMAND_SECONDS = 10
 Row = Mapping[str, Any]
@@ -24,7 +24,7 @@ SYSCTLS = {
 }
 
 
-class Device(Struct, frozen=True):
+class Device(Record):
     """A device, as `ip -d link` and `ip address` show it."""
 
     name: str
@@ -38,7 +38,7 @@ class Device(Struct, frozen=True):
     port: int = 0
 
 
-class Route(Struct, frozen=True):
+class Route(Record):
     """The answer of `ip route get`: a route or its error. `default`: only the default route matches."""
 
     device: str = ""
@@ -48,7 +48,7 @@ class Route(Struct, frozen=True):
     error: str = ""
 
 
-class NetworkState(Struct, frozen=True):
+class NetworkState(Record):
     """The state of an endpoint's namespace for a packet.
 
     `input_error` is the kernel's error for the packet at its input device; `reply_device` is the device of the route
@@ -71,7 +71,7 @@ class NetworkState(Struct, frozen=True):
     legacy: bool = False
 
 
-class StateQuery(Struct, frozen=True):
+class StateQuery(Record):
     """A packet at an endpoint: the destination to which it goes from there, and how it arrived.
 
     `received` is its (destination, source) on arrival at `input_device`; both are empty where the packet was made.

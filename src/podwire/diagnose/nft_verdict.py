@@ -10,9 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
-from msgspec import Struct
-
 from podwire.ip import Address
+from podwire.record import Record
 
 MOST_JUMPS = 16
 Row = Mapping[str, Any]
@@ -28,7 +27,7 @@ SILENT = {"counter", "comment", "log", "mangle", "notrack", "flow"}
 NAT = ("masquerade", "snat")
 
 
-class FilteredPacket(Struct, frozen=True):
+class FilteredPacket(Record):
     """A packet that passes the hooks of a namespace; 0 and empty mean unknown."""
 
     source: Address
@@ -42,7 +41,7 @@ class FilteredPacket(Struct, frozen=True):
     states: tuple[str, ...] = ("new",)
 
 
-class PacketDrop(Struct, frozen=True):
+class PacketDrop(Record):
     """A chain or a rule that drops the packet; `certain` if no match was unknown."""
 
     family: str

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
-
 from podwire.diagnose.drop_point import DropPoint
 from podwire.diagnose.network_state import NetworkState
 from podwire.diagnose.packets import Packet
 from podwire.diagnose.plan import Probe
+from podwire.record import Record
 
 
-class Cause(Struct, frozen=True):
+class Cause(Record):
     """Why a packet was lost, a command that shows it, and the next step. `at` is the endpoint to repair."""
 
     at: str
@@ -22,7 +21,7 @@ class Cause(Struct, frozen=True):
     sure: bool = True
 
 
-class PacketLoss(Struct, frozen=True):
+class PacketLoss(Record):
     """A lost packet: `state` is that of the endpoint where it was dropped, `before` and `after` of its neighbours.
 
     `to_pod`: the packet's destination is a pod, so each host needs a route for it. `too_large`: its size in bytes if

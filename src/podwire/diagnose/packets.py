@@ -8,10 +8,8 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-import msgspec
-from msgspec import Struct
-
 from podwire.ip import Address
+from podwire.record import Record, replace
 
 IP, IPV6, VLAN = 0x0800, 0x86DD, 0x8100
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
@@ -26,7 +24,7 @@ EXTENSIONS = (0, 43, 60)
 FRAGMENT = 44
 
 
-class Packet(Struct, frozen=True):
+class Packet(Record):
     """A captured packet; in VXLAN the inner packet, with the outer addresses in `tunnel_from` and `tunnel_to`.
 
     `token` identifies a probe; `quoted` is the packet that an ICMP error quotes.
@@ -124,7 +122,7 @@ def _transport(data: bytes, source: Address, destination: Address, protocol: int
     if protocol == UDP and payload[:4] == b"\x08\0\0\0" and len(payload) > 22:
         inner = parse_frame(payload[8:])
         if inner is not None:
-            return msgspec.structs.replace(inner, to_mac=to_mac, tunnel_from=source, tunnel_to=destination)
+            return replace(inner, to_mac=to_mac, tunnel_from=source, tunnel_to=destination)
     found = payload[:TOKEN_BYTES] if protocol == UDP and payload.startswith(TOKEN_PREFIX) else b""
     return Packet(source, destination, protocol, source_port, destination_port, token=found, to_mac=to_mac)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from msgspec import Struct
-
 from podwire.diagnose.endpoints import Endpoint, host_of
 from podwire.ip import Address
+from podwire.record import Record
 
 Method = Literal["ping", "tcp", "udp", "mtu"]
 METHODS: tuple[Method, ...] = ("ping", "tcp", "udp", "mtu")
@@ -17,7 +16,7 @@ Status = Literal["ok", "lost", "refused", "source", "black hole", "skipped"]
 OWN, NODE, EITHER = "the pod's own address", "its node's address", "the pod's or its node's address"
 
 
-class Probe(Struct, frozen=True, cache_hash=True):
+class Probe(Record):
     """A probe: call an address from a pod by `method`; the target reports the source address that it sees.
 
     `sources` are the source addresses that are right; empty if they do not matter or are unknown.
@@ -40,7 +39,7 @@ class Probe(Struct, frozen=True, cache_hash=True):
         return self.source, self.target, self.address
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Record):
     """The outcome of a probe.
 
     `rtt_seconds` is the time to the answer; `seen` the source address that the target saw; `mtu` the largest packet

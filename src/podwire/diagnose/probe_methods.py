@@ -12,8 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 
-from msgspec import Struct
-
 from podwire.diagnose import packets
 from podwire.diagnose.plan import Outcome, Probe, Status, verdict
 from podwire.ip import Address
@@ -30,19 +28,20 @@ MAX_HOPS = 8
 MAX_ERRORS = 2
 
 
-class Reply(Struct):
-    """The answer to a request: `body` after `rtt_seconds`, or errors.
+class Reply:
+    """The answer to a request, filled in while packets arrive: `body` after `rtt_seconds`, or errors.
 
     `path_mtu` is the MTU in bytes that the kernel or a router reported for a packet of `sent_bytes`.
     """
 
-    sent_bytes: int = 0
-    answered: bool = False
-    rtt_seconds: float = 0.0
-    body: bytes = b""
-    words: str = ""
-    refused: bool = False
-    path_mtu: int = 0
+    def __init__(self, sent_bytes: int = 0, words: str = "") -> None:
+        self.sent_bytes = sent_bytes
+        self.answered = False
+        self.rtt_seconds = 0.0
+        self.body = b""
+        self.words = words
+        self.refused = False
+        self.path_mtu = 0
 
 
 def ping(probe: Probe, timeout_seconds: float, token: bytes = b"", packet_bytes: int = 0) -> Outcome:

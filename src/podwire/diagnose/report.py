@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from msgspec import Struct
-
 from podwire.diagnose.endpoints import Endpoint
 from podwire.diagnose.packet_loss import Cause
 from podwire.diagnose.plan import Outcome
+from podwire.record import Record
 
 
-class Failure(Struct, frozen=True):
+class Failure(Record):
     """A failure between two endpoints: the hop, the cause and the next step.
 
     `hop` is a text ("between node-1 and node-2"); `at` is the endpoint to repair; `command` shows the cause; `seen` are
@@ -69,7 +68,7 @@ class Failure(Struct, frozen=True):
         return f"{probes}: lost {self.hop}" if self.hop else f"{probes}: {self.words}"
 
 
-class Report(Struct, frozen=True):
+class Report(Record):
     """The report of a check; `seconds` is its duration."""
 
     endpoints: Sequence[Endpoint]
