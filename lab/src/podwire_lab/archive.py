@@ -10,14 +10,14 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from podwire.record import Record, replace
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(Record):
     """A member of a layer: a folder, a link (`target`) or a file with content."""
 
     name: str
@@ -27,14 +27,13 @@ class Member:
     folder: bool = False
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(Record):
     """An image: its names, its layers (tars) and its command."""
 
     names: tuple[str, ...]
     layers: tuple[bytes, ...]
     command: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": PATH})
+    environment: Mapping[str, str] = {"PATH": PATH}
     architecture: str = "amd64"
     entrypoint: tuple[str, ...] = ()
 

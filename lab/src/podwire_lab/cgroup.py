@@ -12,17 +12,16 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from podwire.record import Record
 from podwire_lab.lab_host import CGROUP, LabHost
 
 ROOT = Path("/sys/fs/cgroup")
 EMPTY_TIMEOUT_SECONDS = 20.0
 
 
-@dataclass(frozen=True)
-class Hierarchy:
+class Hierarchy(Record):
     """A hierarchy of control groups: its mount point, this process' group in it, and its mount options."""
 
     mountpoint: Path

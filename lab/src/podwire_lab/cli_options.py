@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podwire.cli.errors import UserError
+from podwire.record import Record
 
 if TYPE_CHECKING:
     from podwire_lab.containerd import Containerd
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 ONLY_KUBERNETES = ("kubernetes_bin", "manifest", "no_network")
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Record):
     """A lab that is going to be built: its layout and the function that builds it."""
 
     layout: Layout

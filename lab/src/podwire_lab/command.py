@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from podwire.record import Record
 
 TIMEOUT_SECONDS = 120.0
 
 
-@dataclass(frozen=True)
-class CommandResult:
+class CommandResult(Record):
     """The result of a command."""
 
     argv: tuple[str, ...]

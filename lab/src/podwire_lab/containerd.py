@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from podwire.record import Record
 from podwire_lab.command import CommandError, run
 from podwire_lab.programs import NotInstalledError
 from podwire_lab.service import Service
@@ -54,8 +54,7 @@ SystemdCgroup = false
 """
 
 
-@dataclass(frozen=True)
-class Containerd:
+class Containerd(Record):
     """A containerd: the folder of its programs, and the version of its configuration format (2 or 3)."""
 
     programs: Path

@@ -6,10 +6,10 @@ import json
 import tempfile
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from podwire.record import Record
 from podwire_lab import containerd, images
 from podwire_lab.command import CommandResult, run
 from podwire_lab.node import Node
@@ -17,8 +17,7 @@ from podwire_lab.node import Node
 CALL_TIMEOUT_SECONDS = 120
 
 
-@dataclass(frozen=True)
-class Pod:
+class Pod(Record):
     """A running pod: its sandbox, its container and the addresses that the CNI plugin returned."""
 
     name: str
@@ -56,8 +55,7 @@ def addresses_in(status: dict[str, Any]) -> tuple[str, ...]:
     return tuple(address for address in (network.get("ip"), *more) if address)
 
 
-@dataclass(frozen=True)
-class Cri:
+class Cri(Record):
     """The container runtime of a node, called by `crictl`. Several threads may use it."""
 
     node: Node

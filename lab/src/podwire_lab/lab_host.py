@@ -7,8 +7,9 @@ namespace, so that the name can be parsed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from podwire.record import Record
 
 FOLDER = Path("/run/podwire-lab")
 NETNS_FOLDER = Path("/run/netns")
@@ -24,16 +25,17 @@ def check_label(label: str) -> str:
     return label
 
 
-@dataclass(frozen=True, order=True)
-class LabHost:
+class LabHost(Record):
     """A host of a lab: a node, the router or the internet."""
 
     lab: str
     node: str
 
-    def __post_init__(self) -> None:
-        check_label(self.lab)
-        check_label(self.node)
+    def __init__(self, lab: str, node: str) -> None:
+        super().__init__(check_label(lab), check_label(node))
+
+    def __lt__(self, other: LabHost) -> bool:
+        return (self.lab, self.node) < (other.lab, other.node)
 
     @property
     def netns(self) -> str:

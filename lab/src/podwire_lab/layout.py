@@ -6,9 +6,10 @@ All labs use the same addresses: their networks are separate from each other and
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Literal
+
+from podwire.record import Record
 
 Topology = Literal["l2", "routed"]
 FAMILIES = {"v4": (4,), "v6": (6,), "dual": (4, 6)}
@@ -25,8 +26,7 @@ class LayoutError(ValueError):
     """A specification that no lab can have; the message is one line."""
 
 
-@dataclass(frozen=True)
-class LabSpec:
+class LabSpec(Record):
     """The specification of a lab."""
 
     nodes: int = 3
@@ -36,16 +36,14 @@ class LabSpec:
     tunnel: Literal["auto", "always", "never"] = "auto"
 
 
-@dataclass(frozen=True)
-class PodPlan:
+class PodPlan(Record):
     """A planned pod: its name, and the kind of its image (nginx, bash)."""
 
     name: str
     image: str
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(Record):
     """A layer-2 segment between nodes; the router is its gateway."""
 
     number: int
@@ -63,8 +61,7 @@ class Segment:
         return f"192.168.{33 + self.number}.0/24" if family == 4 else f"fd00:192:168:{33 + self.number}::/64"
 
 
-@dataclass(frozen=True)
-class NodePlan:
+class NodePlan(Record):
     """A planned node."""
 
     number: int
@@ -85,8 +82,7 @@ class NodePlan:
         return tuple(str(ip_network(own[family])) for family in self.families)
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Record):
     """The layout of a lab."""
 
     spec: LabSpec

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from podwire.record import Record
 from podwire_lab import cgroup, init, lock, netns, service
 from podwire_lab.command import TIMEOUT_SECONDS, CommandResult, run
 from podwire_lab.lab_host import FOLDER, LabHost
@@ -37,8 +37,7 @@ def wait_until(true: Callable[[], bool], name: str, timeout_seconds: float = 30.
         time.sleep(0.01)
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Record):
     """A node of a lab. It has no state of its own: everything is read from the machine."""
 
     host: LabHost

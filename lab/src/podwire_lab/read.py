@@ -7,10 +7,10 @@ import tomllib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from podwire.record import Record
 from podwire_lab import containerd, netns, network, node, programs, service
 from podwire_lab.command import CommandError
 from podwire_lab.cri import Cri, addresses_in
@@ -28,8 +28,7 @@ class NoLabError(LookupError):
     """The lab, or a host or pod of it, does not exist; the message names those that exist."""
 
 
-@dataclass(frozen=True)
-class RunningPod:
+class RunningPod(Record):
     """A pod as its node's containerd reports it. `netns` is a path on the machine."""
 
     name: str
@@ -46,8 +45,7 @@ class RunningPod:
         return self.state == "running"
 
 
-@dataclass(frozen=True)
-class RunningNode:
+class RunningNode(Record):
     """A node with its pods. `services` says for each service whether it runs."""
 
     name: str
@@ -68,8 +66,7 @@ class RunningNode:
         return list(self.settings.get("pod_cidrs") or self.settings.get("pod_ranges") or [])
 
 
-@dataclass(frozen=True)
-class RunningLab:
+class RunningLab(Record):
     """A lab. `others` are the addresses of the hosts that are not nodes, by name."""
 
     name: str

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from podwire.record import Record
 
-@dataclass(frozen=True)
-class Service:
+
+class Service(Record):
     """A program: its command line, additional environment, and paths that must exist before it starts."""
 
     name: str
     argv: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = {}
     after: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The text of the file."""
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps(vars(self), indent=1)
 
 
 def services_folder(folder: Path) -> Path:

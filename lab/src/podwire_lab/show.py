@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group
@@ -15,12 +14,19 @@ from podwire_lab.read import RunningLab, RunningNode
 
 def as_data(lab: RunningLab) -> dict[str, Any]:
     """The state of a lab for JSON."""
-    data = asdict(lab)
-    for values, node in zip(data["nodes"], lab.nodes, strict=True):
-        settings = values.pop("settings")
-        values |= {"addresses": node.addresses, "pod_cidrs": node.pod_cidrs, "mode": settings.get("mode")}
-        values["tunnel"] = settings.get("tunnel", {}).get("when")
-    return {"name": data["name"], "nodes": data["nodes"], "others": data["others"]}
+    return {"name": lab.name, "nodes": [_node_data(node) for node in lab.nodes], "others": lab.others}
+
+
+def _node_data(node: RunningNode) -> dict[str, Any]:
+    own = {key: value for key, value in vars(node).items() if key not in ("settings", "pods")}
+    return {
+        **own,
+        "addresses": node.addresses,
+        "pod_cidrs": node.pod_cidrs,
+        "mode": node.settings.get("mode"),
+        "tunnel": node.settings.get("tunnel", {}).get("when"),
+        "pods": [vars(pod) for pod in node.pods],
+    }
 
 
 def tables(lab: RunningLab) -> Group:

@@ -7,8 +7,8 @@ of a node get a reply.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from podwire.record import Record
 from podwire_lab import netns
 from podwire_lab.lab_host import LabHost
 from podwire_lab.layout import INTERNET, INTERNET_ADDRESS, INTERNET_GATEWAY, PREFIX_LENGTH, ROUTER, Layout, NodePlan
@@ -17,8 +17,7 @@ NODE_DEVICE = "eth0"
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
-@dataclass(frozen=True)
-class Underlay:
+class Underlay(Record):
     """The underlay of a lab."""
 
     lab: str

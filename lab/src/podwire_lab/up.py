@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from podwire.record import Record
 from podwire_lab import containerd, images, lock, netns, network, node, programs, root, runtime
 from podwire_lab.containerd import Containerd
 from podwire_lab.cri import Cri
@@ -23,8 +23,7 @@ class LabExistsError(RuntimeError):
     """A lab with that name exists, perhaps an incomplete one."""
 
 
-@dataclass(frozen=True)
-class BuildRequest:
+class BuildRequest(Record):
     """A request to build a lab: its name, its layout, its containerd and its images.
 
     `images` replace the lab's own images by kind (nginx, bash): registry references or files.
@@ -32,12 +31,11 @@ class BuildRequest:
 
     lab: str
     layout: Layout
-    containerd: Containerd = field(default_factory=containerd.debian)
-    images: Mapping[str, str] = field(default_factory=dict)
+    containerd: Containerd = containerd.debian()
+    images: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class ImageSet:
+class ImageSet(Record):
     """The archives that each node loads: the lab's `own`, and `others` that replace images by kind."""
 
     own: Sequence[Path]
@@ -123,8 +121,7 @@ def all_names(layout: Layout) -> dict[str, list[str]]:
     return {**nodes, INTERNET: [INTERNET_ADDRESS[family] for family in layout.families]}
 
 
-@dataclass(frozen=True)
-class Builder:
+class Builder(Record):
     """Builds a node of a lab."""
 
     request: BuildRequest

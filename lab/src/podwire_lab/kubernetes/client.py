@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
+from podwire.record import Record
 from podwire_lab.command import TIMEOUT_SECONDS, CommandResult
 from podwire_lab.kubernetes.kubeadm import ADMIN
 from podwire_lab.node import Node
 
 
-@dataclass(frozen=True)
-class Kubectl:
+class Kubectl(Record):
     """kubectl for the cluster whose control plane runs on `node`."""
 
     node: Node

@@ -6,10 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import podwire
+from podwire.record import Record
 from podwire_lab import programs
 from podwire_lab.command import CommandError, run
 from podwire_lab.programs import NotInstalledError
@@ -29,8 +29,7 @@ _CHECKOUT = Path(podwire.__file__).parents[2]
 _BUILDER = "tests.tools.build"
 
 
-@dataclass(frozen=True)
-class Kubernetes:
+class Kubernetes(Record):
     """The programs of Kubernetes: their folder, and kubeadm's version (v1.37.2)."""
 
     folder: Path

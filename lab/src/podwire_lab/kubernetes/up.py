@@ -10,10 +10,10 @@ import secrets
 import string
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from podwire.record import Record
 from podwire_lab import containerd, images, lock, node, podwire_image, root, runtime
 from podwire_lab.command import CommandError
 from podwire_lab.containerd import Containerd
@@ -32,8 +32,7 @@ INIT_SECONDS, JOIN_SECONDS = 240.0, 120.0
 READY_SECONDS, RUNNING_SECONDS = 120, 180
 
 
-@dataclass(frozen=True)
-class ClusterBuildRequest:
+class ClusterBuildRequest(Record):
     """A request to build a cluster. `images` are the pods' images by kind: registry references or files.
 
     `network` is podwire's manifest, made from the file `manifest`; with "" no manifest is applied.
@@ -44,8 +43,8 @@ class ClusterBuildRequest:
     kubernetes: Kubernetes
     manifest: Path
     network: str
-    containerd: Containerd = field(default_factory=containerd.debian)
-    images: Mapping[str, str] = field(default_factory=dict)
+    containerd: Containerd = containerd.debian()
+    images: Mapping[str, str] = {}
 
 
 class JoinCredentials:
@@ -87,15 +86,14 @@ def up(request: ClusterBuildRequest, steps: Steps) -> None:
             raise
 
 
-@dataclass(frozen=True)
 class ClusterBuild:
-    """The build of a cluster."""
+    """The build of a cluster. `names` are the image names in the nodes' runtimes, by kind of pod."""
 
-    request: ClusterBuildRequest
-    steps: Steps
-    credentials: JoinCredentials = field(default_factory=JoinCredentials)
-    names: dict[str, str] = field(default_factory=dict)
-    """The image names in the nodes' runtimes, by kind of pod."""
+    def __init__(self, request: ClusterBuildRequest, steps: Steps) -> None:
+        self.request = request
+        self.steps = steps
+        self.credentials = JoinCredentials()
+        self.names: dict[str, str] = {}
 
     @property
     def underlay(self) -> Underlay:
@@ -165,8 +163,7 @@ def _is_ready(item: dict[str, object]) -> bool:
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
-@dataclass(frozen=True)
-class NodeBuild:
+class NodeBuild(Record):
     """The build of a node of the cluster."""
 
     cluster_build: ClusterBuild
