@@ -111,49 +111,79 @@ def _cached(stdin: bytes) -> PodNetwork:
 
 def _run(invocation: Invocation) -> bytes:
     """Run the verb; its answer, which is empty for all but ADD. Raises CniError."""
-    verb = invocation.request.verb
-    answer = _function(verb, is_loopback=invocation.config.type == "loopback")(invocation)
-    if verb == "ADD":
-        _learn(invocation)
+    verbs = LOOPBACK_VERBS if invocation.config.type == "loopback" else VERBS
+    answer = verbs[invocation.request.verb](invocation)
+    if answer:
         invocation.timings.end("result")
     return answer or b""
 
 
-def _function(verb: str, *, is_loopback: bool) -> Callable[[Invocation], bytes | None]:
-    """The function of a verb, whose module is loaded by its first call.
-
-    This is the only place for such imports (beside what they would load, see ADR 8): with all verbs and the ADD
-    templates loaded, a call without agent takes 3 ms longer.
-    """
-    if is_loopback:
-        from podwire.plugin import loopback
-
-        return {"ADD": loopback.add, "CHECK": loopback.check}.get(verb, loopback.do_nothing)
-    match verb:
-        case "ADD":
-            from podwire.plugin.add import add
-
-            return add
-        case "CHECK":
-            from podwire.plugin.check import check
-
-            return check
-        case "DEL":
-            from podwire.plugin.delete import delete
-
-            return delete
-        case "GC":
-            from podwire.plugin.gc import collect
-
-            return collect
-        case _:
-            from podwire.plugin.status import status
-
-            return status
+# The modules of the verbs are loaded here, by the first call of each. With all of them and the ADD templates loaded, a
+# call without agent takes 3 ms longer (ADR 8).
 
 
-def _learn(invocation: Invocation) -> None:
-    """Let the next ADD of this network use an ADD template."""
+def _add(invocation: Invocation) -> bytes:
+    from podwire.plugin.add import add
+
+    answer = add(invocation)
     state, stdin = invocation.state, invocation.stdin
-    if state.templates and invocation.config.type != "loopback" and len(stdin) <= CACHED_BYTES:
+    if state.templates and len(stdin) <= CACHED_BYTES:  # the next ADD of this network may use a template
         state.templates.learn(stdin, invocation.request.ifname, invocation.network, invocation.host, state.firewall)
+    return answer
+
+
+def _check(invocation: Invocation) -> None:
+    from podwire.plugin.check import check
+
+    check(invocation)
+
+
+def _delete(invocation: Invocation) -> None:
+    from podwire.plugin.delete import delete
+
+    delete(invocation)
+
+
+def _collect(invocation: Invocation) -> None:
+    from podwire.plugin.gc import collect
+
+    collect(invocation)
+
+
+def _status(invocation: Invocation) -> None:
+    from podwire.plugin.status import status
+
+    status(invocation)
+
+
+def _loopback_add(invocation: Invocation) -> bytes:
+    from podwire.plugin import loopback
+
+    return loopback.add(invocation)
+
+
+def _loopback_check(invocation: Invocation) -> None:
+    from podwire.plugin import loopback
+
+    loopback.check(invocation)
+
+
+def _nothing(_: Invocation) -> None:
+    """The kernel deletes `lo` with its namespace, and it needs nothing of the host."""
+
+
+VERBS: Mapping[str, Callable[[Invocation], bytes | None]] = {
+    "ADD": _add,
+    "CHECK": _check,
+    "DEL": _delete,
+    "GC": _collect,
+    "STATUS": _status,
+}
+"""What each verb does; ADD returns its answer."""
+
+LOOPBACK_VERBS: Mapping[str, Callable[[Invocation], bytes | None]] = {
+    **dict.fromkeys(VERBS, _nothing),
+    "ADD": _loopback_add,
+    "CHECK": _loopback_check,
+}
+"""The same for `type: loopback`."""

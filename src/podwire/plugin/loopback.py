@@ -39,10 +39,6 @@ def add(invocation: Invocation) -> bytes:
     return document.dump(encode_result(result, config.version))
 
 
-def do_nothing(invocation: Invocation) -> None:
-    """DEL, GC and STATUS: the kernel deletes `lo` with its namespace, and nothing is needed of the host."""
-
-
 def check(invocation: Invocation) -> None:
     """`lo` must be up; raises CniError 104."""
     check_sandbox(invocation.request, invocation.netns, invocation.host)
