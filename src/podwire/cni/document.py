@@ -19,6 +19,8 @@ else:
     Json = JsonObject = object
 
 LONGEST_INTEGER = 4000
+DEEPEST = 900
+"""Arrays and objects within each other. Python 3.13 itself allows more than fit on the stack of an agent's thread."""
 SPACE = " \t\n\r"
 HINT = "the runtime must write one JSON object, the network configuration, to standard input"
 
@@ -30,6 +32,8 @@ def parse(data: bytes, source: str = "standard input", code: int = UNDECODABLE, 
     anything behind the object are refused.
     """
     try:
+        if _is_too_deep(data):
+            raise RecursionError
         found = _value(data.decode(errors="replace"))
     except RecursionError:
         raise CniError(code, f"{source} is nested too deeply: {hint}") from None
@@ -38,6 +42,18 @@ def parse(data: bytes, source: str = "standard input", code: int = UNDECODABLE, 
     if not isinstance(found, dict):
         raise CniError(code, f"{source} holds {_kind(found)}, not a JSON object: {hint}")
     return found
+
+
+def _is_too_deep(data: bytes) -> bool:
+    if data.count(b"[") + data.count(b"{") <= DEEPEST:
+        return False
+    outside_strings = b"".join(data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    depth = 0
+    for bracket in outside_strings.translate(None, delete=bytes({*range(256)} - {*b"[]{}"})):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def _value(text: str) -> Json:
