@@ -15,9 +15,9 @@ _INTERRUPTED, _READINGS = "interrupted", 10
 SYSCTLS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 _COUNTER = re.compile(r"counter packets \d+ bytes \d+")
 _BATCH = "link show\naddr show\nroute show table all\nrule show\nneigh show nud permanent\n"
-# What moves by itself: duplicate address detection, carrier, life times.
+# What moves by itself: duplicate address detection, carrier, life times, the MACs that a bridge has learned.
 _RESTLESS_LINK = ("operstate", "flags", "carrier_changes", "inet6_addr_gen_mode")
-_RESTLESS_DETAILS = ("state", "topology_change", "topology_change_ack", "topology_change_detected")
+_RESTLESS_DETAILS = ("state", "topology_change", "topology_change_ack", "topology_change_detected", "fdb_n_learned")
 # podwire notes on a device that all pods share which address went out last: not undone with an ADD that failed.
 _CURSOR = re.compile(r" last-lease [0-9a-f.:/ ]+")
 _LOCAL_ONLY = ("fe80:", "ff00:", "multicast", "anycast")
