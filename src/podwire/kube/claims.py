@@ -41,8 +41,8 @@ class Claim(Struct, eq=False):
         return self.decided and self.lost_to is None
 
 
-class Claims:
-    """Claims of one kind, and which of them hold."""
+class ClaimIndex:
+    """The claims of one kind, and which of them hold."""
 
     def conflicting(self, claim: Claim) -> list[Claim]:
         """The other claims that cannot hold together with this one."""
@@ -88,8 +88,8 @@ class Claims:
         return changed
 
 
-class CidrClaims(Claims):
-    """Claims of pod CIDRs: two conflict if they overlap, that is, if one contains the other."""
+class CidrIndex(ClaimIndex):
+    """The claims of pod CIDRs: two conflict if they overlap, that is, if one contains the other."""
 
     def __init__(self) -> None:
         self._by_span: dict[Span, list[Claim]] = {}
@@ -138,8 +138,8 @@ class CidrClaims(Claims):
                 del sizes[_size(claim.span)]
 
 
-class AddressClaims(Claims):
-    """Claims of addresses: two conflict if they have one in common."""
+class AddressIndex(ClaimIndex):
+    """The claims of addresses: two conflict if they have one in common."""
 
     def __init__(self) -> None:
         self._by_address: dict[Address, list[Claim]] = {}

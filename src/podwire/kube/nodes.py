@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from podwire.ip import Address, Network
-from podwire.kube.claims import AddressClaims, CidrClaims, Claim
+from podwire.kube.claims import AddressIndex, CidrIndex, Claim
 from podwire.kube.objects import NodeInfo
 from podwire.node.settings import NodeSettings, Peer, PeerError, Span, span_of
 from podwire.observe.events import Problem
@@ -74,8 +74,8 @@ class NodeTable:
         self._cluster = cluster
         self._cluster_spans = [span_of(network) for network in cluster.cluster_cidrs]
         self._nodes: dict[str, _Node] = {}
-        self._cidrs = CidrClaims()
-        self._addresses = AddressClaims()
+        self._cidrs = CidrIndex()
+        self._addresses = AddressIndex()
         missing = f"there is no Node {own_name}: is --node-name right?"
         self._missing = (Problem(own_name, NODE_MISSING, missing),)
         self.own: NodeSettings | None = None
@@ -236,7 +236,7 @@ class NodeTable:
                 assert self.own is not None
                 words = f"overlaps {self.own.pod_cidrs[number]}, which pods on node {self._own_name} have"
                 return POD_CIDR_CONFLICT, f"{words}: drain that node and let it join again"
-        if self._cluster.tunnel.when == "never" and all(one.version != version for one in node.peer.addresses):
+        if self._cluster.tunnel.when == "never" and all(address.version != version for address in node.peer.addresses):
             return ADDRESS_MISSING, f"needs an IPv{version} InternalIP, or a tunnel: set --node-ip of its kubelet"
         return None
 
