@@ -111,7 +111,7 @@ class Access:
         spec: dict[str, Any] = {"podCIDR": ranges[0], "podCIDRs": ranges} if ranges else {}
         status = {
             "addresses": [{"type": "Hostname", "address": name}]
-            + [{"type": "InternalIP", "address": one} for one in addresses],
+            + [{"type": "InternalIP", "address": address} for address in addresses],
             "conditions": [{"type": "Ready", "status": "True" if ready else "Unknown", "reason": "Test"}],
             "nodeInfo": {"kubeletVersion": "v1.37.2"},
         }
@@ -132,9 +132,9 @@ class Access:
     def condition(self, name: str, kind: str) -> dict[str, Any]:
         """A Node's condition; empty if it has none of this type."""
         found = self.request("GET", f"{NODES}/{name}")["status"].get("conditions", [])
-        return next((one for one in found if one["type"] == kind), {})
+        return next((entry for entry in found if entry["type"] == kind), {})
 
     def events(self, reason: str) -> list[dict[str, Any]]:
         """The Events with a reason."""
         found = self.request("GET", EVENTS)["items"]
-        return [one for one in found if one["reason"] == reason]
+        return [entry for entry in found if entry["reason"] == reason]

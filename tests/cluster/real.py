@@ -83,13 +83,13 @@ class Real(Access):
         return True
 
     def _allow(self) -> None:
-        for one in yaml.safe_load_all(MANIFEST.read_text()):
-            if not one or not one["apiVersion"].startswith("rbac."):
+        for document in yaml.safe_load_all(MANIFEST.read_text()):
+            if not document or not document["apiVersion"].startswith("rbac."):
                 continue
-            namespace = one["metadata"].get("namespace")
+            namespace = document["metadata"].get("namespace")
             place = f"{ROLE}/namespaces/{namespace}" if namespace else ROLE
             try:
-                self.request("POST", f"{place}/{one['kind'].lower()}s", one)
+                self.request("POST", f"{place}/{document['kind'].lower()}s", document)
             except RuntimeError as refused:
                 if "409" not in str(refused):
                     raise

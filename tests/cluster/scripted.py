@@ -194,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
                     status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
                     self._chunk({"type": "ERROR", "object": status})
                     break
-                new = [one for one in api.log if one[0] > version]
+                new = [request for request in api.log if request[0] > version]
                 if not new and not api.changed.wait(BOOKMARK_SECONDS):
                     metadata = {"resourceVersion": str(api.version), "creationTimestamp": None}
                     self._chunk({"type": "BOOKMARK", "object": {"kind": "Node", "metadata": metadata}})
@@ -218,7 +218,7 @@ def _merge(into: Object, changes: Object) -> None:
         if isinstance(value, dict):
             _merge(into.setdefault(key, {}), value)
         elif key == "conditions":
-            types = {one["type"] for one in value}
-            into[key] = [one for one in into.get(key, []) if one["type"] not in types] + value
+            types = {entry["type"] for entry in value}
+            into[key] = [entry for entry in into.get(key, []) if entry["type"] not in types] + value
         else:
             into[key] = value

@@ -201,7 +201,7 @@ class TestWhatHappensToClusters:
             cluster.apply(*(pod(name, "worker-1") for name in names))
             cluster.wait("pods", *names)
             addresses = [cluster.get("pod", name)["status"]["podIP"] for name in names[:2]]
-            assert not seen & set(addresses), "an address comes again only when the range has gone round"
+            assert not seen & set(addresses), "an address is leased again only after all others of its range"
             seen.update(addresses)
             cluster.kubectl("delete", "pods", *names, "--now")
         assert len(seen) == 2 * (RECREATED // AT_ONCE)

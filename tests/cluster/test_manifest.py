@@ -51,17 +51,19 @@ def create(api: Real, found: dict[str, Any]) -> Any:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ["podwire.yaml", "uninstall.yaml"])
 def test_every_field_is_known_and_kept(api: Real, name: str) -> None:
-    found = [one for one in yaml.safe_load_all((DEPLOY / name).read_text()) if one]
-    created = [one for one in found if not one["apiVersion"].startswith("rbac.")]  # the server was started with roles
-    assert {"Namespace", "DaemonSet"} <= {one["kind"] for one in created}
+    found = [document for document in yaml.safe_load_all((DEPLOY / name).read_text()) if document]
+    created = [
+        entry for entry in found if not entry["apiVersion"].startswith("rbac.")
+    ]  # the server was started with roles
+    assert {"Namespace", "DaemonSet"} <= {entry["kind"] for entry in created}
     assert created
-    for one in created:
-        if one["kind"] == "Namespace":
-            one["metadata"]["name"] = name.partition(".")[0]
-        elif "namespace" in one["metadata"]:
-            one["metadata"]["namespace"] = name.partition(".")[0]
-        made = create(api, one)
-        assert contains(made, one), one["kind"]
+    for entry in created:
+        if entry["kind"] == "Namespace":
+            entry["metadata"]["name"] = name.partition(".")[0]
+        elif "namespace" in entry["metadata"]:
+            entry["metadata"]["namespace"] = name.partition(".")[0]
+        made = create(api, entry)
+        assert contains(made, entry), entry["kind"]
 
 
 def test_an_agent_may_change_its_own_node_alone(api: Real) -> None:
@@ -98,9 +100,9 @@ def test_helm_installs_it_turns_it_into_its_removal_and_takes_it_away(api: Real,
     def there() -> set[str]:
         listed = ("daemonsets", "/apis/apps/v1"), ("configmaps", "/api/v1"), ("serviceaccounts", "/api/v1")
         found = [
-            f"{kind} {one['metadata']['name']}"
+            f"{kind} {item['metadata']['name']}"
             for kind, group in listed
-            for one in api.request("GET", f"{group}/namespaces/by-helm/{kind}")["items"]
+            for item in api.request("GET", f"{group}/namespaces/by-helm/{kind}")["items"]
         ]
         return set(found)
 
@@ -109,7 +111,7 @@ def test_helm_installs_it_turns_it_into_its_removal_and_takes_it_away(api: Real,
     helm("install", "podwire", str(manifests.CHART), "--create-namespace")
     assert there() == {"daemonsets podwire", "configmaps podwire", "serviceaccounts podwire"}
     subjects = [api.request("GET", path).get("subjects", []) for path in cluster_wide()]
-    assert {one["namespace"] for each in subjects for one in each} == {"by-helm"}
+    assert {entry["namespace"] for each in subjects for entry in each} == {"by-helm"}
     helm("upgrade", "podwire", str(manifests.CHART), "--reuse-values", "--set", "uninstall=true")
     assert there() == {"daemonsets podwire-uninstall"}
     helm("uninstall", "podwire")
@@ -118,11 +120,11 @@ def test_helm_installs_it_turns_it_into_its_removal_and_takes_it_away(api: Real,
 
 def cluster_wide() -> list[str]:
     """The paths of what the manifest has outside of its namespace."""
-    found = [one for one in yaml.safe_load_all((DEPLOY / "podwire.yaml").read_text()) if one]
+    found = [document for document in yaml.safe_load_all((DEPLOY / "podwire.yaml").read_text()) if document]
     return [
-        f"{PLACES[one['kind']].format(one['metadata'].get('namespace', ''))}/{one['metadata']['name']}"
-        for one in found
-        if one["metadata"].get("namespace") != "podwire" and one["kind"] != "Namespace"
+        f"{PLACES[entry['kind']].format(entry['metadata'].get('namespace', ''))}/{entry['metadata']['name']}"
+        for entry in found
+        if entry["metadata"].get("namespace") != "podwire" and entry["kind"] != "Namespace"
     ]
 
 

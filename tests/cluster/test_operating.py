@@ -37,7 +37,7 @@ def test_bad_nodes_are_shown_with_what_is_wrong(world: World) -> None:
     add_peer(world.api, 2, "192.168.30.40")
     world.api.add_node("twin", ["192.168.30.41"], ["10.244.2.0/25"])
     assert wait_until(lambda: "twin" in str(world.node("node-2")) or "node-2" in str(world.node("twin")["problem"]))
-    assert len([one for one in world.status()["nodes"] if "PodCIDRConflict" in one["problem"]]) == 1
+    assert len([node for node in world.status()["nodes"] if "PodCIDRConflict" in node["problem"]]) == 1
     shown = world.host.run(str(PODWIRE), "status", "--socket", str(world.folder / "agent.sock")).stdout
     assert "node lost: PodCIDROutsideCluster: podCIDR 10.99.0.0/24 lies outside" in shown
 
@@ -81,7 +81,7 @@ def test_the_common_file_is_read_again_and_a_broken_one_changes_nothing(world: W
     assert world.says("common.toml:5: tunnel.when: "), world.log()
     assert world.ways() == {"10.244.1.0/24": "192.168.30.11"}
     assert "common.toml:5" in next(
-        one["words"] for one in world.status()["agent"]["failures"] if one["about"] == "node"
+        failure["words"] for failure in world.status()["agent"]["failures"] if failure["about"] == "node"
     )
     world.write_common('[tunnel]\nwhen = "always"\n')
     assert wait_until(lambda: world.ways() == {"10.244.1.0/24": "10.244.1.1"}), world.log()
@@ -111,7 +111,7 @@ def test_readiness_and_metrics_follow_the_api_server(world: World) -> None:
     lag = world.metrics()["podwire_kubernetes_watch_lag_seconds"][labels()]
     assert wait_until(lambda: world.metrics()["podwire_kubernetes_watch_lag_seconds"][labels()] > lag + 1)
     assert world.page("readyz").status == 200, "pods can be started without it"
-    assert wait_until(lambda: "kubernetes" in [one["about"] for one in world.status()["agent"]["failures"]])
+    assert wait_until(lambda: "kubernetes" in [failure["about"] for failure in world.status()["agent"]["failures"]])
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_node_that_boots_while_the_api_server_is_away_starts_pods(
     assert first.pings(second.addresses()[0].partition("/")[0]), "pods of the node reach each other"
     assert world.page("readyz").status == 200 and world.conflist.read_bytes() == written
     assert world.ways() == {}, "what leads to other nodes, only the API server knows"
-    assert wait_until(lambda: "kubernetes" in [one["about"] for one in world.status()["agent"]["failures"]])
+    assert wait_until(lambda: "kubernetes" in [failure["about"] for failure in world.status()["agent"]["failures"]])
     assert len(world.status()["pods"]) == 2
     world.api.host = rebooted
     world.api.start()

@@ -1,4 +1,4 @@
-"""A node that follows an API server: its underlay, the agent, the plug-in that it answers."""
+"""A node that follows an API server: its underlay, the agent, the plugin that it answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class World:
             host.ip("addr", "add", f"{address}/{length}", "dev", "eth0", *(["nodad"] if ":" in address else []))
 
     def write_common(self, more: str = "") -> None:
-        """The file that all nodes have in common, put in place as editors do."""
+        """The file with the settings of the whole cluster, replaced as editors do."""
         beside = self.file.with_suffix(".new")
         beside.write_text(COMMON.replace("CONF", str(self.folder / "net.d")) + more)
         beside.rename(self.file)
@@ -79,7 +79,7 @@ class World:
 
     def node(self, name: str) -> dict[str, Any]:
         """A node's row of `podwire status`; empty if there is none."""
-        return next((one for one in self.status()["nodes"] if one["name"] == name), {})
+        return next((known for known in self.status()["nodes"] if known["name"] == name), {})
 
     def page(self, name: str) -> Page:
         """A page of the agent's HTTP server."""

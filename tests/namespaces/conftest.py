@@ -1,4 +1,4 @@
-"""Fixtures that several files of this layer share: the plug-in both ways, the outside, clusters of nodes."""
+"""Fixtures that several files of this layer share: the plugin both ways, the outside, clusters of nodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.plugin import Plugin
 
 @pytest.fixture(params=["agent", "oneshot"])
 def wire(request: pytest.FixtureRequest) -> Plugin:
-    """The plug-in, answered by an agent or all by itself."""
+    """The plugin, answered by an agent or all by itself."""
     plugin: Plugin = request.getfixturevalue({"agent": "plugin", "oneshot": "oneshot_plugin"}[request.param])
     return plugin
 
@@ -37,5 +37,5 @@ def make_cluster(bin_dir: Path, tmp_path: Path) -> Iterator[MakeCluster]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for entry in made:
+        entry.close()

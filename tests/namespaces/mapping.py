@@ -24,7 +24,9 @@ def in_table(host: Namespace) -> list[str]:
     """Every element of our table as nft shows it, sorted; empty where there is no table."""
     done = host.run("nft", "-j", "list", *TABLE.split(), check=False)
     objects = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
-    return sorted(json.dumps(element) for one in objects for each in one.values() for element in each.get("elem", []))
+    return sorted(
+        json.dumps(element) for resource in objects for each in resource.values() for element in each.get("elem", [])
+    )
 
 
 def has_table(host: Namespace) -> bool:

@@ -39,9 +39,9 @@ def test_a_json_log_has_one_object_a_line(host: Host, bin_dir: Path, tmp_path: P
         assert plugin.cni_add(config, "one", pod.path).code == 101
         assert plugin.cni_del(config, "one", pod.path).ok
         assert wait_until(lambda: '"DEL"' in agent.log.read_text())
-    lines = [json.loads(one) for one in agent.log.read_text().splitlines()]
-    assert lines and all({"time", "level", "msg"} <= set(one) for one in lines)
-    added, refused, deleted = [one for one in lines if "verb" in one]
+    lines = [json.loads(line) for line in agent.log.read_text().splitlines()]
+    assert lines and all({"time", "level", "msg"} <= set(line) for line in lines)
+    added, refused, deleted = [line for line in lines if "verb" in line]
     assert added["status"] == 0 and added["pod_name"] == name.replace("\n", " ")
     assert added["steps"]["lease"] > 0 and sum(added["steps"].values()) <= added["ms"]
     assert (refused["status"], refused["code"], refused["level"]) == (1, 101, "error")

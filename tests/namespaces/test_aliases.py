@@ -28,7 +28,7 @@ LENGTHS = range(LIMIT_BYTES - 2, LIMIT_BYTES + 4)
 SINCE = "2026-01-02T03:04:05Z"
 FIELD_BYTES = 100
 FIRST_CHOSEN_INDEX = INDEX_BLOCKS[0] * INDEX_BLOCK
-"""Only the fast path chooses indexes."""
+"""Only ADD templates choose indexes."""
 
 USUAL = {"network": "net", "container": "c", "ifname": "eth0", "namespace": "shop", "pod": "cart"}
 
@@ -77,9 +77,9 @@ def test_the_kernel_takes_no_longer_alias(host: Host) -> None:
 def test_an_alias_of_any_length_is_written(
     plugin: Plugin, host: Host, new_namespace: New, cases: list[dict[str, str]]
 ) -> None:
-    """By the ordinary way and by the fast path, with the names up to the limit."""
+    """By the general ADD and by a template, with the names up to the limit."""
     for number, names in enumerate(cases):
-        config = configuration("routed", (4,), name=names["network"], number=number)  # a new one: not on the fast path
+        config = configuration("routed", (4,), name=names["network"], number=number)  # a new configuration: no template
         args = f"IgnoreUnknown=1;K8S_POD_NAMESPACE={names['namespace']};K8S_POD_NAME={names['pod']}"
         for fast in (False, len(names["container"]) <= FIELD_BYTES):
             pod = new_namespace()

@@ -1,6 +1,6 @@
-"""A pod that is wired the short way has, to iproute2's eyes, what one has that went the ordinary one.
+"""iproute2 shows no difference between a pod of an ADD template and a pod of the general ADD.
 
-Where the short way leads nowhere, nothing is left of it.
+A template that fails leaves nothing.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def picture(pod: namespaces.Pod, answer: dict[str, Any]) -> str:
     links = [row for row in ip("-d", "addr", "show", pod=pod) if row["ifname"] in ("lo", "eth0")]
     links.sort(key=lambda link: str(link["ifname"]))  # older kernels list them in another order
     for link in links:
-        link["addr_info"] = [one for one in link["addr_info"] if one["scope"] != "link"]
+        link["addr_info"] = [info for info in link["addr_info"] if info["scope"] != "link"]
     text = json.dumps(without_indexes([*rows, links]), sort_keys=True)
     names = {host_end["name"]: "DEVICE", host_end["mac"]: "HOST-MAC", pod_end["mac"]: "POD-MAC"}
     names |= {pod.container_id: "CONTAINER", pod.path: "SANDBOX"} | {one: f"IP{n}" for n, one in enumerate(addresses)}
@@ -107,8 +107,8 @@ def devices() -> list[str]:
     return [row["ifname"] for row in ip("link", "show", "type", "veth")]
 
 
-def went_short(answer: dict[str, Any]) -> bool:
-    """Only the short way chooses indexes."""
+def used_template(answer: dict[str, Any]) -> bool:
+    """Only ADD templates choose indexes."""
     return index_of(answer) >= LOWEST_CHOSEN
 
 
@@ -119,11 +119,11 @@ def index_of(answer: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize("families", FAMILIES.values(), ids=FAMILIES.keys())
 @pytest.mark.parametrize("mode", MODES)
-def test_the_short_way_leads_where_the_ordinary_one_does(mode: str, families: tuple[int, ...]) -> None:
+def test_a_template_has_the_result_of_the_general_add(mode: str, families: tuple[int, ...]) -> None:
     config = configuration(mode, families, hairpinMode=True)
     with namespaces.host(), namespaces.pods(3) as pods, Node(config) as node:
         answers = [node.add(pod) for pod in pods]
-        assert [went_short(one) for one in answers] == [False, True, True]
+        assert [used_template(answer) for answer in answers] == [False, True, True]
         first, second, third = (picture(pod, answer) for pod, answer in zip(pods, answers, strict=True))
         assert second == first
         assert third == first
@@ -138,7 +138,7 @@ def test_taken_addresses_are_passed_over_and_their_holders_keep_them() -> None:
         for taken in ("10.244.1.5", "10.244.1.6", "10.244.1.8"):
             subprocess.run(["ip", "link", "property", "add", "dev", "other0", "altname", taken], check=True)
         answer = node.add(pods[3])
-        assert not went_short(answer)
+        assert not used_template(answer)
         assert answer["ips"][0]["address"] == "10.244.1.7/32"
         assert answer["interfaces"][-1]["mac"] == "0a:58:0a:f4:01:07"
         assert ip("link", "show", "dev", "eth0", pod=pods[3])[0]["address"] == "0a:58:0a:f4:01:07"
@@ -146,12 +146,12 @@ def test_taken_addresses_are_passed_over_and_their_holders_keep_them() -> None:
         assert ip("link", "show", "dev", device)[0]["altnames"] == ["10.244.1.7"]
         assert {row["dst"] for row in ip("-4", "route", "show") if row["dev"] == device} == {"10.244.1.7"}
         following = node.add(pods[4])
-        assert went_short(following) and address(following) == "10.244.1.9"
+        assert used_template(following) and address(following) == "10.244.1.9"
         assert len(devices()) == 5
 
 
-def test_a_range_goes_round_by_both_ways() -> None:
-    """At a range's end the ordinary way begins anew at its start, and the short one follows."""
+def test_allocation_is_round_robin_with_and_without_a_template() -> None:
+    """At a range's end the general ADD continues at its start, and the template continues there."""
     config = configuration("routed", (4,), subnet="10.244.1.0/29")  # .1 is the gateway, .2 to .6 are leased
     with namespaces.host(), namespaces.pods(8) as pods, Node(config) as node:
         given = [address(node.add(pod)) for pod in pods[:5]]
@@ -161,7 +161,7 @@ def test_a_range_goes_round_by_both_ways() -> None:
         for pod in (pods[1], pods[3]):
             node.call(pod, "DEL")
         again = [node.add(pod) for pod in pods[5:7]]
-        assert [address(one) for one in again] == ["10.244.1.3", "10.244.1.5"]
+        assert [address(entry) for entry in again] == ["10.244.1.3", "10.244.1.5"]
         assert node.call(pods[7]).status == 1
         assert len(devices()) == 5
 
@@ -175,32 +175,32 @@ def test_a_second_add_leaves_the_first_alone() -> None:
         assert picture(pods[2], answers[2]) == before
 
 
-def test_pods_without_ipv6_are_wired_the_ordinary_way() -> None:
-    """Their IPv6 is switched on, which the short way cannot do; it is tried ever more seldom."""
+def test_pods_without_ipv6_use_the_general_add() -> None:
+    """Their IPv6 is switched on, which a template cannot do; it is tried less and less often."""
     with namespaces.host(), namespaces.pods(8) as pods, Node(configuration("routed", (4, 6))) as node:
         for pod in pods:
             off = ["nsenter", f"--net={pod.path}", "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"]
             subprocess.run(off, check=True)
         answers = [node.add(pod) for pod in pods]
-        assert not any(map(went_short, answers))
+        assert not any(map(used_template, answers))
         assert len(devices()) == len(pods)
         for pod, answer in zip(pods, answers, strict=True):
-            inside = {one["local"] for one in ip("addr", "show", "dev", "eth0", pod=pod)[0]["addr_info"]}
-            assert {one["address"].split("/")[0] for one in answer["ips"]} <= inside
+            inside = {info["local"] for info in ip("addr", "show", "dev", "eth0", pod=pod)[0]["addr_info"]}
+            assert {each["address"].split("/")[0] for each in answer["ips"]} <= inside
 
 
-def test_a_second_interface_of_a_pod_has_a_short_way_of_its_own() -> None:
+def test_a_second_interface_of_a_pod_has_a_template_of_its_own() -> None:
     with namespaces.host(), namespaces.pods(3) as pods, Node(configuration("routed", (4,))) as node:
         for pod in pods:
             node.add(pod)
         answers = [node.add(pod, CNI_IFNAME="net1") for pod in pods]
-        assert not went_short(answers[0])
+        assert not used_template(answers[0])
         for pod, answer in zip(pods, answers, strict=True):
             assert ip("addr", "show", "dev", "net1", pod=pod)[0]["addr_info"][0]["local"] == address(answer)
         assert len(devices()) == 6
 
 
-def test_what_a_pod_asks_for_is_asked_of_the_ordinary_way() -> None:
+def test_requests_of_a_pod_use_the_general_add() -> None:
     with namespaces.host(), namespaces.pods(5) as pods, Node(configuration("routed", (4,))) as node:
         for pod in pods[:2]:
             node.add(pod)
@@ -209,7 +209,7 @@ def test_what_a_pod_asks_for_is_asked_of_the_ordinary_way() -> None:
         for wrong in ({"CNI_CONTAINERID": "../x"}, {"CNI_ARGS": "rubbish"}, {"CNI_NETNS": ""}):
             assert node.call(pods[3], **wrong).status == 1
         assert len(devices()) == 3
-        assert went_short(node.add(pods[4]))
+        assert used_template(node.add(pods[4]))
 
 
 def test_a_gateway_that_is_gone_is_made_again() -> None:
@@ -219,18 +219,18 @@ def test_a_gateway_that_is_gone_is_made_again() -> None:
             for pod in pods[:2]:
                 node.add(pod)
             subprocess.run(["ip", "link", "delete", gateway], check=True)
-            assert not went_short(node.add(pods[2]))
-            assert went_short(node.add(pods[3]))
+            assert not used_template(node.add(pods[2]))
+            assert used_template(node.add(pods[3]))
             assert ip("addr", "show", "dev", gateway)[0]["addr_info"][0]["local"] == "10.244.1.1"
 
 
-def test_ranges_of_before_are_refused_though_the_short_way_was_known() -> None:
+def test_former_ranges_are_refused_although_there_is_a_template() -> None:
     """The node has other ranges by now; what was learned of the old ones is no excuse."""
     old, new = (configuration("routed", (4,), subnet=subnet) for subnet in ("10.244.1.0/24", "10.244.9.0/24"))
     with namespaces.host(), namespaces.pods(4) as pods, Node(old) as node:
         for pod in pods[:2]:
             node.add(pod)
-        before, now = (pod_network(parse_configuration(json.dumps(one).encode())) for one in (old, new))
+        before, now = (pod_network(parse_configuration(json.dumps(entry).encode())) for entry in (old, new))
         node.state.networks.remember(now, instead_of=before)
         # As by an ADD that began before and ends after.
         assert node.state.templates

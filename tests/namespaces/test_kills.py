@@ -203,7 +203,7 @@ def test_a_kill_on_a_node_that_never_had_a_pod(bin_dir: Path, tmp_path: Path, mo
     for kill_before, step in steps:
         run, after = first_life(bin_dir, tmp_path, mode, kill_before)
         if not run.killed:
-            break  # libnftables repeats a dump now and then, so that runs differ by a few steps
+            break  # libnftables sometimes repeats a dump, so that runs differ by a few steps
         reached += 1
         left = difference(whole, after)
         assert not left, "\n".join([f"after a kill before step {kill_before} ({step})", *left])

@@ -1,4 +1,4 @@
-"""Leases: no address leaks, none is given twice, none comes back before its range has gone round."""
+"""Leases: no address leaks, none is leased twice, none is leased again before all others of its range."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _gaps(addresses: list[str]) -> list[int]:
 @pytest.mark.failure_mode("an address reused too fast")
 @pytest.mark.line("leases")
 @pytest.mark.parametrize("mode", ["routed", "bridge"])
-def test_an_address_rests_until_the_range_went_round(either: Plugin, pod: Namespace, mode: str) -> None:
+def test_an_address_is_leased_again_after_all_others(either: Plugin, pod: Namespace, mode: str) -> None:
     """Add and delete one pod again and again: every address of the range is used before one is used again."""
     addresses = _round(either, _config(SMALL, mode), pod, 2 * SMALL_ROOM + 3, lambda _: None)
     assert set(addresses[:SMALL_ROOM]) == set(addresses)
@@ -105,7 +105,7 @@ def test_an_address_rests_until_the_range_went_round(either: Plugin, pod: Namesp
 @pytest.mark.failure_mode("an address reused too fast")
 @pytest.mark.line("leases")
 def test_rotation_beside_living_pods(either: Plugin, new_namespace: Callable[[], Namespace]) -> None:
-    """With other pods alive, the addresses that are left still go round before one comes back."""
+    """With other pods alive, the free addresses are still leased in turn."""
     config, alive = _config(SMALL), [new_namespace() for _ in range(4)]
     held = {_add(either, config, pod) for pod in alive}
     free = SMALL_ROOM - len(held)

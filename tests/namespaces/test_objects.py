@@ -71,7 +71,7 @@ def test_the_result_tells_the_truth_about_links(wire: Plugin, host: Host, pod: N
     for each in added.document["interfaces"]:
         link = inside if each.get("sandbox") else host.links()[each["name"]]
         assert each["mac"] == link["address"]
-        expected = None if each["name"] == "cni0" else link["mtu"]  # as the reference plug-in: none for the bridge
+        expected = None if each["name"] == "cni0" else link["mtu"]  # as the reference plugin: none for the bridge
         assert each.get("mtu") == expected
     assert (inside["mtu"], outside["mtu"]) == (1400, 1400)
     assert (inside["link_index"], outside["link_index"]) == (outside["ifindex"], inside["ifindex"])
@@ -212,7 +212,7 @@ def test_hairpin_mode_is_the_ports(wire: Plugin, host: Host, pod: Namespace, hai
 
 
 def test_promiscuous_mode_is_the_bridges(wire: Plugin, host: Host, pod: Namespace) -> None:
-    """As the reference plug-in has it."""
+    """As the reference plugin has it."""
     assert wire.cni_add(configuration("bridge", promiscMode=True), "box", pod.path).ok
     assert "PROMISC" in host.links()["cni0"]["flags"]
 

@@ -163,7 +163,7 @@ def test_nobody_else_reaches_the_nodes_loopback(oneshot_plugin: Plugin, host: Ho
 
 
 def test_a_chained_portmap_still_works(wire: Plugin, host: Host, outside: Outside, pod: Namespace) -> None:
-    """Where it is that plug-in which has the capability, podwire makes no mapping of its own."""
+    """Where it is that plugin which has the capability, podwire makes no mapping of its own."""
     config = configuration("routed", (4,))
     added = wire.cni_add(config, "box", pod.path)
     assert added.ok, added

@@ -1,4 +1,4 @@
-"""Who reaches whom: pods, their gateway, their host, other nodes and the internet, and with which address."""
+"""Connectivity: pods, their gateway, their host, other nodes and the internet, and with which address."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_the_other_messages() -> None:
 
 def test_each_says_the_command_that_it_equals() -> None:
     whole = egress_operations(DEVICE, Rate(8_000_000, 800_000), 1500, "podwire n c eth0 now", addrgenmode_none=False)
-    assert [op.describe(one) for one in whole] == [
+    assert [op.describe(entry) for entry in whole] == [
         f"ip link set {THROUGH} alias 'podwire n c eth0 now'",
         f"tc qdisc replace dev {THROUGH} root handle 1: tbf rate 1000000bps burst 100000b limit 125000b",
         f"ip link set {THROUGH} up",

@@ -72,7 +72,7 @@ def test_only_foreign_chains_that_drop_what_is_forwarded_are_opened() -> None:
         chain(table="podwire-n"),
         chain(name="strange name"),
     ]
-    assert [one.place for one in forward.dropping_chains(chains)] == ["ip filter FORWARD", "ip6 filter FORWARD"]
+    assert [chain_.place for chain_ in forward.dropping_chains(chains)] == ["ip filter FORWARD", "ip6 filter FORWARD"]
 
 
 def test_accept_rules_fit_the_chains_family_and_carry_their_tag() -> None:

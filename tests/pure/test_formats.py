@@ -59,9 +59,9 @@ def wirings(draw: st.DrawFn) -> tuple[Configuration, list[Wiring]]:
     for container in ("one", "other"):
         attachment = Attachment("net", container + draw(st.text(LETTERS, max_size=9)), ifname, f"default/{pod_name}")
         addresses = []
-        for one in ranges:
-            host = draw(st.integers(2, one.num_addresses - 2))
-            addresses.append(PodAddress(one[host], one.prefixlen, one[1]))
+        for range_ in ranges:
+            host = draw(st.integers(2, range_.num_addresses - 2))
+            addresses.append(PodAddress(range_[host], range_.prefixlen, range_[1]))
         mac, since = pod_mac(addresses[0].ip, attachment.device), "2026-11-24T21:12:05Z"
         sandbox = draw(st.sampled_from(["/run/netns/x", '/run/netns/"ü%s'])) + container
         alias = attachment.alias(since)
@@ -73,8 +73,8 @@ def wirings(draw: st.DrawFn) -> tuple[Configuration, list[Wiring]]:
 def encoded(plan: samples.Plan, pod: Wiring) -> bytes:
     """The plan's messages one after the other, without sequence numbers and the last one's wish for an answer."""
     index = {pod.device: INDEX, pod.ifname: pod.pod_index, "lo": 1}
-    messages = [encode(one, lambda name: index.get(name, GATEWAY.index), NETNS) for one in plan(pod)]
-    return b"".join(one + PADDING[len(one) & 3] for one in messages)
+    messages = [encode(entry, lambda name: index.get(name, GATEWAY.index), NETNS) for entry in plan(pod)]
+    return b"".join(message + PADDING[len(message) & 3] for message in messages)
 
 
 def unnumbered(batch: bytes) -> bytes:
@@ -90,7 +90,7 @@ def unnumbered(batch: bytes) -> bytes:
 
 
 def shape_of(config: Configuration, pod: Wiring) -> Shape:
-    alias, note = (len(padded(one, *ALIAS_LENGTHS)) if one else 0 for one in (pod.alias, pod.note))
+    alias, note = (len(padded(text, *ALIAS_LENGTHS)) if text else 0 for text in (pod.alias, pod.note))
     return Shape(config, pod.ifname, tuple(pod.addresses), alias, note, pod.addrgenmode_none)
 
 
@@ -156,4 +156,4 @@ def test_sample_addresses_are_two_addresses_of_the_range_beside_the_gateway() ->
         network = ip_network(text)
         pair = samples.sample_addresses(PodAddress(network[2], network.prefixlen, ip_address(gateway)))
         assert len({*pair, ip_address(gateway)}) == 3
-        assert [one in network for one in pair] == [True, True]
+        assert [entry in network for entry in pair] == [True, True]

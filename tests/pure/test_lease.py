@@ -24,30 +24,30 @@ def one_range(subnet: str, **keys: str) -> RangeSet:
 
 def test_a_24_has_253_addresses_without_network_gateway_and_broadcast() -> None:
     group = one_range("10.244.1.0/24")
-    found = [str(one) for one in group.after(None)]
+    found = [str(address) for address in group.after(None)]
     assert len(found) == len(set(found)) == group.size == 253
     assert found[0] == "10.244.1.2" and found[-1] == "10.244.1.254"
 
 
 def test_ipv6_leaves_out_the_subnet_router_anycast_and_the_gateway() -> None:
     group = one_range("fd00:10:244:1::/64")
-    assert [str(one) for one in islice(group.after(None), 2)] == ["fd00:10:244:1::2", "fd00:10:244:1::3"]
+    assert [str(address) for address in islice(group.after(None), 2)] == ["fd00:10:244:1::2", "fd00:10:244:1::3"]
 
 
 def test_the_last_address_of_a_range_may_come_first() -> None:
     group = one_range("10.244.1.0/29")
-    assert [str(one)[-1] for one in group.after(ip_address("10.244.1.6"))] == ["2", "3", "4", "5", "6"]
-    assert [str(one)[-1] for one in group.after(ip_address("10.244.1.3"))] == ["4", "5", "6", "2", "3"]
+    assert [str(address)[-1] for address in group.after(ip_address("10.244.1.6"))] == ["2", "3", "4", "5", "6"]
+    assert [str(address)[-1] for address in group.after(ip_address("10.244.1.3"))] == ["4", "5", "6", "2", "3"]
 
 
 def test_a_gateway_within_the_range_is_never_leased() -> None:
     group = one_range("10.244.1.0/29", gateway="10.244.1.4")
-    assert [str(one)[-1] for one in group.after(None)] == ["1", "2", "3", "5", "6"]
+    assert [str(address)[-1] for address in group.after(None)] == ["1", "2", "3", "5", "6"]
 
 
 def test_start_and_end_are_kept() -> None:
     group = one_range("10.244.1.0/24", rangeStart="10.244.1.10", rangeEnd="10.244.1.12")
-    assert [str(one) for one in group.after(None)] == ["10.244.1.10", "10.244.1.11", "10.244.1.12"]
+    assert [str(address) for address in group.after(None)] == ["10.244.1.10", "10.244.1.11", "10.244.1.12"]
 
 
 @given(st.integers(2, 254), st.integers(24, 30), st.booleans())

@@ -69,7 +69,7 @@ def test_over_what_is_shown(found):
 
 def test_over_what_is_counted(found):
     assert len(found) == 3 and all(found)
-    names = [one.name for one in found]
+    names = [entry.name for entry in found]
     assert all(names)
 
 

@@ -27,7 +27,7 @@ def decoded(kind: Any, operation: op.Operation) -> Any:
 
 
 @pytest.mark.failure_mode("MAC rewritten by udev")
-def test_a_veth_is_born_on_both_sides() -> None:
+def test_a_veth_is_created_with_both_ends() -> None:
     veth = op.AddVeth("pwx", "02:00:00:00:00:01", "eth0", "02:00:00:00:00:02", 1400, "cni0")
     message = decoded(ifinfmsg, veth)
     assert message.get_attr("IFLA_IFNAME") == "pwx" and message.get_attr("IFLA_MASTER") == 7

@@ -203,7 +203,7 @@ def test_elements_of_any_shape_are_read_and_what_is_unknown_is_replaced(parts: l
     """Of a map as nft lists it. A second protocol is no element of podwire's."""
     wanted = elements()
     there = filled(wanted)
-    (any4,) = (one["map"] for one in there if one.get("map", {}).get("name") == "any4")
+    (any4,) = (entry["map"] for entry in there if entry.get("map", {}).get("name") == "any4")
     any4["elem"] = [*any4.get("elem", []), [{"concat": ["dccp", *parts]}, value]]
     assert table.is_intact(there)
     assert table.change_text(wanted, there) == table.table_text(wanted)

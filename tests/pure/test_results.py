@@ -35,7 +35,7 @@ def test_the_oldest_shape_has_one_address_a_family_and_no_interfaces(version: st
 @pytest.mark.parametrize("version", ["0.3.0", "0.3.1", "0.4.0"])
 def test_until_0_4_0_an_address_tells_its_family(version: str) -> None:
     answer = encode_result(RESULT, version)
-    assert [one["version"] for one in answer["ips"]] == ["4", "4", "6"]
+    assert [ip["version"] for ip in answer["ips"]] == ["4", "4", "6"]
     assert "mtu" not in answer["interfaces"][0] and set(answer["routes"][0]) == {"dst", "gw"}
 
 
@@ -54,7 +54,7 @@ def test_what_is_written_can_be_read_back(version: str) -> None:
 
 def test_chaining_keeps_the_previous_result_and_shifts_ours() -> None:
     both = parse_result(encode_result(RESULT, "1.0.0")).joined(RESULT)
-    assert [one.interface for one in both.addresses] == [1, 1, 1, 3, 3, 3]
+    assert [address.interface for address in both.addresses] == [1, 1, 1, 3, 3, 3]
     assert len(both.interfaces) == 4 and len(both.routes) == 1
 
 

@@ -137,7 +137,7 @@ def test_agent_that_ends_during_a_repeatable_verb(stamped: Path, tmp_path: Path,
     assert (done.returncode, json.loads(done.stdout)["cni"]["CNI_COMMAND"]) == (7, verb)
 
 
-@pytest.fixture(params=["no stamp", "stamp leads nowhere"])
+@pytest.fixture(params=["no stamp", "stamp without a file"])
 def alone(request: pytest.FixtureRequest, shim: Path, tmp_path: Path) -> Path:
     """A shim that nobody stands behind."""
     if request.param == "no stamp":

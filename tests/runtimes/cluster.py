@@ -1,4 +1,4 @@
-"""A node with containerd and a plug-in: pods as a kubelet makes them."""
+"""A node with containerd and a plugin: pods as a kubelet makes them."""
 
 from __future__ import annotations
 

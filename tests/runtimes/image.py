@@ -39,12 +39,12 @@ Object = dict[str, Any]
 
 def manifest(name: str) -> list[Object]:
     """The objects of a file in deploy/."""
-    return [one for one in yaml.safe_load_all((DEPLOY / name).read_text()) if one]
+    return [document for document in yaml.safe_load_all((DEPLOY / name).read_text()) if document]
 
 
 def of_kind(objects: list[Object], kind: str) -> Object:
     """The one object of this kind."""
-    (found,) = (one for one in objects if one["kind"] == kind)
+    (found,) = (resource for resource in objects if resource["kind"] == kind)
     return found
 
 
@@ -100,7 +100,7 @@ class PodwireNode:
     def container(self, name: str) -> Object:
         """A container of the pod, as the manifest has it."""
         spec = self.pod.spec
-        (found,) = (one for one in (*spec["initContainers"], *spec["containers"]) if one["name"] == name)
+        (found,) = (each for each in (*spec["initContainers"], *spec["containers"]) if each["name"] == name)
         return dict(found)
 
     def install(self) -> None:

@@ -110,12 +110,12 @@ class PodOnNode:
 
     def _environment(self, container: Object) -> dict[str, str]:
         found = dict(self.environment)
-        for one in container.get("env", []):
-            if "valueFrom" in one:
-                assert one["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
-                found[one["name"]] = self.node_name
+        for variable in container.get("env", []):
+            if "valueFrom" in variable:
+                assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
+                found[variable["name"]] = self.node_name
             else:
-                found[one["name"]] = one["value"]
+                found[variable["name"]] = variable["value"]
         return found
 
     def _mounts(self, container: Object) -> list[Object]:
@@ -124,11 +124,11 @@ class PodOnNode:
             wanted.append({"name": ACCOUNT_FOLDER, "mountPath": ACCOUNT_FOLDER, "readOnly": True})
         return [
             {
-                "container_path": one["mountPath"],
-                "host_path": self._folders[one["name"]],
-                "readonly": one.get("readOnly", False),
+                "container_path": entry["mountPath"],
+                "host_path": self._folders[entry["name"]],
+                "readonly": entry.get("readOnly", False),
             }
-            for one in wanted
+            for entry in wanted
         ]
 
     def _file(self, name: str, value: Object) -> str:

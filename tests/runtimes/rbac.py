@@ -26,7 +26,10 @@ class Rule:
 def allowed_rules(objects: list[Object]) -> list[Rule]:
     """All that the bindings give to podwire's service account, one verb and one resource at a time."""
     found = []
-    roles = {(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]): one for one in objects}
+    roles = {
+        (resource["kind"], resource["metadata"].get("namespace", ""), resource["metadata"]["name"]): resource
+        for resource in objects
+    }
     for binding in objects:
         if not binding["kind"].endswith("RoleBinding"):
             continue

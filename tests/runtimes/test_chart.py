@@ -22,7 +22,7 @@ Object = dict[str, Any]
 
 
 def objects(text: str) -> list[Object]:
-    return [one for one in yaml.safe_load_all(text) if one]
+    return [document for document in yaml.safe_load_all(text) if document]
 
 
 def one(found: list[Object], kind: str) -> Object:

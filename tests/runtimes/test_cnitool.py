@@ -31,7 +31,7 @@ CAPABILITIES = {
 
 @dataclass(frozen=True)
 class Bench:
-    """A node without a runtime: its pods are network namespaces, and cnitool calls the plug-in."""
+    """A node without a runtime: its pods are network namespaces, and cnitool calls the plugin."""
 
     world: World
 

@@ -14,7 +14,7 @@ from tests.runtimes.mirror import PORT
 from tests.runtimes.world import CONTAINERDS, WIRINGS, Wiring, at_once
 
 OLD, NEW = CONTAINERDS
-# What differs between the containerds is how they call a plug-in, not how it wires: the newer one tries each way once.
+# What differs between the containerds is how they call a plugin, not how it wires: the newer one tries each way once.
 CELLS = [*((OLD, wiring) for wiring in WIRINGS), (NEW, Wiring("routed", agent=True)), (NEW, Wiring("bridge"))]
 if os.environ.get("PODWIRE_TEST_EVERYTHING"):
     CELLS = list(itertools.product(CONTAINERDS, WIRINGS))

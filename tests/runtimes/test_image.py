@@ -22,7 +22,7 @@ NODE_PORT = 8080
 
 @pytest.fixture(scope="module", params=CONTAINERDS)
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodwireNode]:
-    """A node with the plug-in installed by the init container, and the agent running."""
+    """A node with the plugin installed by the init container, and the agent running."""
     with podwire_node(CONTAINERDS[request.param](), tmp_path_factory.mktemp("api")) as made:
         for setting in FORWARDING:
             made.sysctl(setting, "0")
@@ -38,7 +38,7 @@ def no_pods(node: PodwireNode) -> Iterator[None]:
 
 
 def reaches(node: PodwireNode, pod: Pod, *addresses: str) -> bool:
-    return all(node.cri.exec(pod, "ping", "-c", "1", "-W", "10", one).ok for one in addresses)
+    return all(node.cri.exec(pod, "ping", "-c", "1", "-W", "10", address).ok for address in addresses)
 
 
 def is_well(node: PodwireNode, url: str) -> bool:
@@ -85,7 +85,7 @@ def test_while_the_agent_is_away_pods_go_but_none_come(node: PodwireNode) -> Non
         before = len(veths(node))
         node.cri.stop(leaving.sandbox)
         node.cri.remove(leaving.sandbox)
-        assert wait_until(lambda: len(veths(node)) == before - 1), "the plug-in removes it by itself"
+        assert wait_until(lambda: len(veths(node)) == before - 1), "the plugin removes it by itself"
         with pytest.raises(CommandError, match=NO_AGENT):
             node.cri.run_pod("coming")
     finally:

@@ -59,8 +59,8 @@ def test_nothing_on_the_node_holds_a_credential(node: PodwireNode) -> None:
 LOOK_AROUND = """
 import os, sys
 for folder, folders, files in os.walk("/"):
-    folders[:] = [one for one in folders if os.path.join(folder, one) not in ("/proc", "/sys", "/host", "/dev")]
-    for path in (os.path.join(folder, one) for one in files):
+    folders[:] = [name for name in folders if os.path.join(folder, name) not in ("/proc", "/sys", "/host", "/dev")]
+    for path in (os.path.join(folder, name) for name in files):
         unwanted = os.path.basename(path) in ("gcc", "cc", "pip", "pip.conf", "sources.list", ".netrc")
         if unwanted or (os.path.isfile(path) and sys.argv[1].encode() in open(path, "rb").read()):
             print(path)
@@ -112,7 +112,7 @@ def test_the_role_allows_what_the_agent_asks_and_nothing_else(node: PodwireNode)
         node.stop_agent()
         node.start_agent()  # it finds its Event there, and patches it
         wanted = {(rule.verb, rule.resource, rule.namespace) for rule in rules}
-        assert wait_until(lambda: {asked(one) for one in node.api.of_agent()} >= wanted), node.api.of_agent()
+        assert wait_until(lambda: {asked(entry) for entry in node.api.of_agent()} >= wanted), node.api.of_agent()
     finally:
         node.api.patch_node(PLAN.name, {"spec": {"podCIDR": ranges[0], "podCIDRs": ranges}})
     requests = node.api.of_agent()

@@ -48,7 +48,7 @@ class Podman:
         return self.world.node.run("podman", "--storage-driver", "vfs", *arguments, check=check)
 
     def start(self, name: str) -> Container:
-        """Run a container in the network of the plug-in."""
+        """Run a container in the network of the plugin."""
         self.call("run", "--detach", "--name", name, "--cap-add", "NET_RAW", images.PAUSE)
         network = json.loads(self.call("inspect", name).output)[0]["NetworkSettings"]["Networks"]["lab"]
         addresses = (network["IPAddress"], network["GlobalIPv6Address"])

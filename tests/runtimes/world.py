@@ -1,4 +1,4 @@
-"""A node of the lab with an outside, wired by the plug-in under test: what every runtime is tried in."""
+"""A node of the lab with an outside, wired by the plugin under test: what every runtime is tried in."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Outside:
 
 @dataclass(frozen=True)
 class Wiring:
-    """A plug-in as it is configured: podwire in a mode and run by the agent or without it, or the reference."""
+    """A plugin as it is configured: podwire in a mode and run by the agent or without it, or the reference."""
 
     plugin: str
     agent: bool = False
@@ -79,12 +79,12 @@ class Wiring:
         return [{"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "ipam": ipam}]
 
     def conflist(self, *chained: dict[str, Any]) -> str:
-        """The whole configuration, with other plug-ins after this one."""
+        """The whole configuration, with other plugins after this one."""
         head = {"cniVersion": "1.0.0", "cniVersions": VERSIONS, "name": "lab"}
         return json.dumps({**head, "plugins": [*self.plugins(), *chained]})
 
     def install(self, where: Node, *chained: dict[str, Any]) -> None:
-        """Put the plug-in, those chained to it, and the configuration in place; start the agent if wanted."""
+        """Put the plugin, those chained to it, and the configuration in place; start the agent if wanted."""
         reference = reference_plugins()
         names = [each["type"] for each in chained]
         if self.plugin == "reference":
@@ -162,7 +162,7 @@ _serial = iter(range(1_000_000))
 
 @contextmanager
 def world(wiring: Wiring, *chained: dict[str, Any]) -> Iterator[World]:
-    """A node with an outside and the plug-in installed; all of it goes at the end, whatever record_event."""
+    """A node with an outside and the plugin installed; all of it goes at the end, whatever record_event."""
     lab = f"{LAB_PREFIX}-{os.getpid()}-{next(_serial)}"
     underlay = Underlay(lab, ONE_NODE)
     here, beyond = Node(underlay.node(ONE_NODE.nodes[0])), Outside(underlay.internet)
