@@ -29,7 +29,7 @@ from podwire.observe.log import AgentLog
 from podwire.plugin.context import PluginState
 from tests.namespaces.ground import MODES, configuration
 from tests.namespaces.mapping import mapped, port
-from tests.namespaces.test_fastpath import Node, devices
+from tests.namespaces.test_templates import Node, devices
 from tests.support.agent import Agent
 from tests.support.namespace import Host, Namespace, wait_until
 from tests.support.plugin import Plugin

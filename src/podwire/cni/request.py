@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from podwire.cni.errors import INVALID_ENVIRONMENT, CniError
 from podwire.cni.versions import REQUIRED_VARIABLES, VERBS
@@ -77,6 +78,7 @@ def is_identifier(text: str) -> bool:
     return bool(text) and text[0] in FIRST_LETTERS and not text.strip(LETTERS)
 
 
+@lru_cache(maxsize=64)
 def why_not_an_interface_name(name: str) -> str:
     """Why an interface name is not valid (dev_valid_name in the kernel); "" if it is."""
     try:

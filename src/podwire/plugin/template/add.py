@@ -1,7 +1,7 @@
 """The ADD template of one network: ADD for a pod that is like the others, with messages that are encoded beforehand.
 
-It either wires the pod or leaves nothing behind; then the full ADD (`plugin/add.py`) starts from the beginning. The
-full ADD knows every special case and says what is wrong, so nothing is explained or repaired here.
+It either wires the pod or leaves nothing behind; then the general ADD (`plugin/add.py`) starts from the beginning. The
+general ADD knows every special case and says what is wrong, so nothing is explained or repaired here.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class AddTemplate:
         self._knows_taken = False
 
     def add(self, request: Request, netns: int, host: Host, timings: Timings) -> bytes | None:
-        """The answer of a successful ADD; None, with nothing left behind, if the full ADD must run.
+        """The answer of a successful ADD; None, with nothing left behind, if the general ADD must run.
 
-        Raises CniError as the full ADD does for a wrong CNI_NETNS.
+        Raises CniError as the general ADD does for a wrong CNI_NETNS.
         """
         if self._skip:
             self._skip -= 1
@@ -147,7 +147,7 @@ class AddTemplate:
         return found
 
     def _give_back(self, leases: list[tuple[str, bytes]]) -> None:
-        """Let the full ADD try the same addresses, unless other calls have leased later ones since."""
+        """Let the general ADD try the same addresses, unless other calls have leased later ones since."""
         with self._allocator.lock:
             for (cursor, *_), (_, packed) in zip(self._ranges, leases, strict=True):
                 value = int.from_bytes(packed, "big")

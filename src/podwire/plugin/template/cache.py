@@ -26,9 +26,9 @@ class AddTemplates:
         self._known: dict[tuple[int, bytes, str], AddTemplate] = {}
 
     def add(self, request: Request, stdin: bytes, netns: int, host: Host, timings: Timings) -> bytes | None:
-        """The answer of an ADD by a template; None if there is none for it, or if the full ADD must run.
+        """The answer of an ADD by a template; None if there is none for it, or if the general ADD must run.
 
-        Raises CniError as the full ADD does for old ranges and for a wrong CNI_NETNS.
+        Raises CniError as the general ADD does for old ranges and for a wrong CNI_NETNS.
         """
         template = self._known.get((self._networks.generation, stdin, request.ifname))
         if template is None:
@@ -37,7 +37,7 @@ class AddTemplates:
         return template.add(request, netns, host, timings)
 
     def learn(self, stdin: bytes, ifname: str, network: PodNetwork, host: Host, firewall: Firewall) -> None:
-        """A full ADD succeeded: the next ADD with the same configuration and interface name may use a template.
+        """A general ADD succeeded: the next ADD with the same configuration and interface name may use a template.
 
         Raises as `Networks.gateway_device`.
         """
