@@ -26,7 +26,7 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; apt-get update -qq; \
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help build tools lab test image manifests kubernetes cluster e2e kernels fresh bench lint clean
+.PHONY: help build tools lab test runtimes image manifests kubernetes cluster e2e kernels fresh bench lint clean
 
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,10 +57,12 @@ LAYERS := tests/pure tests/namespaces tests/conformance
 test: build tools lint ## lint, types and tests; with CI=true also the runtimes and the cluster
 	$(VENV)/bin/pytest -q -n $(shell nproc) --dist worksteal $(LAYERS)
 ifdef CI
+	$(MAKE) runtimes e2e
+endif
+
+runtimes: build tools ## containerd, podman, the lab, the image and the chart, for real
 	$(VENV)/bin/python -m tests.tools.build helm
 	$(VENV)/bin/pytest -q tests/runtimes
-	$(MAKE) e2e
-endif
 
 image: build ## podwire's own image, as an archive to import; prints its path
 	$(call apt-install,$(APT_IMAGE))
