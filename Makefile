@@ -1,4 +1,4 @@
-# podwire: everything a contributor needs, from a fresh Debian 12 (or newer), as root.
+# podwire: all targets install what they need, on Debian 12 or newer, as root.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -7,7 +7,7 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 SHIM := src/podwire/native/podwire
 
-# What must be there, by target. `apt-stamp` installs only what is missing, so a prepared machine needs no network.
+# Packages by target. Only missing packages are installed, so a prepared machine needs no network.
 APT_BUILD := python3-venv gcc libc6-dev musl-tools
 APT_RUN := iproute2 libnftables1 nftables iputils-ping
 APT_LAB := containerd runc busybox-static curl tcpdump
@@ -46,12 +46,12 @@ tools: build ## build the Go tools that tests, benchmarks and the lab use (once,
 	$(call apt-install,$(APT_TEST) $(APT_IMAGE))
 	$(VENV)/bin/python -m tests.tools.build
 
-lab: build ## three nodes with real containerds and pods, wired by podwire: see them reach each other
+lab: build ## three nodes with real containerds and pods on a podwire network, and a check of it
 	$(call apt-install,$(APT_LAB))
 	$(VENV)/bin/python -m tests.tools.build crictl
 	$(VENV)/bin/podwire lab run
 
-# Tests of the first three layers share nothing, so they run side by side; the others look at the whole machine.
+# Tests of these layers are independent and run in parallel; the others look at the whole machine.
 LAYERS := tests/pure tests/namespaces tests/conformance
 
 test: build tools lint ## lint, types and tests; with CI=true also the runtimes and the cluster
@@ -78,7 +78,7 @@ kubernetes: build
 cluster: kubernetes ## a real Kubernetes cluster on this machine (compiles Kubernetes once: some ten minutes)
 	$(VENV)/bin/podwire lab up --kubernetes
 
-e2e: kubernetes ## kubeadm, podwire's manifest, pods, Services, mishaps; the agent against a real API server
+e2e: kubernetes ## a kubeadm cluster with podwire: pods, Services, failures; the agent with a real API server
 	$(VENV)/bin/pytest -q --log-cli-level=INFO tests/cluster
 
 kernels: build ## the namespace tests on Debian's own 6.1 and 6.12, under qemu without KVM (slow)
@@ -95,7 +95,7 @@ lint: build ## ruff, mypy --strict, and no test that cannot fail
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m tests.lint.assertions
 
-bench: build tools ## podwire, its peers and the floor, alternating; JSON in bench/results
+bench: build tools ## podwire, the reference plugins and the lower bounds, alternating; JSON in bench/results
 	$(VENV)/bin/python -m bench
 
 clean: ## remove what was built here (not the cache of tools)
