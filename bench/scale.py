@@ -26,8 +26,8 @@ FAR = ipaddress.ip_address("172.20.1.0")
 RANGES = ipaddress.ip_address("10.0.0.0")
 HEAD = f"""name = "bench"
 addresses = ["{OWN}"]
-pod_ranges = ["10.255.0.0/24"]
-cluster_ranges = ["10.0.0.0/8"]
+pod_cidrs = ["10.255.0.0/24"]
+cluster_cidrs = ["10.0.0.0/8"]
 [cni]
 write = false
 """
@@ -63,7 +63,7 @@ class Scale:
 def peer(number: int, first: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     """A peer's table (TOML): a node address of its own behind `first`, one /24 of pods."""
     pods = f"{RANGES + (number << 8)}/24"
-    return f'[[peers]]\nname = "node-{number}"\naddresses = ["{first + number}"]\npod_ranges = ["{pods}"]\n'
+    return f'[[peers]]\nname = "node-{number}"\naddresses = ["{first + number}"]\npod_cidrs = ["{pods}"]\n'
 
 
 def replace(path: Path, text: str) -> float:
@@ -139,15 +139,14 @@ def measure(path: str, count: int, changes: int, folder: Path) -> Scale:
             restored = time.perf_counter() - now
             time.sleep(1)
             after, most = memory_mib(agent_pid)
-    began = APPLIED.search(told)
     return Scale(
         path,
         count,
         start,
-        float(began[1]) / 1e3 if began else 0.0,
+        own[0],
         added,
         removed,
-        own,
+        own[1:],
         restored,
         max(resident, after),
         most,

@@ -176,14 +176,14 @@ def _settings(number: int, mode: str, tunnel: str, *, masquerade: bool, folder: 
         [
             f'name = "bench-{number}"',
             f'addresses = ["{_node_address(number)}"]',
-            f'pod_ranges = ["{_pod_range(number)}"]',
-            f'cluster_ranges = ["{CLUSTER}"]',
+            f'pod_cidrs = ["{_pod_range(number)}"]',
+            f'cluster_cidrs = ["{CLUSTER}"]',
             f'mode = "{mode}"',
             f"masquerade = {str(masquerade).lower()}",
             f'[tunnel]\nwhen = "{tunnel}"',
             f"[cni]\nconf_dir = {json.dumps(os.fspath(folder))}",
             f'[[peers]]\nname = "bench-{other}"',
             f'addresses = ["{_node_address(other)}"]',
-            f'pod_ranges = ["{_pod_range(other)}"]\n',
+            f'pod_cidrs = ["{_pod_range(other)}"]\n',
         ]
     )

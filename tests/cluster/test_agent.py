@@ -104,7 +104,7 @@ def test_while_the_api_server_is_away_everything_goes_on(
     world.api.stop()
     world.add_pod(bin_dir, new_namespace(), "without-server")
     world.host.run("ip", "route", "del", "10.244.1.0/24")
-    assert wait_until(lambda: world.ways() == before[0]), "what somebody breaks is mended without it"
+    assert wait_until(lambda: world.ways() == before[0]), "what somebody breaks is restored without it"
     agent.kill()
     world.start()
     world.add_pod(bin_dir, new_namespace(), "without-server-after-restart")

@@ -20,22 +20,22 @@ from tests.support.plugin import Plugin
 FILE = """
 name = "node-0"
 addresses = ["192.168.30.10"]
-pod_ranges = ["10.244.1.0/24"]
-cluster_ranges = ["10.244.0.0/16"]
+pod_cidrs = ["10.244.1.0/24"]
+cluster_cidrs = ["10.244.0.0/16"]
 [cni]
 conf_dir = "CONF"
 [[peers]]
 name = "near"
 addresses = ["192.168.30.11"]
-pod_ranges = ["10.244.2.0/24"]
+pod_cidrs = ["10.244.2.0/24"]
 [[peers]]
 name = "far"
 addresses = ["192.168.99.11"]
-pod_ranges = ["10.244.3.0/24"]
+pod_cidrs = ["10.244.3.0/24"]
 [[peers]]
 name = "lost"
 addresses = ["192.168.99.12"]
-pod_ranges = ["10.244.4.0/24"]
+pod_cidrs = ["10.244.4.0/24"]
 tunnel = "never"
 """
 
@@ -105,11 +105,12 @@ def test_metrics_tell_of_calls_pods_addresses_and_peers(
     assert watched.value("podwire_addresses_free", range="10.244.1.0/24") == 252
 
 
-def test_what_is_mended_is_counted(watched: Watched) -> None:
+def test_what_is_restored_is_counted(watched: Watched) -> None:
     watched.host.run("ip", "route", "del", "10.244.2.0/24")
-    assert wait_until(lambda: labels(kind="route") in watched.metrics().get("podwire_mended_objects_total", {}))
+    route, sysctl = labels(kind="route", reconciler="peers"), labels(kind="sysctl", reconciler="sysctls")
+    assert wait_until(lambda: route in watched.metrics().get("podwire_restored_objects_total", {}))
     watched.host.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
-    assert wait_until(lambda: labels(kind="sysctl") in watched.metrics()["podwire_mended_objects_total"])
+    assert wait_until(lambda: sysctl in watched.metrics()["podwire_restored_objects_total"])
 
 
 def test_healthy_and_ready_and_nothing_else_is_there(watched: Watched) -> None:
@@ -139,7 +140,6 @@ def test_what_keeps_pods_from_starting_is_told(host: Host, bin_dir: Path, tmp_pa
         assert get(host, f"{watched.url}readyz").status == 503
         assert get(host, f"{watched.url}healthz").status == 200, "another agent would fare no better"
         watched.conf_dir.unlink()
-        host.run("ip", "route", "del", "10.244.2.0/24")  # whatever is mended, all is looked at
         assert wait_until(lambda: get(host, f"{watched.url}readyz").status == 200)
         watched.config()
     finally:

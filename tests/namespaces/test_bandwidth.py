@@ -125,7 +125,9 @@ def test_del_leaves_nothing(wire: Plugin, host: Host, pod: Namespace, given: str
         assert sorted(host.links()) == before
 
 
-def test_a_namespace_that_dies_is_mended(plugin: Plugin, host: Host, agent: Agent, new_namespace: New) -> None:
+def test_the_ifb_of_a_namespace_that_dies_is_removed(
+    plugin: Plugin, host: Host, agent: Agent, new_namespace: New
+) -> None:
     """Without any DEL the egress device goes; that of a living pod stays."""
     config = limited(EgressRate=8_000_000)
     assert plugin.cni_add(config, "kept", new_namespace().path).ok

@@ -237,7 +237,7 @@ def test_calls_are_answered_after_the_limit_of_tasks(monkeypatch: pytest.MonkeyP
     Server(listener, PluginState(reconciled=True), AgentLog(log), answer).start()
 
     def ask(question: str) -> threading.Thread:
-        thread = threading.Thread(target=protocol.ask, args=(path, question, 30.0), daemon=True)
+        thread = threading.Thread(target=protocol.query, args=(path, question, 30.0), daemon=True)
         thread.start()
         return thread
 

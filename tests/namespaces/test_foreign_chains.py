@@ -25,8 +25,8 @@ FEWEST_ACCEPTED = 40
 FILE = """
 name = "node-0"
 addresses = ["192.0.2.1"]
-pod_ranges = ["10.244.1.0/24"]
-cluster_ranges = ["10.244.0.0/16"]
+pod_cidrs = ["10.244.1.0/24"]
+cluster_cidrs = ["10.244.0.0/16"]
 [cni]
 conf_dir = "{folder}/net.d"
 """

@@ -17,7 +17,7 @@ from tests.support.agent import Agent
 from tests.support.cluster import OUTSIDE, MakeCluster, Node
 from tests.support.namespace import Namespace, wait_until
 
-MEND_SECONDS = 3.0
+RESTORE_SECONDS = 3.0
 PROBE = (
     "import socket,sys\n"
     "family=socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET\n"
@@ -152,7 +152,7 @@ BREAKS = {
 
 @pytest.mark.failure_mode("Docker's FORWARD DROP")
 @pytest.mark.parametrize("what", BREAKS)
-def test_what_somebody_breaks_is_mended_within_seconds_and_told(make_cluster: MakeCluster, what: str) -> None:
+def test_what_somebody_breaks_is_restored_within_seconds_and_logged(make_cluster: MakeCluster, what: str) -> None:
     cluster = make_cluster(segments=(0, 1))
     cluster.start_all()
     first, second = cluster.nodes
@@ -163,16 +163,16 @@ def test_what_somebody_breaks_is_mended_within_seconds_and_told(make_cluster: Ma
     log = first.agent.log.read_text()
     first.host.run(*BREAKS[what])
 
-    def mended() -> bool:
-        return "mended:" in first.agent.log.read_text()[len(log) :] if first.agent else False
+    def restored() -> bool:
+        return "restored:" in first.agent.log.read_text()[len(log) :] if first.agent else False
 
-    assert wait_until(mended, MEND_SECONDS * 4), first.agent.log.read_text()
+    assert wait_until(restored, RESTORE_SECONDS * 4), first.agent.log.read_text()
     assert wait_until(lambda: (first.host.routes(4), sorted(first.host.links())) == before), what
     assert one.pings(second.ip("two", 4)) and one.pings(OUTSIDE[4])
     assert first.host.sysctl("net.ipv4.ip_forward") == "1"
     settled = first.agent.log.read_text()
     time.sleep(1.5)
-    assert first.agent.log.read_text() == settled, "mended once, not for ever"
+    assert first.agent.log.read_text() == settled, "restored once, not for ever"
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
@@ -227,12 +227,12 @@ def test_a_broken_file_is_refused_with_its_line_and_changes_nothing(make_cluster
     before = first.host.routes(4)
     first.file.write_text(
         cluster.settings(first)
-        + '[[peers]]\nname = "node-0"\naddresses = ["192.168.30.99"]\npod_ranges = ["10.244.9.0/24"]\n'
+        + '[[peers]]\nname = "node-0"\naddresses = ["192.168.30.99"]\npod_cidrs = ["10.244.9.0/24"]\n'
     )
     assert wait_until(lambda: "own name" in first.agent.log.read_text() if first.agent else False)
     refusal = next(line for line in first.agent.log.read_text().splitlines() if "own name" in line)
     line = first.file.read_text().splitlines().index('name = "node-0"', 5) + 1
-    assert f"{first.file}:{line}:" in refusal and "stays as it is" in refusal
+    assert f"{first.file}:{line}:" in refusal and "the last settings stay in force" in refusal
     assert first.host.routes(4) == before
 
 

@@ -52,7 +52,9 @@ def test_pods_without_host_ports_have_no_table(wire: Plugin, host: Host, pod: Na
 
 
 @pytest.mark.failure_mode("a host port that stays taken, or leads to a pod that is gone")
-def test_a_namespace_that_dies_is_mended(plugin: Plugin, host: Host, agent: Agent, new_namespace: New) -> None:
+def test_ports_of_a_namespace_that_dies_are_removed(
+    plugin: Plugin, host: Host, agent: Agent, new_namespace: New
+) -> None:
     """Without any DEL; the log says so."""
     pod, kept = new_namespace(), new_namespace()
     assert plugin.cni_add(mapped("routed", port(81)), "kept", kept.path).ok
@@ -64,7 +66,9 @@ def test_a_namespace_that_dies_is_mended(plugin: Plugin, host: Host, agent: Agen
 
 
 @pytest.mark.failure_mode("a host port that stays taken, or leads to a pod that is gone")
-def test_a_pod_that_died_while_no_agent_was_there_is_mended(oneshot_plugin: Plugin, host: Host, pod: Namespace) -> None:
+def test_ports_of_a_pod_that_died_without_an_agent_are_removed(
+    oneshot_plugin: Plugin, host: Host, pod: Namespace
+) -> None:
     """An agent that starts looks at everything."""
     assert oneshot_plugin.cni_add(mapped("routed", port(8080)), "box", pod.path).ok
     pod.delete()

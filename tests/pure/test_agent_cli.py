@@ -16,8 +16,7 @@ import pytest
 from podwire.attachments.read import ShownAttachment
 from podwire.cli import status
 from podwire.cli.main import main
-from podwire.node.old_source import KnownNode
-from podwire.observe.status import AgentState, ShownFailure
+from podwire.observe.status import AgentState, KnownNode, ShownFailure
 
 
 @pytest.mark.parametrize(
@@ -61,10 +60,10 @@ STATE = AgentState(
     node="worker-with-a-long-name-1",
     source="https://192.0.2.1:6443",
     ready=False,
-    reason="cannot mend: no",
+    reason="gateway: no",
     silent_seconds=3.2,
     mode="routed",
-    cluster_ranges=["10.244.0.0/16"],
+    cluster_cidrs=["10.244.0.0/16"],
     nodes=NODES,
     problems=[],
     failures=[ShownFailure("kubernetes", "2026-01-01T00:00:01.000Z", "Connection refused")],
@@ -90,11 +89,11 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, c
 def _paths() -> Any:
     from ipaddress import ip_address, ip_network  # noqa: PLC0415
 
-    from podwire.datapath.peer_routes import Paths  # noqa: PLC0415
+    from podwire.datapath.peer import PeerRoutes  # noqa: PLC0415
     from podwire.netlink.operations import AddRoute  # noqa: PLC0415
 
     near, orphan = ip_network("10.244.1.0/24"), ip_network("10.244.9.0/24")
-    return Paths(
+    return PeerRoutes(
         routes={
             near: AddRoute("eth0", near, ip_address("192.168.30.11"), replace=True),
             orphan: AddRoute("podwire-vx4", orphan, ip_address("10.244.9.1"), onlink=True, replace=True),
@@ -108,7 +107,7 @@ def test_status_says_all_that_is_to_be_known(
     text = shown(capsys, monkeypatch)
     for words in (
         "agent 0.1.0 (pid 7) since 2026-01-01T00:00:00.000Z, NOT READY",
-        "cannot mend: no",
+        "gateway: no",
         "settings: https://192.0.2.1:6443, last answer 3 s ago",
         "last error (API server) 2026-01-01T00:00:01.000Z: Connection refused",
         "4 lines of the log were dropped",

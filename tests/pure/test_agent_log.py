@@ -96,19 +96,6 @@ def test_the_last_failure_of_each_kind_is_remembered() -> None:
     assert log.failures["call"].words == "ADD of container c0ffee: range 10.244.0.0/30 is full: enlarge it"
 
 
-def test_what_is_mended_is_counted_by_kind() -> None:
-    log = AgentLog(io.StringIO())
-    for words in (
-        "ip route replace 10.0.0.0/24 via 192.0.2.1 dev eth0",
-        "ip route del 10.0.1.0/24 dev eth0",
-        "bridge fdb append 02:00:00:00:00:01 dev podwire-vx4 dst 192.0.2.1",
-        "sysctl -w net.ipv4.ip_forward=1",
-        "nft table inet podwire_a: written",
-    ):
-        log.restored(words, quietly=True)
-    assert log.restored_by_kind == {"route": 2, "forwarding": 1, "sysctl": 1, "firewall": 1}
-
-
 WRITE = """
 import sys
 from podwire.observe.log import AgentLog

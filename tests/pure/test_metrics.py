@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,14 +13,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from podwire.cni.errors import CniError
-from podwire.datapath.peer_routes import Path as Way
-from podwire.datapath.peer_routes import Paths
+from podwire.datapath.peer import PeerPath, PeerRoutes
 from podwire.observe import metrics
 from podwire.observe.log import AgentLog
 from podwire.observe.metrics import Metrics
 from podwire.plugin.dispatch import Answer, refusal
 from podwire.plugin.network import Networks
 
+RANGE = ip_network("10.244.0.0/24")
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
 
@@ -39,12 +40,13 @@ class Heard:
 @pytest.fixture
 def collected(monkeypatch: pytest.MonkeyPatch) -> Metrics:
     monkeypatch.setattr(metrics, "read_leases", lambda socket, yield_now: (0, []))
-    ways = [Way(name, None, "", device) for name, device in (("a", "eth0"), ("b", "eth0"), ("b", "podwire-vx6"))]  # type: ignore[arg-type]
-    settings = SimpleNamespace(peers={"a": 0, "b": 0, "c": 0})
-    mender: Any = SimpleNamespace(paths=SimpleNamespace(wanted=Paths(ways=ways), settings=settings))
+    devices = {"a": ["eth0"], "b": ["eth0", "podwire-vx6"]}
+    paths = {peer: [PeerPath(peer, RANGE, "", device) for device in found] for peer, found in devices.items()}
+    loop: Any = SimpleNamespace(
+        restored={("route", "peers"): 1}, failing={"peers": False}, peers=3, peer_routes=PeerRoutes(paths=paths)
+    )
     log, source = AgentLog(io.StringIO()), Heard()
-    log.restored("ip route replace …")
-    return Metrics(log, mender, source, Networks())  # type: ignore[arg-type]
+    return Metrics(log, loop, source, Networks())
 
 
 def families(found: Metrics) -> dict[str, Any]:

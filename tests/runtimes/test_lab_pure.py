@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from podwire.node.old_settings_file import load
+from podwire.node.settings_file import load
 from podwire_lab import archive, cgroup, containerd, network, root
 from podwire_lab.archive import Image, Member
 from podwire_lab.cgroup import Hierarchy
@@ -146,7 +146,8 @@ def test_every_node_gets_a_file_that_the_agent_accepts(
     for plan in eight.nodes:
         file = tmp_path / f"{plan.name}.toml"
         file.write_text(network.settings(eight, plan))
-        settings, _ = load(file)
-        assert (settings.name, settings.mode, settings.tunnel) == (plan.name, "bridge", "always")
-        assert set(settings.peers) == {other.name for other in eight.nodes} - {plan.name}
+        loaded = load(file)
+        settings = loaded.settings
+        assert (settings.name, settings.mode, settings.tunnel.when) == (plan.name, "bridge", "always")
+        assert set(loaded.peers) == {other.name for other in eight.nodes} - {plan.name}
         assert {each.version for each in settings.addresses} == set(eight.families)

@@ -110,8 +110,8 @@ class Cluster:
         values = {
             "name": node.name,
             "addresses": node.addresses(),
-            "pod_ranges": node.pod_ranges(),
-            "cluster_ranges": [CLUSTER[family] for family in self.families],
+            "pod_cidrs": node.pod_ranges(),
+            "cluster_cidrs": [CLUSTER[family] for family in self.families],
             "mode": self.mode,
         }
         tunnel = changes.pop("tunnel", "auto")
@@ -120,7 +120,7 @@ class Cluster:
         lines += ["[tunnel]", f'when = "{tunnel}"', "[cni]", f'conf_dir = "{node.folder / "net.d"}"']
         for peer in peers:
             lines += ["[[peers]]", f'name = "{peer.name}"']
-            lines += [f"addresses = {json.dumps(peer.addresses())}", f"pod_ranges = {json.dumps(peer.pod_ranges())}"]
+            lines += [f"addresses = {json.dumps(peer.addresses())}", f"pod_cidrs = {json.dumps(peer.pod_ranges())}"]
         return "\n".join(lines) + "\n"
 
     def start(self, node: Node, **changes: Any) -> Agent:

@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     """Report errors in one line. SIGTERM works like Ctrl-C: an incomplete lab is removed."""
-    from podwire.install.files import InstallationError
+    from podwire.install.errors import InstallationError
     from podwire_lab.command import CommandError
     from podwire_lab.lock import LabBusyError
     from podwire_lab.node import NodeError

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from podwire.install import cni_config
 from podwire.install import files as installation
+from podwire.install.errors import InstallationError
 from podwire_lab import containerd, programs
 from podwire_lab.layout import Layout, NodePlan
 from podwire_lab.node import Node
@@ -14,7 +16,7 @@ from podwire_lab.service import Service
 AGENT = "podwire"
 AGENT_SOCKET = "/run/podwire/agent.sock"
 SETTINGS = "/etc/podwire/podwire.toml"
-CONFLIST = f"{containerd.CNI_CONF_DIR}/{installation.CONFIGURATION}"
+CONFLIST = f"{containerd.CNI_CONF_DIR}/{cni_config.FILE_NAME}"
 
 
 def settings(layout: Layout, plan: NodePlan) -> str:
@@ -23,7 +25,7 @@ def settings(layout: Layout, plan: NodePlan) -> str:
     lines = [
         f"name = {json.dumps(plan.name)}",
         *_node_keys(plan),
-        f"cluster_ranges = {json.dumps(layout.cluster)}",
+        f"cluster_cidrs = {json.dumps(layout.cluster)}",
         f"mode = {json.dumps(spec.mode)}",
         "",
         "[tunnel]",
@@ -37,7 +39,7 @@ def settings(layout: Layout, plan: NodePlan) -> str:
 
 def _node_keys(plan: NodePlan) -> list[str]:
     # A JSON list of strings is a TOML list as well.
-    return [f"addresses = {json.dumps(plan.addresses)}", f"pod_ranges = {json.dumps(plan.pod_cidrs)}"]
+    return [f"addresses = {json.dumps(plan.addresses)}", f"pod_cidrs = {json.dumps(plan.pod_cidrs)}"]
 
 
 def install(node: Node) -> None:
@@ -47,10 +49,10 @@ def install(node: Node) -> None:
     """
     folder = node.path(containerd.CNI_BIN_DIR)
     if not installation.SHIM.is_file():
-        raise installation.InstallationError(f"{installation.SHIM} is missing: build it with `make build`")
+        raise InstallationError(f"{installation.SHIM} is missing: build it with `make build`")
     binary = installation.stamped(installation.SHIM.read_bytes(), installation.oneshot_argv())
     for name in installation.NAMES:
-        installation.write_whole(folder / name, binary, 0o755)
+        installation.write_atomically(folder / name, binary, 0o755)
     node.link_program(Path(programs.podwire_argv()[0]))
 
 

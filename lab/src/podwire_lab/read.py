@@ -63,7 +63,7 @@ class RunningNode(Record):
     @property
     def pod_cidrs(self) -> list[str]:
         """The node's pod CIDRs."""
-        return list(self.settings.get("pod_cidrs") or self.settings.get("pod_ranges") or [])
+        return list(self.settings.get("pod_cidrs", []))
 
 
 class RunningLab(Record):

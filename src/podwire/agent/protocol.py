@@ -1,8 +1,8 @@
-"""What the shim and the agent say to each other: one message each way (version 1; `shim/podwire.c` is the other end).
+"""What the plugin and the agent send each other: one message each way (version 1; `shim/podwire.c` is the other end).
 
 Request: magic, flags, sizes; CNI_* variables as `KEY=VALUE\\0`; standard input, or its descriptor when it is large.
 Reply: magic, flags, exit status, size; the body, or its descriptor when it is large.
-A question (of `podwire status`, of the agent's own health check) has another magic and one word; the reply is JSON.
+A query (of `podwire status`, of the agent's own health check) has another magic and one word; the reply is JSON.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from pathlib import Path
 from msgspec import Struct
 
 Connection = _socket.socket
-"""The class beneath Python's own, which it takes six times as long to accept: 36 µs instead of 6."""
+"""The class below `socket.socket`, whose `accept` takes 36 µs instead of 6."""
 
-REQUEST_MAGIC, REPLY_MAGIC, QUESTION_MAGIC = b"PWR1", b"PWA1", b"PWQ1"
+REQUEST_MAGIC, REPLY_MAGIC, QUERY_MAGIC = b"PWR1", b"PWA1", b"PWQ1"
 HEADER = struct.Struct("=4sIII")
 INLINE_BYTES = 64 * 1024
 STDIN_BYTES = 32 * 1024 * 1024
 HAS_NETNS, LARGE, TO_STDERR = 1, 2, 1
-STATUS, PING = "status", "ping"
+PING = "ping"
 RECEIVE_TIMEOUT = struct.pack("ll", 5, 0)
 """A `struct timeval`."""
 
-AT_ONCE = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+NO_WAIT = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
 DESCRIPTORS = 2
 DESCRIPTOR_SPACE = socket.CMSG_SPACE(DESCRIPTORS * array.array("i").itemsize)
 
@@ -39,21 +39,21 @@ class ProtocolError(Exception):
 
 
 class Received(Struct):
-    """A request as it came; whoever received it closes `netns` (-1: none came). A `question` has nothing else."""
+    """A request; the caller of `receive` closes `netns` (-1: none came). A `query` has no other fields."""
 
     environment: Mapping[str, str]
     stdin: bytes
     netns: int
-    question: str = ""
+    query: str = ""
 
 
 def receive(connection: Connection) -> Received | None:
-    """Read the request, which usually is there; None if the other end closed without one.
+    """Read the request, which usually is there already; None if the other end closed without sending one.
 
-    Raises ProtocolError and, also when it did not come in time, OSError.
+    Raises ProtocolError, and OSError also when no request comes in time.
     """
     try:
-        data, ancillary, _, _ = connection.recvmsg(INLINE_BYTES + 4096, DESCRIPTOR_SPACE, AT_ONCE)
+        data, ancillary, _, _ = connection.recvmsg(INLINE_BYTES + 4096, DESCRIPTOR_SPACE, NO_WAIT)
     except BlockingIOError:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, RECEIVE_TIMEOUT)
         data, ancillary, _, _ = connection.recvmsg(INLINE_BYTES + 4096, DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
@@ -64,7 +64,7 @@ def receive(connection: Connection) -> Received | None:
         if len(data) < HEADER.size:
             raise ProtocolError(f"a request of {len(data)} bytes")
         magic, flags, environment_bytes, stdin_bytes = HEADER.unpack_from(data)
-        if magic == QUESTION_MAGIC:
+        if magic == QUERY_MAGIC:
             return Received({}, b"", -1, data[HEADER.size :].decode(errors="replace") or "?")
         if magic != REQUEST_MAGIC:
             raise ProtocolError(f"magic {magic!r}")
@@ -79,8 +79,8 @@ def receive(connection: Connection) -> Received | None:
             raise ProtocolError(f"{len(stdin)} bytes of standard input, {stdin_bytes} announced")
         return Received(_environment(data[HEADER.size : start]), stdin, netns)
     finally:
-        for one in descriptors:
-            os.close(one)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
@@ -120,21 +120,21 @@ def send_reply(connection: Connection, status: int, body: bytes, *, to_stderr: b
         os.close(descriptor)
 
 
-def ask(path: Path, question: str, timeout_seconds: float) -> bytes:
+def query(path: Path, word: str, timeout_seconds: float) -> bytes:
     """The answer of the agent that serves `path`. Raises ProtocolError, OSError (TimeoutError among them)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.settimeout(timeout_seconds)
         connection.connect(str(path))
-        connection.send(HEADER.pack(QUESTION_MAGIC, 0, 0, 0) + question.encode())
+        connection.send(HEADER.pack(QUERY_MAGIC, 0, 0, 0) + word.encode())
         data, ancillary, _, _ = connection.recvmsg(INLINE_BYTES + 4096, DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
     descriptors = _descriptors(ancillary)
     try:
         if len(data) < HEADER.size:
-            raise ProtocolError("it does not know the question: it is older than this program")
+            raise ProtocolError("it does not know the query: it is older than this program")
         magic, flags, status, size = HEADER.unpack_from(data)
         if magic != REPLY_MAGIC or status:
-            raise ProtocolError("it does not answer the question: it is of another version")
+            raise ProtocolError("it does not answer the query: it has another version")
         return _read_whole(descriptors.pop(), size) if flags & LARGE and descriptors else data[HEADER.size :]
     finally:
-        for one in descriptors:
-            os.close(one)
+        for descriptor in descriptors:
+            os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The agent's life: bring the host about, serve CNI calls, keep the host in order, end on SIGTERM."""
+"""The agent's life: set up the host, serve CNI calls, keep the host in its desired state, end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from pathlib import Path
 
 import msgspec
 
-from podwire.agent.server import Record, Server, check_unused, listen
+from podwire.agent import protocol
+from podwire.agent.server import CallObserver, Server, check_unused, listen
 from podwire.cni.errors import CniError
-from podwire.install import files as installation
-from podwire.node.old_settings import Settings
-from podwire.node.old_source import Source
-from podwire.node.reconciler import Mender
+from podwire.netlink.host import Host
+from podwire.node.desired import DesiredState
+from podwire.node.loop import Loop
+from podwire.node.reconcilers import RECONCILERS
+from podwire.node.source import Source
 from podwire.observe.health import Health
 from podwire.observe.log import AgentLog
 from podwire.observe.status import StatusService
-from podwire.plugin.config import parse_configuration
 from podwire.plugin.context import PluginState
-from podwire.plugin.network import Networks, PodNetwork, pod_network
+from podwire.plugin.network import Networks
 
 M_ARENA_MAX = -8
+PING_SECONDS = 5.0
 
 
 class WebError(Exception):
@@ -40,9 +42,9 @@ def run(
 ) -> None:
     """Serve `path` until SIGTERM or SIGINT; pods and their wiring stay. `source` gives the node's settings.
 
-    Where these may come late, `conf_dir` has the configuration that an agent before this one wrote: its network is
-    looked after from the start. `web` is the address and port for metrics and health. Raises SocketInUseError,
-    SettingsFileError, KernelRefusedError, NftablesError, WebError, OSError.
+    `conf_dir` is for a source whose settings may come late: it has the CNI configuration that an earlier agent wrote,
+    whose network is kept from the start. `web` is the address and port for metrics and health. Raises SocketInUseError,
+    SettingsFileError, InstallationError, KernelRefusedError, NftablesError, WebError, OSError.
     """
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,26 +53,26 @@ def run(
     _use_one_heap()
     log, state = log or AgentLog(), PluginState(reconciled=True)
     log.start()
-    threading.excepthook = partial(_thread_died, log)
+    threading.excepthook = partial(_thread_ended, log)
     try:
-        runtime = RuntimeConfiguration(state.networks, log)
+        desired = DesiredState(Host(state.namespace), state)
         if conf_dir:
-            runtime.recall(conf_dir)
-        mender = Mender(state, log, source, runtime)
-        health = Health(path, mender, runtime, source)
-        record = _serve_web(web, health, log, mender, source, state.networks) if web else None
-        mender.begin()
+            _recall(desired, conf_dir, log)
+        loop = Loop(desired, RECONCILERS, log, source)
+        health = Health(partial(_ping, path), loop, source)
+        observer = _serve_web(web, health, log, loop, source, state.networks) if web else None
+        loop.begin()
         listener = listen(path)
         inode = path.stat().st_ino
         try:
-            Server(listener, state, log, StatusService(health, log, mender, source).answer, record).start()
+            status = StatusService(health, log, loop, source)
+            Server(listener, state, log, status.answer, observer).start()
             log.note(f"serving {path}")
             health.serving = True
-            runtime.ready()
-            mender.start()
+            loop.start()
             ended.wait()
         finally:
-            # Only our own socket: a successor may have put its own there already.
+            # Only this agent's socket: the next agent may have put its own there already.
             if path.exists() and path.stat().st_ino == inode:
                 path.unlink()
         log.note("ended; pods stay as they are")
@@ -78,10 +80,26 @@ def run(
         log.close()
 
 
-def _thread_died(log: AgentLog, died: threading.ExceptHookArgs) -> None:
+def _recall(desired: DesiredState, conf_dir: Path, log: AgentLog) -> None:
+    try:
+        desired.recall(conf_dir)
+    except (OSError, CniError, msgspec.DecodeError, LookupError, TypeError) as wrong:
+        log.failed("node", f"{conf_dir}: the CNI configuration is ignored until the settings are known: {wrong}")
+
+
+def _ping(path: Path) -> str:
+    """Why the socket is not answered, "" if it is."""
+    try:
+        protocol.query(path, protocol.PING, PING_SECONDS)
+    except (OSError, protocol.ProtocolError) as wrong:
+        return f"{path} is not answered: {wrong}"
+    return ""
+
+
+def _thread_ended(log: AgentLog, ended: threading.ExceptHookArgs) -> None:
     """One line instead of a traceback; `/healthz` says what it means."""
-    name = died.thread.name if died.thread else "?"
-    log.failed("node", f"thread {name} ended ({died.exc_type.__name__}: {died.exc_value}): please report it")
+    name = ended.thread.name if ended.thread else "?"
+    log.failed("node", f"thread {name} ended ({ended.exc_type.__name__}: {ended.exc_value}): please report it")
 
 
 def _use_one_heap() -> None:
@@ -91,87 +109,16 @@ def _use_one_heap() -> None:
 
 
 def _serve_web(
-    web: tuple[str, int], health: Health, log: AgentLog, mender: Mender, source: Source | None, networks: Networks
-) -> Record:
-    """Serve metrics and health; what records a call. Imported only where it is wanted: it is 8 MiB. Raises WebError."""
+    web: tuple[str, int], health: Health, log: AgentLog, loop: Loop, source: Source | None, networks: Networks
+) -> CallObserver:
+    """Serve metrics and health; returns the observer of calls. Imported only here: it takes 8 MiB. Raises WebError."""
     from podwire.observe.http import serve  # noqa: PLC0415
     from podwire.observe.metrics import Metrics  # noqa: PLC0415
 
-    metrics = Metrics(log, mender, source, networks)
+    metrics = Metrics(log, loop, source, networks)
     try:
         where = serve(web, metrics.page, health)
     except OSError as refused:
         raise WebError(f"{refused.strerror}: choose another address or port") from None
     log.note(f"metrics and health at {where}")
     return metrics.record
-
-
-class RuntimeConfiguration:
-    """The container runtime's network configuration: written when, and only when, calls can be served.
-
-    It stays when the agent ends: without it, runtimes cannot even remove a pod.
-    """
-
-    def __init__(self, networks: Networks, log: AgentLog) -> None:
-        self._networks = networks
-        self._log = log
-        self._ready = False
-        self.trouble = ""
-        self._wanted: tuple[Path, bytes] | None = None
-        self._network: PodNetwork | None = None
-
-    def announce(self, settings: Settings, mtu: int) -> None:
-        """New settings: their network is looked after from now on; the runtime's configuration is for `publish`."""
-        text = installation.configuration(
-            settings.cni.network,
-            settings.mode,
-            ",".join(str(one) for one in settings.pod_ranges),
-            ",".join(str(one) for one in settings.cluster),
-            mtu=mtu,
-            masquerade=settings.masquerade,
-            exceptions=[str(one) for one in settings.exceptions],
-        )
-        self._remember(text)
-        self._wanted = (Path(settings.cni.conf_dir), text) if settings.cni.write else None
-
-    def publish(self) -> None:
-        """What pods need is in place: write the runtime's configuration, if calls are served already."""
-        self._write()
-
-    def recall(self, folder: Path) -> None:
-        """The network of the configuration that was written before, if there is one: looked after at once."""
-        path = folder / installation.CONFIGURATION
-        try:
-            self._remember(path.read_bytes())
-        except FileNotFoundError:
-            return
-        except (OSError, CniError, msgspec.DecodeError, LookupError, TypeError) as wrong:
-            self._log.failed("node", f"{path}: {wrong}: left alone until the settings are known")
-
-    def _remember(self, text: bytes) -> None:
-        whole = msgspec.json.decode(text)
-        config = parse_configuration(installation.alone(whole["name"], whole["plugins"][0]))
-        network = pod_network(config)
-        self._networks.remember(network, instead_of=self._network)
-        self._network = network
-
-    def ready(self) -> None:
-        """Calls are served from now on."""
-        self._ready = True
-        self._write()
-
-    def _write(self) -> None:
-        if not self._ready or self._wanted is None:
-            return
-        folder, text = self._wanted
-        path = folder / installation.CONFIGURATION
-        self.trouble = ""
-        try:
-            if path.exists() and path.read_bytes() == text:
-                return
-            folder.mkdir(parents=True, exist_ok=True)
-            installation.write_whole(path, text, 0o644)
-            self._log.note(f"{path}: written")
-        except OSError as refused:
-            self.trouble = f"{path}: {refused.strerror}: pods cannot be started until it can be written"
-            self._log.failed("node", self.trouble, once=True)

@@ -1,9 +1,9 @@
-"""The agent's socket: blocking threads accept, answer one call, and accept again.
+"""The agent's socket: blocking threads accept a connection, answer one call, and accept again.
 
-Threads rather than an event loop: a call is system calls that block anyway, and a hop through a loop costs 0.45 ms.
-They are few: one at a time is in Python, one holds the kernel's rtnl lock, and more would only be in each other's way.
-Where all of them are held up (an IPAM plug-in that hangs, a kernel that does not answer) others come in their place,
-so that STATUS never waits for them.
+Threads rather than an event loop: a call is system calls that block anyway, and an event loop adds 0.45 ms.
+There are few of them: one at a time runs Python, one holds the kernel's rtnl lock; more would only compete for these.
+While all of them are blocked (by an IPAM plugin that hangs, by a kernel that does not answer), more are added, so that
+STATUS never waits for them.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from podwire.plugin.undo import undo
 
 BACKLOG = 512
 USUAL_THREADS, MOST_THREADS = 2, 64
-HELD_UP_SECONDS = 0.02
-"""All threads are busy, and for so long no call was done: another one is needed."""
+BLOCKED_SECONDS = 0.02
+"""While all threads are busy, one is added whenever no call was answered for so long."""
 
 STACK_BYTES = 512 * 1024
 GC_THRESHOLD = 20_000
-"""Allocations between two garbage collections: a call makes few cycles, so rarely is right."""
+"""Allocations between two garbage collections: few, since a call makes few reference cycles."""
 
 PEER_CREDENTIALS = struct.Struct("=iII")
-REFUSED_AGAIN_SECONDS = 0.1
+ACCEPT_RETRY_SECONDS = 0.1
 CLOSED = (errno.EBADF, errno.EINVAL)
 
-Record = Callable[[str, Answer, float, Sequence[tuple[str, float]]], None]
-"""Called after each call's answer: its verb, the answer, how long it took, its steps (seconds)."""
+CallObserver = Callable[[str, Answer, float, Sequence[tuple[str, float]]], None]
+"""Called after each call: the verb, the answer, its duration and those of its phases, in seconds."""
 
-StatusService = Callable[[str], bytes]
-"""Answers a question that is no CNI call, in JSON."""
+QueryService = Callable[[str], bytes]
+"""Answers a query, which is no CNI call, in JSON."""
 
 
 class SocketInUseError(Exception):
@@ -54,7 +54,7 @@ class SocketInUseError(Exception):
 
 
 def check_unused(path: Path) -> None:
-    """Nobody may serve this socket; raises SocketInUseError."""
+    """Raises SocketInUseError if the path is no socket, or if an agent serves it."""
     if not path.exists() and not path.is_symlink():
         return
     if not stat.S_ISSOCK(path.lstat().st_mode):
@@ -65,9 +65,9 @@ def check_unused(path: Path) -> None:
 
 
 def listen(path: Path) -> socket.socket:
-    """Bind the socket, mode 0600, in the place of one that nobody serves any more. Raises OSError.
+    """Bind the socket with mode 0600; replaces a socket that is not served any more. Raises OSError.
 
-    It is bound beside and renamed, so that at no moment a connection finds a socket of another mode.
+    It is bound under another name and renamed, so that it never has another mode under its own name.
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -92,21 +92,21 @@ class Server:
         listener: socket.socket,
         state: PluginState,
         log: AgentLog,
-        questions: StatusService,
-        record: Record | None = None,
+        queries: QueryService,
+        observer: CallObserver | None = None,
     ) -> None:
         self._listener = listener
         self._state = state
         self._log = log
-        self._questions = questions
-        self._record = record
+        self._queries = queries
+        self._observer = observer
         self._lock = threading.Lock()
         self._accepting = self._threads = self._done = 0
         self._alarm = threading.Semaphore(0)
         self._watched = False
 
     def start(self) -> None:
-        """Begin to serve; what was loaded so far is never looked at by the garbage collector again."""
+        """Begin to serve. The garbage collector ignores everything that was loaded so far."""
         threading.stack_size(STACK_BYTES)
         gc.collect()
         gc.freeze()
@@ -133,12 +133,12 @@ class Server:
             self._accepting += 1
 
     def _watch(self) -> None:
-        """While all threads are held up, add one after the other."""
+        """While all threads are blocked, add one after the other."""
         while True:
             self._alarm.acquire()
             while self._watched:
                 before = self._done
-                time.sleep(HELD_UP_SECONDS)
+                time.sleep(BLOCKED_SECONDS)
                 with self._lock:
                     self._watched = self._accepting == 0
                 if self._watched and self._done == before:
@@ -159,7 +159,7 @@ class Server:
                         self._watched = True
                         self._alarm.release()
                 try:
-                    self._answer_whatever_comes(connection, host)
+                    self._answer_safely(connection, host)
                 finally:
                     connection.close()
                 with self._lock:
@@ -181,14 +181,14 @@ class Server:
                 if refused.errno in CLOSED:
                     return None
                 self._log.failed("node", f"connections cannot be accepted: {refused.strerror}", once=True)
-                time.sleep(REFUSED_AGAIN_SECONDS)
+                time.sleep(ACCEPT_RETRY_SECONDS)
 
-    def _answer_whatever_comes(self, connection: Connection, host: Host) -> None:
-        """A thread that ends by a fault of ours would be missing for ever."""
+    def _answer_safely(self, connection: Connection, host: Host) -> None:
+        """Answer one connection; no exception may end the thread."""
         try:
             self._answer(connection, host)
-        except Exception as unforeseen:  # noqa: BLE001  see above
-            words = f"a call was not finished ({type(unforeseen).__name__}: {unforeseen}): please report it"
+        except Exception as bug:  # noqa: BLE001  see above
+            words = f"a call was not finished ({type(bug).__name__}: {bug}): please report it"
             self._log.failed("node", words)
 
     def _answer(self, connection: Connection, host: Host) -> None:
@@ -201,9 +201,9 @@ class Server:
             return
         if received is None:
             return
-        if received.question:
+        if received.query:
             with contextlib.suppress(OSError):
-                protocol.send_reply(connection, 0, self._questions(received.question))
+                protocol.send_reply(connection, 0, self._queries(received.query))
             return
         begun, timings = time.perf_counter(), Timings()
         kernel_before = host.kernel_seconds
@@ -215,11 +215,11 @@ class Server:
                 os.close(received.netns)
         took = time.perf_counter() - begun
         self._log.call(received.environment, answer, took, host.kernel_seconds - kernel_before, timings.phases)
-        if self._record is not None:
-            self._record(received.environment.get("CNI_COMMAND", ""), answer, took, timings.phases)
+        if self._observer is not None:
+            self._observer(received.environment.get("CNI_COMMAND", ""), answer, took, timings.phases)
 
     def _reply(self, connection: Connection, received: protocol.Received, answer: Answer, host: Host) -> None:
-        """Answer; an ADD whose caller is gone is undone, since nobody would ever DEL it by its result."""
+        """Send the answer. An ADD whose caller is gone is undone: nobody knows its result and sends a DEL."""
         try:
             protocol.send_reply(connection, answer.status, answer.body, to_stderr=answer.to_stderr)
         except OSError as gone:

@@ -36,10 +36,12 @@ def delete_of(host: Host, device: str) -> bool:
     return exists(host.socket, name) and host.delete(name)
 
 
+def orphans(socket: Netlink, links: Iterable[Link] | None = None) -> list[str]:
+    """The egress devices whose attachment no longer exists. Raises NetlinkError."""
+    found = read.links(socket) if links is None else links
+    return [link.name for link in found if is_egress(link) and not exists(socket, device_of_egress(link.name))]
+
+
 def delete_orphans(host: Host, links: Iterable[Link] | None = None) -> list[str]:
     """Delete the egress devices whose attachment no longer exists; their names. Raises NetlinkError."""
-    deleted = []
-    for link in read.links(host.socket) if links is None else links:
-        if is_egress(link) and not exists(host.socket, device_of_egress(link.name)) and host.delete(link.name):
-            deleted.append(link.name)
-    return deleted
+    return [name for name in orphans(host.socket, links) if host.delete(name)]

@@ -12,7 +12,7 @@ from podwire.cli.errors import UserError
 from podwire.cli.install import SOCKET
 
 if TYPE_CHECKING:
-    from podwire.node.old_source import Source
+    from podwire.node.source import Source
     from podwire.observe.log import AgentLog
 
 
@@ -57,10 +57,10 @@ def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM; returns the exit status."""
     from podwire.agent import run as agent
     from podwire.agent.server import SocketInUseError
-    from podwire.install.files import InstallationError
+    from podwire.install.errors import InstallationError
     from podwire.netlink.apply import KernelRefusedError
     from podwire.nft.library import NftablesError
-    from podwire.node.old_settings_file import SettingsFileError
+    from podwire.node.settings_file import SettingsFileError
     from podwire.observe.log import AgentLog
 
     log = AgentLog(form=options.log_format)
@@ -109,7 +109,7 @@ def _file(options: argparse.Namespace, log: AgentLog) -> Source | None:
         raise UserError("--node-name and --kubeconfig need --kubernetes: add it")
     if options.config is None:
         return None
-    from podwire.node.old_source import FileSource
+    from podwire.node.source import FileSource
 
     return FileSource(options.config.absolute(), log)
 
@@ -120,12 +120,12 @@ def _kubernetes(options: argparse.Namespace, log: AgentLog) -> tuple[Source, Pat
         from podwire.kube.client import KubernetesConfigError
     except ImportError as missing:
         raise UserError(f"--kubernetes needs {missing.name}: pip install 'podwire[kubernetes]'") from None
-    from podwire.kube.old_source import OldKubernetesSource
+    from podwire.kube.source import KubernetesSource
 
     name = options.node_name or os.environ.get("NODE_NAME") or socket.gethostname().lower()
     file = options.config.absolute() if options.config else None
     try:
-        source = OldKubernetesSource(name, file, options.kubeconfig, log)
+        source = KubernetesSource(name, file, options.kubeconfig, log)
         return source, Path(source.cluster.cni.conf_dir)
     except KubernetesConfigError as error:
         raise UserError(str(error)) from None

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     """Check; returns 0 if all probes pass, 1 if a probe fails, 2 for wrong arguments."""
     from podwire.diagnose.endpoints import EndpointError
     from podwire.diagnose.run import check
-    from podwire.node.old_settings_file import SettingsFileError
+    from podwire.node.settings_file import SettingsFileError
 
     if not 0.1 <= options.timeout <= 60:
         return _wrong_arguments(f"--timeout: {options.timeout:g} is not between 0.1 and 60 seconds")
@@ -91,7 +91,7 @@ def _endpoints(options: argparse.Namespace) -> list[Endpoint]:
     """The endpoints that the options name. Raises EndpointError, SettingsFileError."""
     from podwire.diagnose.endpoints import EndpointError, parse_target, parse_topology
     from podwire.diagnose.local_endpoints import read_endpoints
-    from podwire.node.old_settings_file import load
+    from podwire.node.settings_file import load
 
     extra = [parse_target(text) for text in options.to]
     if options.topology:
@@ -103,8 +103,9 @@ def _endpoints(options: argparse.Namespace) -> list[Endpoint]:
             raise EndpointError(f"{options.topology}: {error}") from None
         except OSError as refused:
             raise EndpointError(f"{options.topology}: {refused.strerror}: name a file that can be read") from None
-    settings = load(options.config)[0] if options.config else None
-    return [*read_endpoints(settings), *extra]
+    loaded = load(options.config) if options.config else None
+    found = read_endpoints(loaded.settings, loaded.peers.values()) if loaded else read_endpoints()
+    return [*found, *extra]
 
 
 def _wrong_arguments(words: str) -> int:

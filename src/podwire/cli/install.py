@@ -59,7 +59,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Install; returns the exit status."""
+    from podwire.install import cni_config
     from podwire.install import files as installation
+    from podwire.install.errors import InstallationError
 
     given = [name for name, default in DEFAULTS.items() if getattr(options, name) != default]
     if options.kubernetes and given:
@@ -68,10 +70,10 @@ def run(options: argparse.Namespace) -> int:
         if options.kubernetes:
             done = installation.install_for_pod(options.bin_dir, options.conf_dir)
         else:
-            text = installation.configuration(options.name, options.mode, options.subnet, options.network)
+            text = cni_config.conflist(options.name, options.mode, options.subnet, options.network)
             done = installation.install(options.bin_dir, options.conf_dir, text)
         for line in done:
             print(line)
-    except installation.InstallationError as error:
+    except InstallationError as error:
         raise UserError(str(error)) from None
     return 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from podwire.attachments.read import ShownAttachment
-    from podwire.datapath.peer_routes import Paths
+    from podwire.datapath.peer import PeerRoutes
     from podwire.observe.status import AgentState
 
 ANSWER_SECONDS = 5.0
@@ -40,12 +40,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the status; returns the exit status."""
     from podwire.attachments.read import read_attachments
-    from podwire.datapath.peer_routes_read import read_paths
+    from podwire.datapath.peers_read import read_peer_routes
     from podwire.netlink.socket import Netlink
 
     agent, no_answer = _query(getattr(options, "socket", SOCKET))
     with Netlink() as socket:
-        pods, paths = read_attachments(socket), read_paths(socket)
+        pods, paths = read_attachments(socket), read_peer_routes(socket)
     nodes = _nodes(agent, paths)
     if getattr(options, "output", "table") == "json":
         _print_json(agent, no_answer, nodes, pods)
@@ -59,10 +59,10 @@ def _query(path: Path) -> tuple[AgentState | None, str]:
     import msgspec
 
     from podwire.agent import protocol
-    from podwire.observe.status import AgentState
+    from podwire.observe.status import STATUS, AgentState
 
     try:
-        return msgspec.json.decode(protocol.ask(path, protocol.STATUS, ANSWER_SECONDS), type=AgentState), ""
+        return msgspec.json.decode(protocol.query(path, STATUS, ANSWER_SECONDS), type=AgentState), ""
     except (FileNotFoundError, ConnectionRefusedError):
         return None, f"no agent serves {path}: start `podwire agent`, or name its --socket"
     except PermissionError:
@@ -71,9 +71,9 @@ def _query(path: Path) -> tuple[AgentState | None, str]:
         return None, f"the agent at {path} does not answer: {error}: read its log, or restart it"
 
 
-def _nodes(agent: AgentState | None, paths: Paths) -> list[dict[str, Any]]:
+def _nodes(agent: AgentState | None, paths: PeerRoutes) -> list[dict[str, Any]]:
     """A row for each node that the agent knows, then a row for each pod CIDR to which only the kernel has a route."""
-    from podwire.datapath.peer_routes import VXLAN_DEVICE
+    from podwire.datapath.vxlan import VXLAN_DEVICE
 
     paths_by_cidr = {
         str(network): {
@@ -90,7 +90,7 @@ def _nodes(agent: AgentState | None, paths: Paths) -> list[dict[str, Any]]:
         no_path = {"path": "local" if own else "none", "via": "", "device": ""}
         found = [
             {"range": cidr, **no_path} if own else paths_by_cidr.pop(cidr, {"range": cidr, **no_path})
-            for cidr in node.pod_ranges
+            for cidr in node.pod_cidrs
         ]
         rows.append(
             {

@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
     from podwire.agent.server import SocketInUseError, check_unused
     from podwire.install import files as installation
     from podwire.install import removal
+    from podwire.install.errors import InstallationError
 
     try:
         if not options.keep_kernel:
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         for line in removal.remove():
             print(line)
         left = removal.remains()
-    except (installation.InstallationError, removal.RemovalError, SocketInUseError) as error:
+    except (InstallationError, removal.RemovalError, SocketInUseError) as error:
         raise UserError(str(error)) from None
     if left:
         raise UserError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from podwire import sysctl
 from podwire.attachments.identity import MADE_ALIAS
-from podwire.attachments.identity import MADE_ALIAS as CREATED
 from podwire.digest import blake2b
 from podwire.ip import Interface
 from podwire.netlink import operations as op
@@ -14,8 +13,6 @@ from podwire.netlink.operations import Operation, describe
 from podwire.netlink.read import Link
 from podwire.netlink.socket import Netlink
 from podwire.record import Record
-
-__all__ = ["CREATED", "FORWARDING", "ActualGateway", "Gateway", "device_mac", "ensure_gateway", "is_made", "missing"]
 
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
@@ -60,6 +57,11 @@ def ensure_gateway(socket: Netlink, gateway: Gateway) -> tuple[Link, list[str]]:
         if sysctl.ensure(FORWARDING[family], "1"):
             changes.append(f"sysctl -w {FORWARDING[family]}=1")
     return link, changes
+
+
+def missing_operations(socket: Netlink, gateway: Gateway) -> list[Operation]:
+    """What `ensure_gateway` would do to the device. Raises NetlinkError."""
+    return missing(gateway, _read(socket, gateway)[1])
 
 
 def _read(socket: Netlink, gateway: Gateway) -> tuple[Link | None, ActualGateway]:

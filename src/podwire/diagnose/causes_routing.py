@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from podwire.attachments.identity import PREFIX
-from podwire.datapath.peer_routes import VXLAN_DEVICE
+from podwire.datapath.vxlan import VXLAN_DEVICE
 from podwire.diagnose.packet_loss import Cause, PacketLoss, command_at, restore_advice
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket as sockets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from podwire.attachments.read import ShownAttachment, read_attachments
-from podwire.datapath.peer_routes_read import read_underlays
+from podwire.datapath.peers_read import read_underlay
 from podwire.diagnose.endpoints import Endpoint
 from podwire.ip import Address
 from podwire.netlink import constants as c
@@ -16,15 +16,15 @@ from podwire.netlink import message as nl
 from podwire.netlink import namespaces as namespace
 from podwire.netlink import read
 from podwire.netlink.socket import Netlink, NetlinkError
-from podwire.node.old_settings import Settings
+from podwire.node.settings import NodeSettings, Peer
 
 FOLDERS = ("/run/netns", "/var/run/netns", "/run/docker/netns")
 OWN_NETNS = "/proc/self/ns/net"
 GATEWAY_DEVICES = ("podwire0", "cni0")
 
 
-def read_endpoints(settings: Settings | None = None) -> list[Endpoint]:
-    """The host and its pods; with `settings` also the peers' hosts, which are only called."""
+def read_endpoints(settings: NodeSettings | None = None, peers: Iterable[Peer] = ()) -> list[Endpoint]:
+    """The host and its pods, and the hosts of `peers`, which are only called."""
     node = settings.name if settings else sockets.gethostname()
     with Netlink() as socket:
         found = read_attachments(socket)
@@ -40,9 +40,8 @@ def read_endpoints(settings: Settings | None = None) -> list[Endpoint]:
             name = f"{name} {attachment.ifname}"
         names.add(name)
         endpoints.append(_pod(name, attachment, node, files.get(netns_ids.get(attachment.device, -1), "")))
-    if settings:
-        for peer in settings.peers.values():
-            endpoints.append(Endpoint(f"host {peer.name}", "host", peer.name, peer.addresses))
+    for peer in peers:
+        endpoints.append(Endpoint(f"host {peer.name}", "host", peer.name, peer.addresses))
     return endpoints
 
 
@@ -51,10 +50,10 @@ def _pod(name: str, attachment: ShownAttachment, node: str, netns: str) -> Endpo
     return Endpoint(name, "pod", node, addresses, netns)
 
 
-def _host_addresses(socket: Netlink, settings: Settings | None) -> list[Address]:
+def _host_addresses(socket: Netlink, settings: NodeSettings | None) -> list[Address]:
     """The node's own address of each family, then the gateways of its pods."""
     found: list[Address] = list(settings.addresses) if settings else []
-    for underlay in read_underlays(socket):
+    for underlay in read_underlay(socket):
         if all(underlay.address.version != each.version for each in found):
             found.append(underlay.address.ip)
     indexes = {link.index for link in read.links(socket) if link.name in GATEWAY_DEVICES}

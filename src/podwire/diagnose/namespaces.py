@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from podwire.datapath.peer_routes_read import read_underlays
+from podwire.datapath.peers_read import read_underlay
 from podwire.diagnose.endpoints import Endpoint, EndpointError
 from podwire.ip import Address
 from podwire.netlink import namespaces as namespace
@@ -119,7 +119,7 @@ def _complete(endpoint: Endpoint) -> Endpoint:
     with Netlink() as socket:
         links = {link.index: link for link in read.links(socket)}
         rows = [row for version in (4, 6) for row in read.all_addresses(socket, version)]
-        underlays = [each.address.ip for each in read_underlays(socket)] if endpoint.kind == "host" else []
+        underlays = [each.address.ip for each in read_underlay(socket)] if endpoint.kind == "host" else []
     own: list[Address] = []
     mtus: dict[Address, int] = {}
     for index, interface in rows:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from podwire import sysctl
 from podwire.attachments.altnames import HostPort, HostPorts, leased_addresses, parse_host_ports
 from podwire.attachments.identity import MADE_ALIAS, PREFIX, parse_alias
+from podwire.cni.document import JsonObject
 from podwire.ip import Address, Network, single_address
 from podwire.netlink import read
 from podwire.netlink.conntrack import delete_udp_flows
@@ -16,7 +17,7 @@ from podwire.netlink.host import Host
 from podwire.netlink.namespaces import open_own
 from podwire.netlink.read import Link
 from podwire.nft.apply import Firewall
-from podwire.nft.hostports import Target, change_text, changed_ports, desired_elements, read_elements
+from podwire.nft.hostports import Elements, Target, change_text, changed_ports, desired_elements, read_elements
 from podwire.nft.library import table_exists
 from podwire.nft.names import PORTS_TABLE as TABLE
 from podwire.record import Record
@@ -71,16 +72,46 @@ def sync(host: Host, firewall: Firewall, new_device: str = "") -> SyncResult:
         links = read.links(host.socket)
         _check_overlaps(links, new_device)
         targets = [target for link in links for target in _targets(host, link, links)]
-        wanted = desired_elements(targets)
-        listing = firewall.listing(f"table inet {TABLE}") if table_exists(host.netfilter, TABLE) else []
-        text = change_text(wanted, listing)
+        wanted, listing, text = _table_change(host, firewall, targets)
         if text:
             firewall.run(text)
-        _route_localhost(links, targets)
+        for path, value in _localnet_settings(links, targets):
+            try:
+                sysctl.ensure(path, value)
+            except OSError:  # the device was deleted since it was read, or settings cannot be written
+                continue
         if text:
             _delete_flows(host, changed_ports(wanted, read_elements(listing), "udp"))
-    changes = [line for line in text.splitlines() if line.startswith(("add element", "delete"))]
-    return SyncResult(changes, frozenset(link.name for link in links if host_ports(link)))
+    return SyncResult(_commands(text), frozenset(link.name for link in links if host_ports(link)))
+
+
+class Missing(Record):
+    """What `sync` would change: nft(8) commands, settings (path, value); and the devices that have host ports."""
+
+    changes: list[str]
+    settings: list[tuple[str, str]]
+    devices: frozenset[str]
+
+
+def missing(host: Host, firewall: Firewall) -> Missing:
+    """Read what `sync` would change. Raises NetlinkError, OSError."""
+    links = read.links(host.socket)
+    targets = [target for link in links for target in _targets(host, link, links)]
+    _, _, text = _table_change(host, firewall, targets)
+    localnet = _localnet_settings(links, targets)
+    settings = [(path, value) for path, value in localnet if sysctl.read(path) not in (value, None)]
+    return Missing(_commands(text), settings, frozenset(link.name for link in links if host_ports(link)))
+
+
+def _table_change(host: Host, firewall: Firewall, targets: list[Target]) -> tuple[Elements, list[JsonObject], str]:
+    """The desired elements, the listing of the table, and the nft(8) commands from one to the other."""
+    wanted = desired_elements(targets)
+    listing = firewall.listing(f"table inet {TABLE}") if table_exists(host.netfilter, TABLE) else []
+    return wanted, listing, change_text(wanted, listing)
+
+
+def _commands(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(("add element", "delete"))]
 
 
 def is_in_place(host: Host, firewall: Firewall, link: Link) -> bool:
@@ -118,28 +149,21 @@ def _targets(host: Host, link: Link, links: Iterable[Link]) -> list[Target]:
     return found
 
 
-def _route_localhost(links: list[Link], targets: list[Target]) -> None:
-    """Let 127.0.0.1 of the node lead to pods (route_localnet) on devices with host ports; the table guards them.
+def _localnet_settings(links: list[Link], targets: list[Target]) -> list[tuple[str, str]]:
+    """The desired route_localnet: 1 on devices with host ports, so that 127.0.0.1 of the node leads to pods; else 0.
 
-    A bridge that podwire did not make is left as it is. The setting of a pod's own device goes with the device. If
-    settings cannot be written, as in some containers, host ports work on all addresses except 127.0.0.1.
+    The table guards the devices where it is 1. A bridge that podwire did not make is left as it is. The setting of a
+    pod's own device goes with the device. If settings cannot be written, as in some containers, host ports work on all
+    addresses except 127.0.0.1.
     """
     pods = {target.address for target in targets if target.address.version == 4}
     serving = [link for link in links if pods.intersection(leased_addresses(link.altnames))]
     bridges = {link.master for link in serving}
-    for link in serving:
-        if not link.master:
-            _set_localnet(link, "1")
+    values = {link.name: "1" for link in serving if not link.master}
     for link in links:
         if link.kind == "bridge" and link.alias.startswith(MADE_ALIAS):
-            _set_localnet(link, "1" if link.index in bridges else "0")
-
-
-def _set_localnet(link: Link, value: str) -> None:
-    try:
-        sysctl.ensure(f"net/ipv4/conf/{link.name}/route_localnet", value)
-    except OSError:  # also if the device was deleted since it was read
-        return
+            values[link.name] = "1" if link.index in bridges else "0"
+    return [(f"net/ipv4/conf/{name}/route_localnet", value) for name, value in values.items()]
 
 
 def _delete_flows(host: Host, ports: Iterable[tuple[Address | None, int, int]]) -> None:

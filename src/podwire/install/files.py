@@ -1,94 +1,31 @@
-"""The files on the host: the plug-in under its three names, and the network configuration, written last."""
+"""The files on the host: the plugin under its three names, and the CNI configuration, written last."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from podwire import oneshot
-from podwire.cni.errors import CniError
-from podwire.cni.versions import SUPPORTED
-from podwire.plugin.config import parse_configuration
+from podwire.install.cni_config import FILE_NAME
+from podwire.install.errors import InstallationError
 
 LOOPBACK = "loopback"
 NAMES = ("podwire", "bash-cni", LOOPBACK)
-CONFIGURATION = "10-podwire.conflist"
 SHIM = Path(__file__).parent.parent / "native" / "podwire"
 MARK = b"PODWIRE-ONESHOT-ARGV-v1\n"
 STAMP_BYTES = 1024
-DEFAULT_CLUSTER = "10.244.0.0/16"
-OLDEST_READERS = "1.0.0"
-"""podman 4 and containerd 1.6 refuse results of 1.1.0; newer readers take the newest of `cniVersions`."""
 
-
-_CHOOSE = "choose other folders with --bin-dir and --conf-dir"
-
-
-class InstallationError(Exception):
-    """What could not be installed or removed, and what to do: one line."""
-
-
-def configuration(
-    name: str,
-    mode: str,
-    subnet: str,
-    network: str | None,
-    *,
-    mtu: int = 0,
-    masquerade: bool = True,
-    exceptions: Sequence[str] = (),
-) -> bytes:
-    """The conflist. Raises InstallationError for values that the plug-in itself would refuse."""
-    plugin: dict[str, Any] = {"type": "podwire", "mode": mode, "subnet": subnet, "ipMasq": masquerade}
-    cluster = network or _default_cluster(subnet)
-    if cluster:
-        plugin["network"] = cluster
-    plugin["capabilities"] = {"portMappings": True, "bandwidth": True}
-    if mtu:
-        plugin["mtu"] = mtu
-    if exceptions:
-        plugin["nonMasqueradeCIDRs"] = list(exceptions)
-    try:
-        parse_configuration(alone(name, plugin))
-    except CniError as wrong:
-        raise InstallationError(f"{wrong}: nothing was installed") from None
-    whole = {
-        "cniVersion": OLDEST_READERS,
-        "cniVersions": list(SUPPORTED),
-        "name": name,
-        "plugins": [plugin],
-    }
-    return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
-
-
-def alone(name: str, plugin: Mapping[str, Any]) -> bytes:
-    """A plug-in's part of a conflist as the runtime hands it to the plug-in."""
-    return msgspec.json.encode({"cniVersion": OLDEST_READERS, "name": name, **plugin})
-
-
-def _default_cluster(subnet: str) -> str:
-    """The cluster's range where nobody gave one: the customary one, if it holds all of the subnet."""
-    try:
-        ranges = [ip_network(one.strip(), strict=False) for one in subnet.split(",")]
-    except ValueError:
-        return ""
-    cluster = ip_network(DEFAULT_CLUSTER)
-    inside = all(one.version == 4 and one.subnet_of(cluster) for one in ranges)  # type: ignore[arg-type]
-    return DEFAULT_CLUSTER if inside else ""
+NEXT_STEP = "choose other folders with --bin-dir and --conf-dir"
 
 
 def install(bin_dir: Path, conf_dir: Path, text: bytes) -> list[str]:
     """Put everything in place, the configuration last; what was done, a line each. Raises InstallationError.
 
-    A file is written beside, flushed and renamed: a runtime finds the old one or the new one, and a plug-in
-    that is running just now is not disturbed ("text file busy").
+    A file is written under another name, flushed and renamed: a runtime finds the old file or the new one, and a plugin
+    that is running now is not disturbed ("text file busy").
     """
     binary = stamped(_shim(), oneshot_argv())
     done = []
@@ -97,19 +34,19 @@ def install(bin_dir: Path, conf_dir: Path, text: bytes) -> list[str]:
             folder.mkdir(parents=True, exist_ok=True)
         done.append(_put(bin_dir, binary, NAMES))
         others = _others_before(conf_dir)
-        write_whole(conf_dir / CONFIGURATION, text, 0o644)
-        done.append(f"{conf_dir / CONFIGURATION}: written")
+        write_atomically(conf_dir / FILE_NAME, text, 0o644)
+        done.append(f"{conf_dir / FILE_NAME}: written")
     except OSError as refused:
-        raise InstallationError(f"{refused.filename}: {refused.strerror}: {_CHOOSE}") from None
+        raise InstallationError(f"{refused.filename}: {refused.strerror}: {NEXT_STEP}") from None
     return done + others
 
 
 def install_for_pod(bin_dir: Path, conf_dir: Path) -> list[str]:
-    """Put the plug-in in place for an agent that runs in a pod; what was done, a line each. Raises InstallationError.
+    """Put the plugin in place for an agent that runs in a pod; what was done, a line each. Raises InstallationError.
 
-    It gets no one-shot command: the Python of a container is not there on the node. Without the agent an ADD is then
-    refused with code 11, "try again later", and a DEL is done by the plug-in itself. The configuration is the agent's
-    to write. A `loopback` of somebody else is as good as ours, and stays.
+    It gets no one-shot command: the Python of a container does not exist on the node. Without the agent an ADD is then
+    refused with code 11, "try again later", and the plugin itself does a DEL. The agent writes the CNI configuration.
+    A `loopback` plugin of another project is as good as podwire's, and stays.
     """
     binary = _shim()
     try:
@@ -118,7 +55,7 @@ def install_for_pod(bin_dir: Path, conf_dir: Path) -> list[str]:
         names = [NAMES[0]] if loopback.exists() and not _holds_mark(loopback) else [NAMES[0], LOOPBACK]
         return [_put(bin_dir, binary, names), *_others_before(conf_dir)]
     except OSError as refused:
-        raise InstallationError(f"{refused.filename}: {refused.strerror}: {_CHOOSE}") from None
+        raise InstallationError(f"{refused.filename}: {refused.strerror}: {NEXT_STEP}") from None
 
 
 def _shim() -> bytes:
@@ -128,8 +65,8 @@ def _shim() -> bytes:
 
 
 def _put(bin_dir: Path, binary: bytes, names: Sequence[str]) -> str:
-    """The plug-in under its names, which are links to one file."""
-    write_whole(bin_dir / names[0], binary, 0o755)
+    """Write the plugin under its names, which are links to one file."""
+    write_atomically(bin_dir / names[0], binary, 0o755)
     for name in names[1:]:
         beside = bin_dir / f".{name}.{os.getpid()}"
         beside.unlink(missing_ok=True)
@@ -139,15 +76,15 @@ def _put(bin_dir: Path, binary: bytes, names: Sequence[str]) -> str:
 
 
 def _others_before(conf_dir: Path) -> list[str]:
-    """A warning, if a runtime will use another configuration instead of ours."""
+    """A warning, if runtimes will use another configuration instead of podwire's."""
     there = sorted(conf_dir.iterdir()) if conf_dir.is_dir() else []
-    before = [one.name for one in there if one.suffix in (".conf", ".conflist", ".json") and one.name < CONFIGURATION]
-    words = f"warning: {', '.join(before)} sorts before {CONFIGURATION}, so runtimes will use that instead"
+    before = [path.name for path in there if path.suffix in (".conf", ".conflist", ".json") and path.name < FILE_NAME]
+    words = f"warning: {', '.join(before)} sorts before {FILE_NAME}, so runtimes will use that instead"
     return [words] if before else []
 
 
-def write_whole(path: Path, content: bytes, mode: int) -> None:
-    """Write a file beside, flush it to the disk and rename it over `path`. Raises OSError."""
+def write_atomically(path: Path, content: bytes, mode: int) -> None:
+    """Write a file under another name, flush it to the disk and rename it to `path`. Raises OSError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -159,7 +96,7 @@ def write_whole(path: Path, content: bytes, mode: int) -> None:
 
 
 def oneshot_argv() -> list[str]:
-    """How a call is answered without an agent: this Python, without its `site`, and where the libraries are."""
+    """The command that answers a call without an agent: this Python, without its `site`, and the libraries' folder."""
     library = importlib.util.find_spec("msgspec")
     if library is None or library.origin is None:
         raise InstallationError("msgspec is missing: install podwire with its dependencies")
@@ -170,8 +107,8 @@ def stamped(binary: bytes, argv: list[str]) -> bytes:
     """The shim with the one-shot command in it. Raises InstallationError."""
     at = binary.find(MARK)
     if at < 0 or binary.find(MARK, at + 1) >= 0:
-        raise InstallationError(f"{SHIM} has no place for the one-shot command: build it anew with `make build`")
-    words = b"".join(os.fsencode(one) + b"\0" for one in argv) + b"\0"
+        raise InstallationError(f"{SHIM} has no place for the one-shot command: build it again with `make build`")
+    words = b"".join(os.fsencode(word) + b"\0" for word in argv) + b"\0"
     room = STAMP_BYTES - len(MARK)
     if len(words) > room:
         raise InstallationError(f"the paths of the one-shot command are too long ({len(words)} bytes of {room})")
@@ -180,11 +117,11 @@ def stamped(binary: bytes, argv: list[str]) -> bytes:
 
 
 def uninstall(bin_dir: Path, conf_dir: Path) -> list[str]:
-    """Remove the files that `install` makes, the configuration first; other people's stay. Raises InstallationError."""
+    """Remove the files that `install` makes, the configuration first; other files stay. Raises InstallationError."""
     done = []
     try:
         ours = bin_dir / NAMES[0]
-        for path in (conf_dir / CONFIGURATION, *(bin_dir / name for name in NAMES[1:])):
+        for path in (conf_dir / FILE_NAME, *(bin_dir / name for name in NAMES[1:])):
             if path.suffix or (path.exists() and _holds_mark(path)):
                 done += _remove(path)
         if ours.exists() and _holds_mark(ours):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from podwire.attachments.identity import DEVICE_LETTERS, PREFIX, parse_alias
+from podwire.attachments.identity import DEVICE_LETTERS, MADE_ALIAS, PREFIX, parse_alias
 from podwire.bandwidth.egress import is_egress
-from podwire.datapath.gateway import CREATED, is_made
-from podwire.datapath.peer_routes import VXLAN_DEVICE
-from podwire.datapath.peer_routes_read import read_paths
+from podwire.datapath.gateway import is_made
+from podwire.datapath.peers_read import read_peer_routes
+from podwire.datapath.vxlan import VXLAN_DEVICE
 from podwire.netlink import read
 from podwire.netlink.apply import KernelRefusedError, apply
 from podwire.netlink.link_deleter import delete_group
@@ -39,12 +39,12 @@ def _is_made(link: read.Link) -> bool:
     """A bridge or a tunnel that podwire made, also one that it had no time to mark."""
     if link.kind == "vxlan":
         return link.name in VXLAN_DEVICE.values()
-    return link.kind == "bridge" and (link.alias.startswith(CREATED) or is_made(link.name, link.mac))
+    return link.kind == "bridge" and (link.alias.startswith(MADE_ALIAS) or is_made(link.name, link.mac))
 
 
 def routes(socket: Netlink) -> list[DeleteRoute]:
     """The routes to other nodes' pods that no deleted device took along."""
-    return [DeleteRoute(one.device, network) for network, one in read_paths(socket).routes.items()]
+    return [DeleteRoute(one.device, network) for network, one in read_peer_routes(socket).routes.items()]
 
 
 def rules(nftables: Nftables) -> list[dict[str, Any]]:

@@ -48,6 +48,8 @@ class _Report(Struct):
     at: float
     times: int = 0
     lasting: bool = True
+    logged: bool = False
+    """Another part of the agent logs it."""
 
 
 class Reporter:
@@ -89,18 +91,21 @@ class Reporter:
         """This node's own Node has changed: look at its condition again."""
         self._woken.set()
 
-    def set_problems(self, problems: Mapping[str, Sequence[Problem]]) -> None:
-        """All problems of each of these Nodes. New ones are reported if they last; the end of one is logged."""
+    def set_problems(self, problems: Mapping[str, Sequence[Problem]], *, logged: bool = False) -> None:
+        """All problems of each of these Nodes. New ones are reported if they last; the end of one is logged.
+
+        With `logged`, another part of the agent logs them. Its problems have a key of their own.
+        """
         now = self._clock()
         with self._lock:
             for node, found in problems.items():
                 for gone in set(self._problems.get(node, ())) - set(found):
                     report = self._reports.pop(gone, None)
-                    if report and report.times:
+                    if report and report.times and not report.logged:
                         self._log.note(f"node {node}: over: {gone.reason}")
                 for problem in found:
                     if problem not in self._reports:
-                        self._reports[problem] = _Report(problem, now + PATIENCE_SECONDS)
+                        self._reports[problem] = _Report(problem, now + PATIENCE_SECONDS, logged=logged)
                 if found:
                     self._problems[node] = found
                 else:
@@ -149,7 +154,8 @@ class Reporter:
             problem = report.problem
             own = problem.node == self._own_name
             if not report.times:
-                self._log.note(f"node {problem.node}: {problem.reason}: {problem.message}", "warning")
+                if not report.logged:
+                    self._log.note(f"node {problem.node}: {problem.reason}: {problem.message}", "warning")
                 report.times = 1
                 if not own:
                     report.at = self._clock() + random.uniform(0, len(self._nodes) / EVENTS_PER_SECOND)  # noqa: S311  # spreads load

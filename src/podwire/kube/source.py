@@ -7,7 +7,7 @@ import select
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from podwire import __version__
@@ -20,10 +20,11 @@ from podwire.kube.reporter import Reporter
 from podwire.kube.settings import load_cluster_settings
 from podwire.node.settings import NodeSettings, SettingsChange
 from podwire.node.settings_file import SettingsFileError
-from podwire.node.source import KnownNode, WatchedFile
+from podwire.node.source import WatchedFile
 from podwire.observe.events import Problem
 from podwire.observe.lines import rfc3339
 from podwire.observe.log import AgentLog
+from podwire.observe.status import KnownNode
 
 ADDRESS_CHANGED = "AddressChanged"
 FIRST_ANSWER_SECONDS = 5.0
@@ -155,6 +156,10 @@ class KubernetesSource:
     def applied(self) -> None:
         """Report that this node's network is up."""
         self._reporter.network_is_up()
+
+    def set_problems(self, problems: Sequence[Problem]) -> None:
+        """Report what the loop cannot keep in its desired state, as Events of this node. The loop logs it."""
+        self._reporter.set_problems({f"{self.own_name} reconcilers": problems}, logged=True)
 
     def nodes(self) -> list[KnownNode]:
         """All Nodes as last received, bad ones too, this node first."""

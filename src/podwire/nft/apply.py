@@ -32,40 +32,42 @@ class Firewall:
         `ranges` are the networks whose packets other programs' chains have to accept. `socket` is the calling
         thread's netfilter socket.
         """
-        key = (network, masquerade, tuple(ranges))
-        current = generation(socket)
-        if self._in_place.get(key) == current:
+        if self._is_in_place(socket, network, masquerade, ranges):
             return []
         with self._lock:
-            chains = ruleset.chains(socket)
-            changes = self._ensure_masquerade(socket, masquerade, chains) if masquerade else []
-            changes += self._ensure_accepted(socket, network, ranges, chains)
-            # Another program may have changed the ruleset after `current`: only a look that changed nothing counts.
-            if not changes:
-                self._in_place[key] = current
-            return changes
+            changes = self._differences(socket, network, masquerade, ranges)
+            for _, text in changes:
+                self._write(text)
+        return [line for line, _ in changes]
 
-    def _ensure_masquerade(self, socket: Netlink, desired: Masquerade, chains: Sequence[JsonObject]) -> list[str]:
-        table = ("inet", desired.table)
-        own = [entry for entry in chains if (entry["chain"]["family"], entry["chain"]["table"]) == table]
-        if own and is_in_place(desired, [*own, *ruleset.rules(socket, *table)]):
-            return []
-        self._write(masquerade_text(desired))
-        return [f"nft table inet {desired.table}: written"]
-
-    def _ensure_accepted(
-        self, socket: Netlink, network: str, ranges: Sequence[Network], chains: Sequence[JsonObject]
+    def missing(
+        self, socket: Netlink, network: str, masquerade: Masquerade | None, ranges: Sequence[Network]
     ) -> list[str]:
-        changes = []
-        for chain in forward.dropping_chains(chains):
-            desired = forward.accept_rules(chain, network, ranges)
-            listing = ruleset.rules(socket, chain.family, chain.table)
-            existing = forward.existing_accept_rules(chain, network, listing)
-            if len(existing) >= len(desired):
-                continue
-            deletions = [f"delete rule {chain.place} handle {rule['handle']}" for rule in existing]
-            self._write("\n".join([*deletions, *desired]))
-            changes.append(f"nft chain {chain.place}: accept rules of {network} written")
+        """What `ensure` would write, one line for each change. Reads only when the ruleset has changed.
+
+        Raises NftablesError, NetlinkError.
+        """
+        if self._is_in_place(socket, network, masquerade, ranges):
+            return []
+        return [line for line, _ in self._differences(socket, network, masquerade, ranges)]
+
+    def _is_in_place(
+        self, socket: Netlink, network: str, masquerade: Masquerade | None, ranges: Sequence[Network]
+    ) -> bool:
+        """Is the ruleset of the generation in which all was in place the last time?"""
+        return self._in_place.get((network, masquerade, tuple(ranges))) == generation(socket)
+
+    def _differences(
+        self, socket: Netlink, network: str, masquerade: Masquerade | None, ranges: Sequence[Network]
+    ) -> list[tuple[str, str]]:
+        """What is missing: a line for the log, and the nft(8) commands."""
+        current = generation(socket)
+        chains = ruleset.chains(socket)
+        changes = _masquerade_differences(socket, masquerade, chains) if masquerade else []
+        changes += _accept_differences(socket, network, ranges, chains)
+        # Another program may have changed the ruleset after `current`: only a look that finds nothing counts.
+        if not changes:
+            self._in_place[network, masquerade, tuple(ranges)] = current
         return changes
 
     def listing(self, what: str) -> list[JsonObject]:
@@ -86,3 +88,28 @@ class Firewall:
         if self._nftables is None:
             self._nftables = Nftables()
         self._nftables.run(commands)
+
+
+def _masquerade_differences(
+    socket: Netlink, desired: Masquerade, chains: Sequence[JsonObject]
+) -> list[tuple[str, str]]:
+    table = ("inet", desired.table)
+    own = [entry for entry in chains if (entry["chain"]["family"], entry["chain"]["table"]) == table]
+    if own and is_in_place(desired, [*own, *ruleset.rules(socket, *table)]):
+        return []
+    return [(f"nft table inet {desired.table}: written", masquerade_text(desired))]
+
+
+def _accept_differences(
+    socket: Netlink, network: str, ranges: Sequence[Network], chains: Sequence[JsonObject]
+) -> list[tuple[str, str]]:
+    changes = []
+    for chain in forward.dropping_chains(chains):
+        desired = forward.accept_rules(chain, network, ranges)
+        listing = ruleset.rules(socket, chain.family, chain.table)
+        existing = forward.existing_accept_rules(chain, network, listing)
+        if len(existing) < len(desired):
+            deletions = [f"delete rule {chain.place} handle {rule['handle']}" for rule in existing]
+            line = f"nft chain {chain.place}: accept rules of {network} written"
+            changes.append((line, "\n".join([*deletions, *desired])))
+    return changes

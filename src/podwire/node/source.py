@@ -7,24 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from msgspec import Struct
-
 from podwire import __version__
 from podwire.node.file_watch import FileWatch
 from podwire.node.settings import NodeSettings, Peer, SettingsChange
 from podwire.node.settings_file import LoadedFile, SettingsFileError, load
+from podwire.observe.events import Problem
 from podwire.observe.log import AgentLog
-
-
-class KnownNode(Struct, frozen=True):
-    """A node as the source knows it. `problem`: what is wrong with it. `news`: its last change of address."""
-
-    name: str
-    addresses: Sequence[str]
-    pod_cidrs: Sequence[str]
-    version: str = ""
-    problem: str = ""
-    news: str = ""
+from podwire.observe.status import KnownNode
 
 
 class Source(Protocol):
@@ -47,6 +36,9 @@ class Source(Protocol):
 
     def applied(self) -> None:
         """The kernel has what this node's settings need, and CNI calls are served; called after every change."""
+
+    def set_problems(self, problems: Sequence[Problem]) -> None:
+        """All that the loop cannot keep in its desired state now; called when it changes. For Events."""
 
     def nodes(self) -> list[KnownNode]:
         """All nodes of the cluster, this node first."""
@@ -131,6 +123,9 @@ class FileSource:
         )
 
     def applied(self) -> None:
+        """A file is told nothing."""
+
+    def set_problems(self, problems: Sequence[Problem]) -> None:
         """A file is told nothing."""
 
     def nodes(self) -> list[KnownNode]:

@@ -1,53 +1,59 @@
-"""Does the agent live, and can it serve an ADD? What `/healthz`, `/readyz` and `podwire status` say of it."""
+"""Is the agent alive, and can it serve an ADD? The answers of `/healthz`, `/readyz` and `podwire status`."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Protocol
 
-from podwire.agent import protocol
-from podwire.node.old_source import Source
-from podwire.node.reconciler import Mender
-
-ANSWER_SECONDS = 5.0
+Ping = Callable[[], str]
+"""Calls the agent's own socket as a CNI call would; returns why it is not answered, "" if it is."""
 
 
-class Runtime(Protocol):
-    """The container runtime's configuration: why it could not be written, "" if it could."""
+class Loop(Protocol):
+    """What health asks the loop that keeps the host in its desired state; "" where all is well."""
 
-    trouble: str
+    @property
+    def in_place(self) -> bool:
+        """Has everything that pods need been set up once?"""
+
+    def liveness_error(self) -> str:
+        """Why the loop does not work any more."""
+
+    def readiness_error(self) -> str:
+        """Why pods cannot be started."""
+
+
+class Settings(Protocol):
+    """What health asks the source of the settings."""
+
+    def unknown_reason(self) -> str:
+        """Why there are no settings for this node."""
 
 
 class Health:
     """Looks when it is asked, from any thread. Both answers are "" where all is well, else one line."""
 
-    def __init__(self, path: Path, mender: Mender, runtime: Runtime, source: Source | None = None) -> None:
-        self._path = path
-        self._mender = mender
-        self._runtime = runtime
+    def __init__(self, ping: Ping, loop: Loop, source: Settings | None = None) -> None:
+        self._ping = ping
+        self._loop = loop
         self._source = source
         self.serving = False
-        """Set once calls are served."""
+        """Set once CNI calls are served."""
 
     def liveness_error(self) -> str:
-        """Why only a new agent can help: the mender is stuck or dead, or the socket is not answered.
+        """Why only a restart of the agent can help: the loop is stuck or has ended, or the socket does not answer.
 
-        The socket is asked as a call would ask it, so that whatever keeps calls from being answered is seen.
+        The socket is used as by a CNI call, so that whatever keeps calls from being answered is noticed.
         """
         if not self.serving:
-            return ""  # it begins; what keeps it from that ends it
-        if dead := self._mender.liveness_error():
-            return dead
-        try:
-            protocol.ask(self._path, protocol.PING, ANSWER_SECONDS)
-        except (OSError, protocol.ProtocolError) as wrong:
-            return f"{self._path} is not answered: {wrong}"
-        return ""
+            return ""  # it starts; what prevents that ends it
+        return self._loop.liveness_error() or self._ping()
 
     def readiness_error(self) -> str:
-        """Why a pod could not be started now: not serving, no settings, no host part, no configuration."""
+        """Why a pod could not be started now: not serving, settings unknown, something missing that pods need."""
         if not self.serving:
-            return "the host is being brought about"
-        if self._source is not None and not self._mender.in_place and not self._mender.trouble:
+            return "initial setup in progress"
+        failing = self._loop.readiness_error()
+        if self._source is not None and not self._loop.in_place and not failing:
             return f"this node's settings are not known: {self._source.unknown_reason()}"
-        return self._mender.liveness_error() or self._mender.trouble or self._runtime.trouble
+        return self._loop.liveness_error() or failing

@@ -13,7 +13,6 @@ import queue
 import select
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from logging.handlers import QueueHandler, QueueListener
 from typing import Literal, TextIO
@@ -31,18 +30,6 @@ QUIET_SECONDS, MAX_WAIT_SECONDS = 0.02, 0.2
 FLUSH_SECONDS = 1.0
 STANDARD_ERROR = 2
 Subject = Literal["call", "node", "kubernetes"]
-KINDS = {
-    "ip link": "link",
-    "ip addr": "address",
-    "ip address": "address",
-    "ip route": "route",
-    "ip neigh": "neighbour",
-    "ip neighbour": "neighbour",
-    "bridge fdb": "forwarding",
-    "sysctl -w": "sysctl",
-}
-"""The kind of kernel object that a command is about, by its first two words; all others are nftables commands."""
-
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -66,7 +53,6 @@ class AgentLog:
         self._logger.addHandler(self._target)
         self._once: set[str] = set()
         self.failures: dict[Subject, Failure] = {}
-        self.restored_by_kind: Counter[str] = Counter()
 
     @property
     def dropped(self) -> int:
@@ -106,12 +92,6 @@ class AgentLog:
             self.once(words, "error")
         else:
             self.note(words, "error")
-
-    def restored(self, command: str, *, quietly: bool = False) -> None:
-        """Count a change that restored the desired state, and log the command that it equals."""
-        self.restored_by_kind[KINDS.get(" ".join(command.split()[:2]), "firewall")] += 1
-        if not quietly:
-            self.note(f"restored: {command}")
 
     def call(
         self,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -17,11 +18,10 @@ from prometheus_client.registry import Collector
 
 from podwire import __version__
 from podwire.cni.versions import VERBS
-from podwire.datapath.peer_routes import VXLAN_DEVICE
+from podwire.datapath.peer import PeerRoutes
+from podwire.datapath.vxlan import VXLAN_DEVICE
 from podwire.ipam.leases import read_leases
 from podwire.netlink.socket import Netlink
-from podwire.node.old_source import Source
-from podwire.node.reconciler import Mender
 from podwire.observe.lines import error
 from podwire.observe.log import AgentLog
 from podwire.plugin.dispatch import Answer
@@ -34,12 +34,36 @@ OTHER = "other"
 SHOWN_FROM_THE_START = ("ADD", "DEL")
 
 
+class Source(Protocol):
+    """What the metrics ask the source of the settings (`node/source.py`)."""
+
+    def silent_seconds(self) -> float | None: ...
+    def requests(self) -> Mapping[tuple[str, str], int]: ...
+    def bad_nodes(self) -> int: ...
+
+
+class Loop(Protocol):
+    """What the metrics ask the loop that keeps the host in its desired state (`node/loop.py`).
+
+    `restored` has the number of changes by kind and by the reconciler's name.
+    """
+
+    @property
+    def restored(self) -> Mapping[tuple[str, str], int]: ...
+    @property
+    def failing(self) -> Mapping[str, bool]: ...
+    @property
+    def peers(self) -> int: ...
+    @property
+    def peer_routes(self) -> PeerRoutes: ...
+
+
 class Metrics(Collector):
     """Records calls, and collects the rest when asked."""
 
-    def __init__(self, log: AgentLog, mender: Mender, source: Source | None, networks: Networks) -> None:
+    def __init__(self, log: AgentLog, loop: Loop, source: Source | None, networks: Networks) -> None:
         self._log = log
-        self._mender = mender
+        self._loop = loop
         self._source = source
         self._networks = networks
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -98,12 +122,20 @@ class Metrics(Collector):
         yield build
         yield from self._leases()
         yield self._peers()
-        mended = CounterMetricFamily(
-            "podwire_mended_objects", "Objects of the kernel that the agent put back or removed.", labels=["kind"]
+        restored = CounterMetricFamily(
+            "podwire_restored_objects",
+            "Objects that the agent restored to their desired state.",
+            labels=["kind", "reconciler"],
         )
-        for kind, number in dict(self._log.restored_by_kind).items():
-            mended.add_metric([kind], number)
-        yield mended
+        for labels, number in dict(self._loop.restored).items():
+            restored.add_metric(labels, number)
+        yield restored
+        failing = GaugeMetricFamily(
+            "podwire_reconciler_failing", "1 while what a reconciler keeps cannot be restored.", labels=["reconciler"]
+        )
+        for name, fails in self._loop.failing.items():
+            failing.add_metric([name], fails)
+        yield failing
         yield CounterMetricFamily(
             "podwire_log_lines_dropped", "Lines of the log that nobody read in time.", value=self._log.dropped
         )
@@ -141,16 +173,12 @@ class Metrics(Collector):
         yield free
 
     def _peers(self) -> Metric:
-        """Nodes by the path to them; a node with ranges on both kinds of path counts as VXLAN."""
+        """Peers by the path to them; a peer with both kinds of path counts as VXLAN."""
         peers = GaugeMetricFamily("podwire_peers", "Other nodes, by the path to their pods.", labels=["path"])
         tunnels = set(VXLAN_DEVICE.values())
-        kinds: dict[str, str] = {}
-        for way in list(self._mender.paths.wanted.ways):
-            if kinds.get(way.peer) != "vxlan":
-                kinds[way.peer] = "vxlan" if way.device in tunnels else "direct"
-        settings = self._mender.paths.settings
-        numbers = Tally(kinds.values())
-        for path in ("direct", "vxlan"):
-            peers.add_metric([path], numbers[path])
-        peers.add_metric(["none"], max(len(settings.peers) - len(kinds), 0) if settings else 0)
+        paths = list(self._loop.peer_routes.paths.values())
+        vxlan = sum(any(path.device in tunnels for path in own) for own in paths)
+        peers.add_metric(["direct"], len(paths) - vxlan)
+        peers.add_metric(["vxlan"], vxlan)
+        peers.add_metric(["none"], max(self._loop.peers - len(paths), 0))
         return peers

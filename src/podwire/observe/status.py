@@ -1,17 +1,16 @@
-"""What the agent tells `podwire status`, over its own socket."""
+"""The agent's answer to `podwire status`, over its own socket."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
 from podwire import __version__
-from podwire.agent import protocol
-from podwire.node.old_source import KnownNode, Source
-from podwire.node.reconciler import Mender
 from podwire.observe.health import Health
 from podwire.observe.lines import rfc3339
 from podwire.observe.log import AgentLog
@@ -20,8 +19,50 @@ from podwire.text import shown
 WORDS_LETTERS = 400
 
 
+STATUS = "status"
+"""The query for an AgentState; any other is answered with `{}`, to show that the agent answers."""
+
+
+class KnownNode(Struct, frozen=True):
+    """A node as the source of the settings knows it. `problem`: what is wrong; `news`: its last change of address."""
+
+    name: str
+    addresses: Sequence[str]
+    pod_cidrs: Sequence[str]
+    version: str = ""
+    problem: str = ""
+    news: str = ""
+
+
+class Settings(Protocol):
+    """What the status tells of this node's settings."""
+
+    @property
+    def mode(self) -> str: ...
+    @property
+    def cluster_cidrs(self) -> Sequence[object]: ...
+
+
+class Source(Protocol):
+    """What the status asks the source of the settings (`node/source.py`)."""
+
+    name: str
+    own_name: str
+
+    def silent_seconds(self) -> float | None: ...
+    def nodes(self) -> list[KnownNode]: ...
+
+
+class Loop(Protocol):
+    """What the status asks the loop that keeps the host in its desired state (`node/loop.py`)."""
+
+    @property
+    def settings(self) -> Settings | None: ...
+    def problems(self) -> list[str]: ...
+
+
 class ShownFailure(Struct, frozen=True):
-    """What failed last, of one kind (`about`: call, node, kubernetes); `time` is RFC 3339."""
+    """The last error of a subject (`about`: call, node, kubernetes); `time` is RFC 3339."""
 
     about: str
     time: str
@@ -29,7 +70,7 @@ class ShownFailure(Struct, frozen=True):
 
 
 class AgentState(Struct):
-    """One agent. Times are RFC 3339; `silent_seconds`: since the API server was last heard, None without one."""
+    """One agent. Times are RFC 3339; `silent_seconds`: since the API server last answered, None without one."""
 
     version: str
     pid: int
@@ -40,7 +81,7 @@ class AgentState(Struct):
     reason: str
     silent_seconds: float | None
     mode: str
-    cluster_ranges: list[str]
+    cluster_cidrs: list[str]
     nodes: list[KnownNode]
     problems: list[str]
     failures: list[ShownFailure]
@@ -48,23 +89,23 @@ class AgentState(Struct):
 
 
 class StatusService:
-    """Answers questions about the agent, from any thread."""
+    """Answers queries about the agent, from any thread."""
 
-    def __init__(self, health: Health, log: AgentLog, mender: Mender, source: Source | None) -> None:
+    def __init__(self, health: Health, log: AgentLog, loop: Loop, source: Source | None) -> None:
         self._health = health
         self._log = log
-        self._mender = mender
+        self._loop = loop
         self._source = source
         self._since = rfc3339(time.time())
 
-    def answer(self, question: str) -> bytes:
-        """The answer in JSON: what `AgentState` has, or `{}` for whoever only wants an answer."""
-        return msgspec.json.encode(self.state()) if question == protocol.STATUS else b"{}"
+    def answer(self, query: str) -> bytes:
+        """The answer to a query, in JSON."""
+        return msgspec.json.encode(self.state()) if query == STATUS else b"{}"
 
     def state(self) -> AgentState:
-        """All about the agent now."""
+        """The agent's state now."""
         reason = self._health.readiness_error()
-        settings = self._mender.paths.settings
+        settings = self._loop.settings
         return AgentState(
             version=__version__,
             pid=os.getpid(),
@@ -75,12 +116,12 @@ class StatusService:
             reason=reason,
             silent_seconds=self._source.silent_seconds() if self._source else None,
             mode=settings.mode if settings else "",
-            cluster_ranges=[str(one) for one in settings.cluster] if settings else [],
+            cluster_cidrs=[*map(str, settings.cluster_cidrs)] if settings else [],
             nodes=self._source.nodes() if self._source else [],
-            problems=[shown(one, WORDS_LETTERS) for one in list(self._mender.paths.wanted.problems)],
+            problems=[shown(problem, WORDS_LETTERS) for problem in self._loop.problems()],
             failures=[
-                ShownFailure(about, rfc3339(one.at), shown(one.words, WORDS_LETTERS))
-                for about, one in sorted(dict(self._log.failures).items(), key=lambda pair: pair[1].at)
+                ShownFailure(about, rfc3339(failure.at), shown(failure.words, WORDS_LETTERS))
+                for about, failure in sorted(dict(self._log.failures).items(), key=lambda pair: pair[1].at)
             ],
             dropped_lines=self._log.dropped,
         )

@@ -1,4 +1,4 @@
-"""What the kernel has of the paths to other nodes, read into the shape in which they are wanted."""
+"""Reads the kernel objects for other nodes' pods, in the form in which they are desired."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import struct
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from podwire.attachments.identity import PREFIX
-from podwire.datapath.gateway import CREATED
-from podwire.datapath.peer_routes import VXLAN_DEVICE, Paths, Underlay
+from podwire.attachments.identity import MADE_ALIAS, PREFIX
+from podwire.datapath.peer import PeerRoutes, UnderlayAddress
+from podwire.datapath.vxlan import VXLAN_DEVICE
 from podwire.ip import Address, Network
 from podwire.netlink import constants as c
 from podwire.netlink import message as nl
@@ -20,36 +20,38 @@ OURS = (*VXLAN_DEVICE.values(), "podwire0")
 BIG_ENDIAN_PORT = struct.Struct(">H")
 
 
-def read_underlays(socket: Netlink) -> list[Underlay]:
-    """The host's addresses on devices that are up and not podwire's: what paths to peers can start from."""
+def read_underlay(socket: Netlink) -> list[UnderlayAddress]:
+    """The host's addresses on devices that are up and not podwire's: peers are reached from them."""
     found = []
-    links = {one.index: one for one in read.links(socket)}
+    links = {link.index: link for link in read.links(socket)}
     for version in (4, 6):
         for index, address in read.all_addresses(socket, version):
             link = links.get(index)
             if link is None or not link.up or link.name in OURS or link.name.startswith(PREFIX):
                 continue
-            if link.alias.startswith(CREATED) or address.ip.is_loopback or address.ip.is_link_local:
+            if link.alias.startswith(MADE_ALIAS) or address.ip.is_loopback or address.ip.is_link_local:
                 continue
-            found.append(Underlay(link.name, address, link.mtu))
+            found.append(UnderlayAddress(link.name, address, link.mtu))
     return found
 
 
-def read_paths(socket: Netlink) -> Paths:
-    """Routes through other nodes, VXLAN devices, and what hangs on these."""
-    links = {one.index: one.name for one in read.links(socket)}
-    paths = Paths()
+def read_peer_routes(socket: Netlink) -> PeerRoutes:
+    """Routes through other nodes, VXLAN devices, and the entries of these."""
+    links = {link.index: link.name for link in read.links(socket)}
+    routes = PeerRoutes()
     for name in VXLAN_DEVICE.values():
-        device = read_vxlan(socket, name, links)
-        if device is not None:
-            paths.devices[name] = device
-            _read_entries(socket, name, paths)
+        link = read.link(socket, name)
+        if link is not None and link.kind == "vxlan":
+            routes.devices[name] = _vxlan(link, links)
+            if not link.up:
+                routes.down.add(name)
+            _read_entries(socket, name, routes)
     for version in (4, 6):
-        _read_routes(socket, version, links, paths)
-    return paths
+        _read_routes(socket, version, links, routes)
+    return routes
 
 
-def _read_routes(socket: Netlink, version: int, links: Mapping[int, str], paths: Paths) -> None:
+def _read_routes(socket: Netlink, version: int, links: Mapping[int, str], routes: PeerRoutes) -> None:
     for payload in read.route_payloads(socket, version):
         _, prefix, _, _, _, protocol, _, _, flags = nl.RTMSG.unpack_from(payload)
         if protocol != op.PROTOCOL:
@@ -60,7 +62,7 @@ def _read_routes(socket: Netlink, version: int, links: Mapping[int, str], paths:
             continue  # a pod's own route
         network = _network(values.get(c.RTA_DST, bytes(len(gateway))), prefix)
         source = values.get(c.RTA_PREFSRC)
-        paths.routes[network] = op.AddRoute(
+        routes.routes[network] = op.AddRoute(
             links.get(read.number(values.get(c.RTA_OIF)), "?"),
             network,
             ip_address(gateway),
@@ -75,15 +77,18 @@ def _network(raw: bytes, prefix: int) -> Network:
     return IPv4Network((number, prefix)) if len(raw) == 4 else IPv6Network((number, prefix))
 
 
-def read_vxlan(socket: Netlink, name: str, links: Mapping[int, str]) -> op.AddVxlan | None:
-    """A VXLAN device as it would have to be made to be what it is; None if there is none, or it is down."""
-    link = read.link(socket, name)
-    if link is None or not link.up or link.kind != "vxlan":
-        return None
+def is_up(socket: Netlink, device: str) -> bool:
+    """Does a device exist, and is it up?"""
+    link = read.link(socket, device)
+    return link is not None and link.up
+
+
+def _vxlan(link: read.Link, links: Mapping[int, str]) -> op.AddVxlan:
+    """A VXLAN device as the operation that would make it."""
     values = nl.attributes(link.data)
     local = values.get(c.IFLA_VXLAN_LOCAL) or values.get(c.IFLA_VXLAN_LOCAL6)
     return op.AddVxlan(
-        name,
+        link.name,
         link.mac,
         read.number(values.get(c.IFLA_VXLAN_ID)),
         BIG_ENDIAN_PORT.unpack(values.get(c.IFLA_VXLAN_PORT, b"\0\0"))[0],
@@ -93,14 +98,14 @@ def read_vxlan(socket: Netlink, name: str, links: Mapping[int, str]) -> op.AddVx
     )
 
 
-def _read_entries(socket: Netlink, name: str, paths: Paths) -> None:
+def _read_entries(socket: Netlink, name: str, routes: PeerRoutes) -> None:
     """The permanent neighbours and forwarding entries of a VXLAN device."""
     index = socket.index(name)
     for family in (4, 6):
         for address, mac in _permanent(socket, nl.family(family), index):
-            paths.neighbours[name, address] = op.AddNeighbour(name, address, mac)
+            routes.neighbours[name, address] = op.AddNeighbour(name, address, mac)
     for node, mac in _permanent(socket, c.AF_BRIDGE, index):
-        paths.forwarding[name, mac] = op.AddForwarding(name, mac, node)
+        routes.forwarding[name, mac] = op.AddForwarding(name, mac, node)
 
 
 def _permanent(socket: Netlink, family: int, index: int) -> list[tuple[Address, str]]:

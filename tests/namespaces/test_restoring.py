@@ -1,4 +1,4 @@
-"""What somebody broke by hand is mended by the next ADD."""
+"""What was broken by hand is restored by the next ADD."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BREAKS: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("broken", BREAKS)
 @pytest.mark.parametrize("mode", MODES)
-def test_the_next_add_mends(
+def test_the_next_add_restores(
     plugin: Plugin, host: Host, outside: Outside, new_namespace: New, mode: str, broken: str
 ) -> None:
     """The next pod has its gateway, its neighbours and the internet, whatever was broken."""

@@ -1,0 +1,57 @@
+"""A reconciler in the loop: when it is due, what it failed with, and how long it is left alone then (back-off)."""
+
+from __future__ import annotations
+
+import time
+
+from podwire.install.errors import InstallationError
+from podwire.netlink.apply import KernelRefusedError
+from podwire.nft.library import NftablesError
+from podwire.node.reconciler import Reconciler
+
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 30.0
+KNOWN_ERRORS = (KernelRefusedError, NftablesError, InstallationError, OSError)
+"""What may go wrong on a host; any other exception is a bug of podwire."""
+
+
+class Task:
+    """What the loop knows about one reconciler. `error` is "" unless it failed the last time."""
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self.reconciler = reconciler
+        self.due = self.full = True
+        self.succeeded = False
+        self.error = ""
+        self.exception: Exception | None = None
+        self._failures = 0
+        self._retry_at = 0.0
+
+    def ready(self) -> bool:
+        """Is it due, and not to be left alone after a failure?"""
+        return self.due and time.monotonic() >= self._retry_at
+
+    def done(self) -> None:
+        """It succeeded."""
+        self.due = self.full = False
+        self.succeeded = True
+        self.error, self.exception, self._failures, self._retry_at = "", None, 0, 0.0
+
+    def failed(self, exception: Exception, more: str = "") -> None:
+        """It failed: it is due again after twice the time of the last failure."""
+        self.due = self.full = True
+        self.exception = exception
+        self.error = error_message(exception) + more
+        wait = min(FIRST_RETRY_SECONDS * 2**self._failures, MAX_RETRY_SECONDS)
+        self._failures = min(self._failures + 1, 10)
+        self._retry_at = time.monotonic() + wait
+
+    def expedite(self) -> None:
+        """The desired state is another one: try at once."""
+        self._retry_at = 0.0
+
+
+def error_message(error: Exception) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, KNOWN_ERRORS):
+        return str(error)
+    return f"internal error ({type(error).__name__}: {error}): please report it"
