@@ -105,6 +105,7 @@ class Stepper:
     _counting: bool = False
     _threads: set[int] = field(default_factory=set)
     _program: int = 0
+    _last: tuple[int, ...] = ()
     _status: int | None = None
 
     def run(self, argv: list[str], environment: Mapping[str, str], stdin: bytes, agent: int | None = None) -> Run:
@@ -193,7 +194,7 @@ class Stepper:
         buffer = ctypes.create_string_buffer(INFO.size)
         if not _ptrace(GET_SYSCALL_INFO, thread, INFO.size, ctypes.addressof(buffer)):
             return
-        operation, _, _, _, number, *arguments = INFO.unpack(buffer.raw)
+        operation, _, _, _, number, *arguments = whole = INFO.unpack(buffer.raw)
         name = STEPS.get(number)
         if operation not in (INFO_ENTRY, INFO_SECCOMP) or name is None:
             return
@@ -201,6 +202,9 @@ class Stepper:
             return
         if name == "ioctl" and arguments[1] == TCGETS:
             return
+        again, self._last = whole == self._last, whole
+        if again and name == "write":
+            return  # the kernel restarts the write of a sysctl, hundreds of times, while another holds its lock
         self.steps.append(name)
         if len(self.steps) == self.kill_before:
             self.killed = True
