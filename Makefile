@@ -89,11 +89,12 @@ fresh: build ## `make lab` and `make test` in a bare Debian 12 and 13 (RELEASES=
 	$(call apt-install,$(APT_FRESH))
 	$(VENV)/bin/python -m tests.fresh $(RELEASES)
 
-lint: build ## ruff, mypy --strict, and no test that cannot fail
+lint: build ## ruff, mypy --strict, no test that cannot fail, only standard terms
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m tests.lint.assertions
+	$(VENV)/bin/python -m tests.lint.words
 
 bench: build tools ## podwire, the reference plugins and the lower bounds, alternating; JSON in bench/results
 	$(VENV)/bin/python -m bench

@@ -171,7 +171,7 @@ def test_bad_nodes_are_reported_and_the_others_are_not_affected(world: World) ->
     for reason, name in expected.items():
         assert world.says(f"node {name}: {reason}"), world.log()
         assert wait_until(lambda: bool(world.api.events(reason))), (reason, world.log())  # noqa: B023
-        assert [one["involvedObject"]["name"] for one in world.api.events(reason)] == [name]
+        assert [event["involvedObject"]["name"] for event in world.api.events(reason)] == [name]
     assert world.says("PodCIDRConflict"), world.log()
     assert wait_until(lambda: bool(world.api.events("PodCIDRConflict")))
     loser = world.api.events("PodCIDRConflict")[0]["involvedObject"]["name"]

@@ -51,7 +51,7 @@ def test_a_node_that_changed_its_address_is_shown_with_both(world: World) -> Non
     world.api.patch_status("node-1", {"addresses": addresses}, "merge-patch")
     assert wait_until(lambda: world.node("node-1")["paths"][0]["via"] == "192.168.30.77"), world.log()
     assert world.node("node-1")["addresses"] == ["192.168.30.77"]
-    assert "changed its address from 192.168.30.11 to 192.168.30.77" in world.node("node-1")["news"]
+    assert "changed its address from 192.168.30.11 to 192.168.30.77" in world.node("node-1")["last_change"]
     world.api.delete_node("node-1")
     assert wait_until(lambda: world.node("node-1") == {})
 

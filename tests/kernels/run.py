@@ -7,7 +7,7 @@ import sys
 from tests.kernels.debian import KERNELS
 from tests.kernels.guest import boot
 
-TOPICS = ("objects", "reach", "templates", "mending", "ends", "leases", "kills", "sctp")
+TOPICS = ("objects", "reach", "templates", "restoring", "ends", "leases", "kills", "sctp")
 CHOSEN = (
     *(f"tests/namespaces/test_{topic}.py" for topic in TOPICS),
     "-k",

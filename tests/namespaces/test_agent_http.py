@@ -41,7 +41,7 @@ tunnel = "never"
 
 
 class Watched:
-    """An agent with a settings file and HTTP, the plug-in that it answers, and its pages."""
+    """An agent with a settings file and HTTP, the plugin that it answers, and its pages."""
 
     def __init__(self, host: Host, bin_dir: Path, folder: Path, address: str = "127.0.0.1:0") -> None:
         self.host = host
@@ -161,8 +161,8 @@ def test_clients_that_say_nothing_hold_nobody_up(watched: Watched, pod: Namespac
     config = configuration("routed", (4,))
     assert watched.plugin.cni_add(config, "one", pod.path).ok
     assert watched.plugin.cni_del(config, "one", pod.path).ok
-    for one in idle:
-        one.close()
+    for entry in idle:
+        entry.close()
     assert wait_until(lambda: get(watched.host, f"{watched.url}healthz").status == 200)
 
 

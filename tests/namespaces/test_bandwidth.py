@@ -93,8 +93,8 @@ def test_tc_shows_the_limits(wire: Plugin, host: Host, pod: Namespace, mode: str
     link = host.links()[through]
     assert link["linkinfo"]["info_kind"] == "ifb" and link["ifalias"].split()[:4] == ["podwire", "net", "box", "eth0"]
     filters = tc(host, "filter", "show", "dev", device, "ingress")
-    actions = [one for row in filters for one in row.get("options", {}).get("actions", [])]
-    assert [(one["kind"], one["to_dev"]) for one in actions] == [("mirred", through)]
+    actions = [action for row in filters for action in row.get("options", {}).get("actions", [])]
+    assert [(action["kind"], action["to_dev"]) for action in actions] == [("mirred", through)]
     assert wire.cni_check({**config, "prevResult": added.document}, "box", pod.path).ok
     host.run("tc", "qdisc", "del", "dev", device, "root")
     refused = wire.cni_check({**config, "prevResult": added.document}, "box", pod.path)

@@ -41,7 +41,7 @@ MOST_FREE = 8
 
 def leave_free(pid: int, count: int) -> None:
     """Limit a process's descriptors so that it can open this many more."""
-    used = {int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()}
+    used = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
     limit = 0
     while count:
         count -= limit not in used
@@ -217,7 +217,7 @@ def test_del_works_at_the_limit_of_tasks_and_after_it(monkeypatch: pytest.Monkey
                     if limited:
                         no_threads(limit, "delete")
                     answers = [node.call(pod, "DEL") for pod in pods]
-                assert [(one.status, one.body) for one in answers] == [(0, b"")] * len(pods)
+                assert [(answer.status, answer.body) for answer in answers] == [(0, b"")] * len(pods)
                 assert devices() == []
 
 
@@ -254,8 +254,8 @@ def test_calls_are_answered_after_the_limit_of_tasks(monkeypatch: pytest.MonkeyP
     finally:
         free.set()
         listener.close()
-    for one in holding:
-        one.join(10)
+    for entry in holding:
+        entry.join(10)
     assert log.getvalue().count("can't start new thread") == 1
 
 

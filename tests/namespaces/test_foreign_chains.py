@@ -48,7 +48,7 @@ def chains() -> list[str]:
                 taken.append(text)
     assert len(taken) >= FEWEST_ACCEPTED, taken
     for always in ("inet-ingress-filter-accept", "netdev-ingress-filter-accept", "inet-forward-filter-accept"):
-        assert any(always in one for one in taken), taken
+        assert any(always in entry for entry in taken), taken
     return taken
 
 

@@ -76,7 +76,7 @@ def test_pods_of_two_nodes_reach_each_other_and_the_outside(
         node_address = first.addresses()[cluster.families.index(version)]
         assert source_seen(one, OUTSIDE[version]) == node_address
         assert first.host.pings(second.ip("two", version)), "the host itself reaches pods of other nodes"
-        devices = {row["dev"] for row in first.host.routes(version) if row["dst"] in second.pod_ranges()}
+        devices = {row["dev"] for row in first.host.routes(version) if row["dst"] in second.pod_cidrs()}
         assert devices == (
             {"eth0"} if segments == (0, 0) else {"podwire-vx4" if 4 in cluster.families else "podwire-vx6"}
         )
@@ -152,7 +152,7 @@ BREAKS = {
 
 @pytest.mark.failure_mode("Docker's FORWARD DROP")
 @pytest.mark.parametrize("what", BREAKS)
-def test_what_somebody_breaks_is_restored_within_seconds_and_logged(make_cluster: MakeCluster, what: str) -> None:
+def test_changes_by_others_are_restored_within_seconds_and_logged(make_cluster: MakeCluster, what: str) -> None:
     cluster = make_cluster(segments=(0, 1))
     cluster.start_all()
     first, second = cluster.nodes

@@ -21,7 +21,7 @@ def table(node: Node, *options: str) -> str:
 
 
 def ways(found: dict[str, Any]) -> dict[str, set[str]]:
-    return {one["name"]: {way["path"] for way in one["paths"]} for one in found["nodes"]}
+    return {node["name"]: {way["path"] for way in node["paths"]} for node in found["nodes"]}
 
 
 def test_every_node_shows_all_nodes_and_the_paths_to_them(make_cluster: MakeCluster) -> None:
@@ -32,15 +32,15 @@ def test_every_node_shows_all_nodes_and_the_paths_to_them(make_cluster: MakeClus
     found = status(first)
     assert ways(found) == {"node-0": {"local"}, "node-1": {"direct"}, "node-2": {"vxlan"}}
     assert ways(status(far)) == {"node-0": {"vxlan"}, "node-1": {"vxlan"}, "node-2": {"local"}}
-    assert [one["name"] for one in found["nodes"] if one["own"]] == ["node-0"]
-    rows = {one["name"]: one for one in found["nodes"]}
+    assert [node["name"] for node in found["nodes"] if node["own"]] == ["node-0"]
+    rows = {node["name"]: node for node in found["nodes"]}
     assert rows["node-1"]["addresses"] == cluster.nodes[1].addresses()
-    assert {way["range"] for way in rows["node-2"]["paths"]} == set(far.pod_ranges())
+    assert {way["range"] for way in rows["node-2"]["paths"]} == set(far.pod_cidrs())
     assert found["agent"]["ready"] and found["agent"]["version"] == __version__ and found["agent"]["failures"] == []
     assert found["pods"][0]["addresses"] == [first.ip("one", family) for family in (4, 6)]
     words = table(first)
-    for one in (*far.addresses(), *far.pod_ranges(), "podwire-vx4", first.ip("one", 4), f"agent {__version__}"):
-        assert one in words
+    for text in (*far.addresses(), *far.pod_cidrs(), "podwire-vx4", first.ip("one", 4), f"agent {__version__}"):
+        assert text in words
 
 
 def test_what_the_kernel_has_is_shown_without_an_agent(make_cluster: MakeCluster) -> None:
@@ -52,7 +52,7 @@ def test_what_the_kernel_has_is_shown_without_an_agent(make_cluster: MakeCluster
     first.agent.kill()
     found = status(first)
     assert found["agent"] is None and "no agent serves" in found["agent_problem"]
-    assert {way["range"]: way["path"] for one in found["nodes"] for way in one["paths"]} == {
+    assert {way["range"]: way["path"] for node in found["nodes"] for way in node["paths"]} == {
         "10.244.1.0/24": "direct",
         "10.244.2.0/24": "vxlan",
     }
@@ -68,7 +68,7 @@ def test_the_last_errors_are_shown_with_their_time(make_cluster: MakeCluster) ->
     found = status(first)
     assert ways(found)["node-1"] == {"none"}
     assert "node-1 is not on-link" in found["agent"]["problems"][0]
-    assert [one["about"] for one in found["agent"]["failures"]] == ["node"]
+    assert [failure["about"] for failure in found["agent"]["failures"]] == ["node"]
     first.file.write_text("mode = 7\n")
     assert wait_until(lambda: "podwire.toml:1" in status(first)["agent"]["failures"][-1]["words"])
     assert "last error (node) 20" in table(first) and "unreachable: " in table(first)

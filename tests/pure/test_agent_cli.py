@@ -50,7 +50,9 @@ def test_an_address_that_cannot_be_had_is_refused_in_one_line(tmp_path: Path) ->
 
 NODES = [
     KnownNode("worker-with-a-long-name-1", ["192.168.30.10", "fd00::10"], ["10.244.0.0/24"], "0.1.0"),
-    KnownNode("worker-with-a-long-name-2", ["192.168.30.11"], ["10.244.1.0/24"], "0.1.0", news="changed its address"),
+    KnownNode(
+        "worker-with-a-long-name-2", ["192.168.30.11"], ["10.244.1.0/24"], "0.1.0", last_change="changed its address"
+    ),
     KnownNode("bad", [], ["10.99.0.0/24"], problem="PodCIDROutsideCluster: podCIDR 10.99.0.0/24 lies outside"),
 ]
 STATE = AgentState(
@@ -129,8 +131,8 @@ def test_a_narrow_terminal_folds_and_loses_nothing(
     text = shown(capsys, monkeypatch, columns)
     assert max(len(line) for line in text.splitlines()) <= columns
     together = "".join(text.split())
-    for one in (*NODES[0].addresses, NODES[0].name, "192.168.30.11%eth0", *PODS[0].addresses, PODS[0].pod):
-        assert one in together or columns == 80, one
+    for text in (*NODES[0].addresses, NODES[0].name, "192.168.30.11%eth0", *PODS[0].addresses, PODS[0].pod):
+        assert text in together or columns == 80, text
     assert "…" not in together
 
 

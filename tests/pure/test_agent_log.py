@@ -22,14 +22,14 @@ ENVIRONMENT = {
     "CNI_IFNAME": "eth0",
     "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-1",
 }
-LAPS = [("parse", 0.0001), ("lease", 0.0006), ("lease", 0.0001)]
+PHASES = [("parse", 0.0001), ("lease", 0.0006), ("lease", 0.0001)]
 DONE = Answer(0, b"{}")
 REFUSED = refusal(CniError(102, "range 10.244.0.0/30 is full: enlarge it"), b'{"cniVersion": "1.0.0"}')
 
 
 def line(form: Form, changes: dict[str, str] | None = None, answer: Answer = DONE) -> str:
     stream = io.StringIO()
-    AgentLog(stream, form).call({**ENVIRONMENT, **(changes or {})}, answer, 0.0021, 0.0012, LAPS)
+    AgentLog(stream, form).call({**ENVIRONMENT, **(changes or {})}, answer, 0.0021, 0.0012, PHASES)
     written = stream.getvalue()
     assert written.endswith("\n") and len(written.splitlines()) == 1
     return written
@@ -129,10 +129,10 @@ def test_who_does_not_read_the_log_holds_nobody_up_and_learns_what_was_lost() ->
     got += process.stderr.read()
     assert process.stdout.read() == b"ended\n" and process.wait() == 0
     lines = got.decode().splitlines()
-    whole = [one for one in lines if " line " in one]
-    dropped = [one for one in lines if "lines were dropped: nobody read the log" in one]
-    assert len(whole) + sum(int(one.split()[1]) for one in dropped) == said
-    assert len(whole) >= MAX_QUEUED_RECORDS and [one.split()[1:] for one in lines[-3:]] == [
+    whole = [text for text in lines if " line " in text]
+    dropped = [text for text in lines if "lines were dropped: nobody read the log" in text]
+    assert len(whole) + sum(int(entry.split()[1]) for entry in dropped) == said
+    assert len(whole) >= MAX_QUEUED_RECORDS and [text.split()[1:] for text in lines[-3:]] == [
         ["last", str(n)] for n in range(3)
     ]
 

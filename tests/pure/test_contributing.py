@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from podwire import sysctl
 from podwire.cni.errors import CniError
 from podwire.datapath import modes
 from podwire.datapath.protocol import Datapath
@@ -21,6 +22,8 @@ from podwire.diagnose.plan import Probe
 from podwire.ipam.ranges import PodAddress
 from podwire.netlink import operations as op
 from podwire.netlink import read
+from podwire.node import reconcilers
+from podwire.node.reconciler import NFTABLES_CHANGED, TICK, Event
 from podwire.plugin import dispatch
 from podwire.record import replace
 
@@ -38,7 +41,21 @@ def example(path: str) -> SimpleNamespace:
 def test_every_example_has_a_test() -> None:
     tested = set(re.findall(r'example\("([\w/]+\.py)"\)', Path(__file__).read_text()))
     assert PAGE.read_text().count("```python\n") == len(BLOCKS) == 5
-    assert tested == set(BLOCKS) - {"node/reconcilers/reverse_path.py"}
+    assert tested == set(BLOCKS)
+
+
+def test_the_reconciler(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = example("node/reconcilers/reverse_path.py")
+    values = {made.KEY: "1"}
+    monkeypatch.setattr(sysctl, "read", values.__getitem__)
+    monkeypatch.setattr(sysctl, "write", values.__setitem__)
+    reconciler = made.ReversePathFilter(None)
+    assert reconciler.concerned_by(Event(TICK)) and not reconciler.concerned_by(Event(NFTABLES_CHANGED))
+    (change,) = reconciler.differences(full=True)
+    assert (change.kind, change.command) == ("sysctl", "sysctl -w net/ipv4/conf/all/rp_filter=2")
+    change.effect()
+    assert values == {made.KEY: "2"} and not reconciler.differences(full=True)
+    assert "ReversePathFilter" not in {entry.__name__ for entry in reconcilers.RECONCILERS}
 
 
 def with_link(monkeypatch: pytest.MonkeyPatch, link: Any) -> Any:

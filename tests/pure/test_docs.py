@@ -23,6 +23,7 @@ GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [*GUIDES, CHANGELOG, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 MAX_COLUMNS = 100
+PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|c|h))`")
 ADR_HEAD = re.compile(
     r"# (\d+)\. \S.*\n\n- Status: (?:accepted|rejected|replaced)\b.*\n(?:  .*\n)*- Date: \d{4}-\d\d-\d\d\n\n"
 )
@@ -47,6 +48,13 @@ def test_links_to_a_section_have_a_target() -> None:
         text = (page.parent / target if target else page).read_text()
         titles = [re.sub(r"[^\w -]", "", title).strip().lower() for title in re.findall(r"^#+ (.*)$", text, re.M)]
         assert section in {title.replace(" ", "-") for title in titles}, f"{page.name}: {target}#{section}"
+
+
+def test_paths_in_the_architecture_exist() -> None:
+    named = set(PATH.findall((ROOT / "docs" / "architecture.md").read_text()))
+    assert len(named) > 40
+    missing = {path for path in named if not any((base / path).exists() for base in (ROOT, ROOT / "src" / "podwire"))}
+    assert missing == set()
 
 
 def test_the_architecture_describes_every_package() -> None:

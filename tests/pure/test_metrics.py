@@ -52,7 +52,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Metrics:
 def families(found: Metrics) -> dict[str, Any]:
     kind, page = found.page("text/plain")
     assert kind.startswith("text/plain")
-    return {one.name: one for one in text_string_to_metric_families(page.decode())}
+    return {family.name: family for family in text_string_to_metric_families(page.decode())}
 
 
 def test_every_metric_is_documented_and_every_documented_one_is_there(collected: Metrics) -> None:
@@ -62,14 +62,16 @@ def test_every_metric_is_documented_and_every_documented_one_is_there(collected:
     for name, one in found.items():
         assert one.documentation.endswith("."), name
         names.add(f"{name}_total" if one.type == "counter" else name)
-    ours = {one for one in names if not one.startswith("process_")}
+    ours = {name for name in names if not name.startswith("process_")}
     rows = "\n".join(line.split(" | ")[0] for line in PAGE.splitlines() if line.startswith("| `podwire_"))
     assert ours == set(re.findall(r"podwire_\w+", rows))
-    assert set(re.findall(r"podwire_\w+", PAGE)) - ours <= {f"{one}_bucket" for one in ours}, "rules name what is there"
+    assert set(re.findall(r"podwire_\w+", PAGE)) - ours <= {f"{name}_bucket" for name in ours}, (
+        "rules name what is there"
+    )
 
 
 def test_a_node_counts_once_and_the_worse_path_counts(collected: Metrics) -> None:
-    peers = {one.labels["path"]: one.value for one in families(collected)["podwire_peers"].samples}
+    peers = {sample.labels["path"]: sample.value for sample in families(collected)["podwire_peers"].samples}
     assert peers == {"direct": 1, "vxlan": 1, "none": 1}
 
 
@@ -79,9 +81,9 @@ def test_verbs_from_outside_do_not_become_labels(collected: Metrics) -> None:
     collected.record("ADD", Answer(0, b"{}"), 0.0015, [("lease", 0.001)])
     found = families(collected)
     counts = {
-        one.labels["verb"]: one.value
-        for one in found["podwire_cni_request_duration_seconds"].samples
-        if one.name.endswith("_count")
+        sample.labels["verb"]: sample.value
+        for sample in found["podwire_cni_request_duration_seconds"].samples
+        if sample.name.endswith("_count")
     }
     assert counts == {"ADD": 1, "DEL": 0, "other": 50}
     (failed,) = found["podwire_cni_failures"].samples

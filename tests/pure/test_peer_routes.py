@@ -87,7 +87,7 @@ def test_a_device_that_nobody_needs_goes_last() -> None:
 
 def test_a_device_that_differs_is_made_anew_with_all_that_hung_on_it() -> None:
     have, want = desired(FAR), desired(FAR, node=replace(NODE, vni=9))
-    kinds = [type(one).__name__ for one in changes(have, want)]
+    kinds = [type(change).__name__ for change in changes(have, want)]
     assert kinds[:2] == ["DeleteLink", "AddVxlan"]
     assert kinds[-3:] == ["AddForwarding", "AddNeighbour", "AddRoute"]
 
@@ -95,27 +95,27 @@ def test_a_device_that_differs_is_made_anew_with_all_that_hung_on_it() -> None:
 def carried_out(have: PeerRoutes, operations: list[op.Operation]) -> PeerRoutes:
     """What the kernel would have after these operations."""
     paths = PeerRoutes(dict(have.devices), dict(have.routes), dict(have.neighbours), dict(have.forwarding))
-    for one in operations:
-        match one:
+    for operation in operations:
+        match operation:
             case op.DeleteLink(device):
                 del paths.devices[device]
                 for table in (paths.routes, paths.neighbours, paths.forwarding):
                     for key in [key for key, entry in table.items() if entry.device == device]:
                         del table[key]  # type: ignore[arg-type]
             case op.AddVxlan():
-                paths.devices[one.name] = one
+                paths.devices[operation.name] = operation
             case op.DeleteRoute():
-                del paths.routes[one.destination]
+                del paths.routes[operation.destination]
             case op.DeleteNeighbour():
-                del paths.neighbours[one.device, one.address]
+                del paths.neighbours[operation.device, operation.address]
             case op.DeleteForwarding():
-                del paths.forwarding[one.device, one.mac]
+                del paths.forwarding[operation.device, operation.mac]
             case op.AddRoute():
-                paths.routes[one.destination] = one
+                paths.routes[operation.destination] = operation
             case op.AddNeighbour():
-                paths.neighbours[one.device, one.address] = one
+                paths.neighbours[operation.device, operation.address] = operation
             case op.AddForwarding():
-                paths.forwarding[one.device, one.mac] = one
+                paths.forwarding[operation.device, operation.mac] = operation
     return paths
 
 

@@ -47,7 +47,7 @@ class Node:
     def addresses(self) -> list[str]:
         return [f"{segment(self.segment, family)}{10 + self.number}" for family in self.families]
 
-    def pod_ranges(self) -> list[str]:
+    def pod_cidrs(self) -> list[str]:
         four, six = f"10.244.{self.number}.0/24", f"fd00:10:244:{self.number}::/64"
         return [{4: four, 6: six}[family] for family in self.families]
 
@@ -110,7 +110,7 @@ class Cluster:
         values = {
             "name": node.name,
             "addresses": node.addresses(),
-            "pod_cidrs": node.pod_ranges(),
+            "pod_cidrs": node.pod_cidrs(),
             "cluster_cidrs": [CLUSTER[family] for family in self.families],
             "mode": self.mode,
         }
@@ -120,7 +120,7 @@ class Cluster:
         lines += ["[tunnel]", f'when = "{tunnel}"', "[cni]", f'conf_dir = "{node.folder / "net.d"}"']
         for peer in peers:
             lines += ["[[peers]]", f'name = "{peer.name}"']
-            lines += [f"addresses = {json.dumps(peer.addresses())}", f"pod_cidrs = {json.dumps(peer.pod_ranges())}"]
+            lines += [f"addresses = {json.dumps(peer.addresses())}", f"pod_cidrs = {json.dumps(peer.pod_cidrs())}"]
         return "\n".join(lines) + "\n"
 
     def start(self, node: Node, **changes: Any) -> Agent:

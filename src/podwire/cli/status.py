@@ -100,10 +100,10 @@ def _nodes(agent: AgentState | None, paths: PeerRoutes) -> list[dict[str, Any]]:
                 "version": node.version,
                 "paths": found,
                 "problem": node.problem,
-                "news": node.news,
+                "last_change": node.last_change,
             }
         )
-    unknown = {"name": "", "own": False, "addresses": [], "version": "", "problem": "", "news": ""}
+    unknown = {"name": "", "own": False, "addresses": [], "version": "", "problem": "", "last_change": ""}
     return rows + [{**unknown, "paths": [path]} for path in paths_by_cidr.values()]
 
 
@@ -127,7 +127,7 @@ def _print(agent: AgentState | None, no_answer: str, nodes: list[dict[str, Any]]
     if nodes:
         _print_table(console, NODE_COLUMNS, [_node_cells(node) for node in nodes])
         for node in nodes:
-            for words in filter(None, (node["problem"], node["news"])):
+            for words in filter(None, (node["problem"], node["last_change"])):
                 console.print(Text(f"node {node['name']}: {words}"))
     if not pods:
         console.print("\nno pods of podwire on this node")

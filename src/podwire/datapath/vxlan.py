@@ -31,7 +31,9 @@ class Vxlan:
         bridge fdb replace MAC dev podwire-vx4 dst NODE self permanent
         """
         own = {address.version: address for address in node.addresses}
-        remote = min((one for one in addresses if one.version in own), key=lambda one: one.version, default=None)
+        remote = min(
+            (address for address in addresses if address.version in own), key=lambda one: one.version, default=None
+        )
         if remote is None:
             return f"peer {peer} has no address of a family that this node has: {destination} is not reachable"
         local = own[remote.version]
@@ -53,7 +55,7 @@ class Vxlan:
 
 def _device(node: LocalNode, name: str, local: Address) -> op.AddVxlan | None:
     """The VXLAN device over the device that has `local`; None if none has it."""
-    under = next((one for one in node.underlay if one.address.ip == local), None)
+    under = next((underlay for underlay in node.underlay if underlay.address.ip == local), None)
     if under is None:
         return None
     mtu = max(under.mtu - OVERHEAD_BYTES[local.version], MIN_MTU)
@@ -62,7 +64,7 @@ def _device(node: LocalNode, name: str, local: Address) -> op.AddVxlan | None:
 
 def _source(node: LocalNode, family: int) -> Address | None:
     """The source of the host's own packets into the tunnel: its gateway, to which the peer has a route."""
-    return next((one[1] for one in node.pod_cidrs if one.version == family and one.num_addresses > 2), None)
+    return next((cidr[1] for cidr in node.pod_cidrs if cidr.version == family and cidr.num_addresses > 2), None)
 
 
 def vtep_mac(node: Address) -> str:

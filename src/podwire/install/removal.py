@@ -49,23 +49,23 @@ def routes(socket: Netlink) -> list[DeleteRoute]:
 
 def rules(nftables: Nftables) -> list[dict[str, Any]]:
     """The accept rules in other people's chains."""
-    chains = [one["chain"] for one in nftables.list("chains") if "chain" in one]
-    forward = [one for one in chains if one.get("hook") == "forward" and is_identifier(one["name"])]
+    chains = [entry["chain"] for entry in nftables.list("chains") if "chain" in entry]
+    forward = [chain for chain in chains if chain.get("hook") == "forward" and is_identifier(chain["name"])]
     found = []
     for chain in forward:
         listing = nftables.list(f"chain {chain['family']} {chain['table']} {chain['name']}")
         found += [
-            one["rule"]
-            for one in listing
-            if "rule" in one and one["rule"].get("comment", "").startswith(COMMENT_PREFIX)
+            entry["rule"]
+            for entry in listing
+            if "rule" in entry and entry["rule"].get("comment", "").startswith(COMMENT_PREFIX)
         ]
     return found
 
 
 def tables(nftables: Nftables) -> list[str]:
     """podwire's own tables."""
-    listing = [one["table"] for one in nftables.list("tables") if "table" in one]
-    return [one["name"] for one in listing if one["family"] == "inet" and one["name"].startswith(TABLE_PREFIX)]
+    listing = [entry["table"] for entry in nftables.list("tables") if "table" in entry]
+    return [entry["name"] for entry in listing if entry["family"] == "inet" and entry["name"].startswith(TABLE_PREFIX)]
 
 
 def remove() -> list[str]:
@@ -102,7 +102,7 @@ def remains() -> list[str]:
     """What is still there, read anew."""
     with Netlink() as socket:
         found = [f"device {name}" for name in devices(socket)]
-        found += [f"route {one.destination}" for one in routes(socket)]
+        found += [f"route {route.destination}" for route in routes(socket)]
     nftables = Nftables()
     found += [f"nft table inet {name}" for name in tables(nftables)]
-    return found + [f"nft rule in {one['family']} {one['table']} {one['chain']}" for one in rules(nftables)]
+    return found + [f"nft rule in {rule['family']} {rule['table']} {rule['chain']}" for rule in rules(nftables)]

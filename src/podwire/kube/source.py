@@ -176,7 +176,7 @@ class KubernetesSource:
         found = self._table.problems.get(info.name, ()) if self._reported else ()
         problem = "; ".join(f"{each.reason}: {each.message}" for each in found)
         return KnownNode(
-            info.name, info.addresses, info.pod_cidrs, version, problem, news=self._moves.get(info.name, "")
+            info.name, info.addresses, info.pod_cidrs, version, problem, last_change=self._moves.get(info.name, "")
         )
 
     def silent_seconds(self) -> float:

@@ -133,7 +133,7 @@ class NodeSettings(Struct, frozen=True):
         As `check_peer` for each of them, but all at once: thousands pass at every change of a file.
         """
         names = {peer.name for peer in peers}
-        nodes = [packed for peer in peers for packed in peer.packed] + [one.packed for one in self.addresses]
+        nodes = [packed for peer in peers for packed in peer.packed] + [address.packed for address in self.addresses]
         if len(names) < len(peers) or self.name in names or len(set(nodes)) < len(nodes):
             self._refuse_shared(peers)
         spans = [(*span, place) for place, peer in enumerate(peers) for span in peer.spans]
@@ -188,7 +188,7 @@ class NodeSettings(Struct, frozen=True):
         found = []
         for version, low, high, place in (after, before):
             networks = peers[place].pod_cidrs if place >= 0 else self.pod_cidrs
-            network = next(one for one in networks if span_of(one) == (version, low, high))
+            network = next(network for network in networks if span_of(network) == (version, low, high))
             found.append((network, peers[place].name if place >= 0 else self._shown_name))
         message = _overlap(*found[0], *found[1])
         if after[3] < 0:
@@ -218,7 +218,7 @@ class Peer(Struct, frozen=True):
             found = _addresses(addresses)
         except SettingsError as wrong:
             raise PeerError(name, wrong.field, wrong.message) from None
-        return cls(name, found, networks, tunnel, tuple(map(span_of, networks)), tuple(one.packed for one in found))
+        return cls(name, found, networks, tunnel, tuple(map(span_of, networks)), tuple(entry.packed for entry in found))
 
 
 class SettingsChange(Struct, frozen=True):

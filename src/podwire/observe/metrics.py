@@ -160,12 +160,14 @@ class Metrics(Collector):
         yield GaugeMetricFamily("podwire_pods", "Attachments of pods on this node.", value=pods)
         total = GaugeMetricFamily("podwire_addresses_total", "Addresses that can be leased.", labels=["range"])
         free = GaugeMetricFamily("podwire_addresses_free", "Addresses that are not leased.", labels=["range"])
-        known = {one for network in self._networks.all() for group in network.config.range_sets for one in group.ranges}
+        known = {
+            range_ for network in self._networks.all() for group in network.config.range_sets for range_ in group.ranges
+        }
         size: Tally[str] = Tally()
         used: Tally[str] = Tally()
-        for one in known:
-            size[str(one.subnet)] += one.size
-            used[str(one.subnet)] += sum(address in one for address in taken)
+        for range_ in known:
+            size[str(range_.subnet)] += range_.size
+            used[str(range_.subnet)] += sum(address in range_ for address in taken)
         for name, number in sorted(size.items()):
             total.add_metric([name], number)
             free.add_metric([name], max(number - used[name], 0))

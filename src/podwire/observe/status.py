@@ -24,14 +24,14 @@ STATUS = "status"
 
 
 class KnownNode(Struct, frozen=True):
-    """A node as the source of the settings knows it. `problem`: what is wrong; `news`: its last change of address."""
+    """A node as the settings' source knows it. `problem`: what is wrong; `last_change`: its last change of address."""
 
     name: str
     addresses: Sequence[str]
     pod_cidrs: Sequence[str]
     version: str = ""
     problem: str = ""
-    news: str = ""
+    last_change: str = ""
 
 
 class Settings(Protocol):
