@@ -47,7 +47,7 @@ def _empty_in(node: ast.AST, nonempty: NonEmpty) -> Iterator[Fault]:
         return
     negated = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
     judged = node.operand if isinstance(node, ast.UnaryOp) and negated else node
-    if isinstance(judged, ast.Call) and judged.args and called(judged) == ("any" if negated else "all"):
+    if isinstance(judged, ast.Call) and ast.unparse(judged.func) == ("any" if negated else "all"):
         through = _unfiltered(judged.args[0]) if negated else judged.args[0]
         if not nonempty(through):
             yield judged.lineno, f"also true of an empty iterable: {ast.unparse(node)}"

@@ -118,6 +118,10 @@ def test_what_is_collected(found):
     assert seen == [1, 2]
 
 
+def test_methods_of_these_names(found):
+    assert found.all() and not found.any()
+
+
 def test_waiting(found):
     assert wait_until(found)
 
