@@ -65,10 +65,7 @@ def floors(folder: Path) -> list[Plugin]:
 def references(folder: Path, state: Path) -> list[Plugin]:
     """The reference plugins `bridge` and `ptp`, each with `host-local`, from `folder`."""
     made = []
-    for name, second_byte, extra in (
-        ("bridge", 190, {"bridge": "cni-ref0", "isGateway": True}),
-        ("ptp", 191, {}),
-    ):
+    for name, second_byte, extra in (("bridge", 190, {"bridge": "cni-ref0", "isGateway": True}), ("ptp", 191, {})):
         ipam = {
             "type": "host-local",
             "ranges": [[{"subnet": f"10.{second_byte}.0.0/16"}]],

@@ -139,18 +139,7 @@ def measure(path: str, count: int, changes: int, folder: Path) -> Scale:
             restored = time.perf_counter() - now
             time.sleep(1)
             after, most = memory_mib(agent_pid)
-    return Scale(
-        path,
-        count,
-        start,
-        own[0],
-        added,
-        removed,
-        own[1:],
-        restored,
-        max(resident, after),
-        most,
-    )
+    return Scale(path, count, start, own[0], added, removed, own[1:], restored, max(resident, after), most)
 
 
 @dataclass(frozen=True)
@@ -180,15 +169,7 @@ class ScaleResults:
     def tables(self) -> list[Table]:
         """For people."""
         table = Table(title="peers in the settings file (ms; p50 and the longest)")
-        for title in (
-            "",
-            "start",
-            "of it routes",
-            "one added",
-            "one removed",
-            "agent's own figure",
-            "all restored",
-        ):
+        for title in ("", "start", "of it routes", "one added", "one removed", "agent's own figure", "all restored"):
             table.add_column(title, justify="right" if title else "left")
         table.add_column("MiB (most)", justify="right")
         for run in self.runs:

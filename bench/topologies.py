@@ -132,10 +132,7 @@ class Wiring:
             folder.mkdir()
             file, socket = folder / "podwire.toml", folder / "agent.sock"
             file.write_text(_settings(number, mode, tunnel, masquerade=masquerade, folder=folder))
-            with (
-                namespaces.inside(node.descriptor),
-                plugins.agent(socket, folder / "agent.log", "--config", str(file)),
-            ):
+            with namespaces.inside(node.descriptor), plugins.agent(socket, folder / "agent.log", "--config", str(file)):
                 spawn.run(self._as_written(folder, socket).call("ADD", pod))
         return Topology(name, pods[0].path, pods[1].path, _address_in(pods[1]))
 

@@ -120,10 +120,7 @@ def test_a_service_and_its_name(cluster: Cluster, family: str) -> None:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "web"},
-        "spec": {
-            "ports": [{"port": 80}],
-            "ipFamilyPolicy": "PreferDualStack",
-        },
+        "spec": {"ports": [{"port": 80}], "ipFamilyPolicy": "PreferDualStack"},
     }
     cluster.kubectl("label", "pods", "nginx-worker-1", "nginx-worker-2", "service=web", "--overwrite")
     service["spec"]["selector"] = {"service": "web"}  # type: ignore[index]

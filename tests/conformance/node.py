@@ -112,10 +112,7 @@ class Node:
     def check(self, attachment: Attachment, config: Config | None = None) -> Outcome:
         """CHECK as libcni sends it, with the result in the configuration."""
         return self.plugin.cni_check(
-            config or attachment.config_with_result,
-            attachment.container,
-            attachment.pod.path,
-            attachment.ifname,
+            config or attachment.config_with_result, attachment.container, attachment.pod.path, attachment.ifname
         )
 
     def refused(self, outcome: Outcome, *codes: int, own: int = 0, words: str = "") -> str:

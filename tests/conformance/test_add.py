@@ -67,10 +67,7 @@ def test_several_interfaces(node: Node, subject: Subject) -> None:
         config=node.config(name="other", **_other_ranges(subject)),
     )
     third = node.added(
-        pod=first.pod,
-        container=first.container,
-        ifname="net2",
-        config=node.config(**_without_default_route(subject)),
+        pod=first.pod, container=first.container, ifname="net2", config=node.config(**_without_default_route(subject))
     )
     names = {"eth0", "net1", "net2"}
     assert names <= set(first.pod.links())

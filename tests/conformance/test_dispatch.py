@@ -281,8 +281,7 @@ def test_multus_sends_arguments_twice(node: Node) -> None:
 @pytest.mark.line(9)
 @pytest.mark.podwire_decision
 @pytest.mark.parametrize(
-    "text",
-    ["A=b;IP={};", "A=b=c=d;IP={}", "IP={};Unknown=1;K8S_POD_NAME=a", "IP=192.0.2.1;IP={}", "IP={};IP={}"],
+    "text", ["A=b;IP={};", "A=b=c=d;IP={}", "IP={};Unknown=1;K8S_POD_NAME=a", "IP=192.0.2.1;IP={}", "IP={};IP={}"]
 )
 def test_arguments(node: Node, text: str) -> None:
     """Line 9: split at the first `=`; unknown keys ignored; last duplicate wins; trailing `;` is fine."""

@@ -72,12 +72,7 @@ def _script(root: Path, name: str, caches: Mapping[Path, Path], environment: Map
 
 
 def run(
-    root: Path,
-    name: str,
-    script: str,
-    *,
-    environment: Mapping[str, str],
-    caches: Mapping[Path, Path] | None = None,
+    root: Path, name: str, script: str, *, environment: Mapping[str, str], caches: Mapping[Path, Path] | None = None
 ) -> int:
     """Run a bash script as process 1 of the tree at `root`; its exit status. The caller is inside `removed`."""
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup", "--"]

@@ -76,17 +76,7 @@ def _script(arguments: Sequence[str]) -> str:
 def _qemu(image: Path, folder: Path, *, echo: bool) -> str:
     """Run the guest until it switches itself off; its console's text. It is killed when its time is over."""
     argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]
-    argv += [
-        "-m",
-        str(MEMORY_MIB),
-        "-nodefaults",
-        "-nographic",
-        "-no-reboot",
-        "-serial",
-        "stdio",
-        "-monitor",
-        "none",
-    ]
+    argv += ["-m", str(MEMORY_MIB), "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio", "-monitor", "none"]
     argv += ["-kernel", str(image), "-initrd", str(folder / "initrd")]
     argv += ["-append", "console=ttyS0 quiet panic=-1 rdinit=/init mitigations=off"]
     argv += ["-device", "virtio-serial-pci", "-chardev", f"file,id=report,path={folder}/report"]

@@ -31,16 +31,7 @@ RECIPE = "1"
 GUEST_PYTHON = "3.11"
 """The Python of bookworm, which the guest's root is made from."""
 
-MODULES = (
-    "arch/x86/crypto",
-    "crypto",
-    "drivers/char",
-    "drivers/net",
-    "drivers/virtio",
-    "fs/overlayfs",
-    "lib",
-    "net",
-)
+MODULES = ("arch/x86/crypto", "crypto", "drivers/char", "drivers/net", "drivers/virtio", "fs/overlayfs", "lib", "net")
 """What is taken along of a kernel's modules; disks and graphics nobody needs here."""
 
 ONLY_ON_THE_HOST = ("hatchling", "mypy", "ruff", "podwire[")

@@ -6,16 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.namespaces.ground import (
-    FAMILIES,
-    FAR_POD,
-    GATEWAY,
-    INTERNET,
-    MODES,
-    Outside,
-    configuration,
-    ips,
-)
+from tests.namespaces.ground import FAMILIES, FAR_POD, GATEWAY, INTERNET, MODES, Outside, configuration, ips
 from tests.support.namespace import Host, Namespace
 from tests.support.plugin import Plugin
 
@@ -53,13 +44,7 @@ def test_pods_reach_each_other_their_gateway_and_their_host(
 @pytest.mark.parametrize("families", FAMILIES.values(), ids=FAMILIES)
 @pytest.mark.parametrize("mode", MODES)
 def test_the_internet_sees_the_node_and_the_cluster_sees_the_pod(
-    plugin: Plugin,
-    host: Host,
-    outside: Outside,
-    pod: Namespace,
-    mode: str,
-    families: tuple[int, ...],
-    firewall: str,
+    plugin: Plugin, host: Host, outside: Outside, pod: Namespace, mode: str, families: tuple[int, ...], firewall: str
 ) -> None:
     """Masquerade out of the cluster's range and never inside of it; the internet has no route to pods."""
     if firewall == "forward-drop":

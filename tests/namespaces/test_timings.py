@@ -59,7 +59,7 @@ def test_host_ports_and_rates_are_phases_of_their_own() -> None:
         answer, phases = _call("ADD", pod, config)
         assert answer.status == 0
         assert [phase for phase, _ in phases] == [
-            *("parse", "host", "lease", "ports", "limits", "wire", "pod", "firewall", "result"),
+            *("parse", "host", "lease", "ports", "limits", "wire", "pod", "firewall", "result")
         ]
         answer, phases = _call("DEL", pod, config)
         assert answer.status == 0

@@ -115,10 +115,7 @@ print("ended", flush=True)
 def test_who_does_not_read_the_log_holds_nobody_up_and_learns_what_was_lost() -> None:
     said = MAX_QUEUED_RECORDS + 3000
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITE, str(said)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [sys.executable, "-c", WRITE, str(said)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdin and process.stdout and process.stderr
     assert process.stdout.readline() == b"said all\n", "a full pipe stops nobody"

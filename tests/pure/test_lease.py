@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 
 from podwire.ipam.config import parse_ranges
 from podwire.ipam.ranges import Range, RangeSet
-from podwire.ipam.rotation import (
-    ALIAS_BYTES,
-    around_last,
-    read_last,
-    write_last,
-)
+from podwire.ipam.rotation import ALIAS_BYTES, around_last, read_last, write_last
 
 
 def one_range(subnet: str, **keys: str) -> RangeSet:

@@ -180,10 +180,7 @@ BAD = {
         "with contextlib.suppress(AssertionError):\n    assert found",
         "is suppressed here",
     ),
-    "collected": (
-        "seen = []\nfor x in found:\n    seen.append(x)\nassert other",
-        "seen is collected and never read",
-    ),
+    "collected": ("seen = []\nfor x in found:\n    seen.append(x)\nassert other", "seen is collected and never read"),
     "collected in a table": ("seen = {}\nseen['a'] = found\nassert other", "seen is collected and never read"),
 }
 

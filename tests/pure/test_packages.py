@@ -27,10 +27,7 @@ COMMANDS = {"mypy", "pytest-timeout", "pytest-xdist", "ruff"}
 CHECKOUT = {"bench", "hatch_build", "tests"}
 """Packages of the checkout, in no distribution."""
 
-TABLES = {
-    "podwire": ROOT / "pyproject.toml",
-    "podwire-lab": ROOT / "lab" / "pyproject.toml",
-}
+TABLES = {"podwire": ROOT / "pyproject.toml", "podwire-lab": ROOT / "lab" / "pyproject.toml"}
 
 
 def requirements(distribution: str, *extras: str) -> set[str]:

@@ -64,12 +64,7 @@ def _path_too_long(folder: Path) -> str:
 
 @pytest.mark.parametrize("path", [_no_socket, _stale_socket, _path_too_long])
 def test_no_agent(stamped: Path, tmp_path: Path, path: Callable[[Path], str]) -> None:
-    environment = {
-        "PODWIRE_SOCKET": path(tmp_path),
-        "CNI_COMMAND": "ADD",
-        "CNI_NETNS": "/",
-        "CNI_ARGS": "A=1",
-    }
+    environment = {"PODWIRE_SOCKET": path(tmp_path), "CNI_COMMAND": "ADD", "CNI_NETNS": "/", "CNI_ARGS": "A=1"}
     done = shims.run(stamped, environment, CONFIG)
     told = json.loads(done.stdout)
     assert done.returncode == 7

@@ -183,10 +183,7 @@ def _security(context: Object) -> Object:
         "namespace_options": {"network": 2, "pid": 1},
         "readonly_rootfs": context.get("readOnlyRootFilesystem", False),
         "no_new_privs": context.get("allowPrivilegeEscalation") is False,
-        "capabilities": {
-            "drop_capabilities": capabilities["drop"],
-            "add_capabilities": capabilities.get("add", []),
-        },
+        "capabilities": {"drop_capabilities": capabilities["drop"], "add_capabilities": capabilities.get("add", [])},
         "seccomp": {"profile_type": PROFILES[context["seccompProfile"]["type"]]},
         "masked_paths": list(MASKED),
         "readonly_paths": list(READ_ONLY),

@@ -37,11 +37,7 @@ class Bench:
 
     def tool(self, verb: str, pod: str, check: bool = True) -> CommandResult:
         """`cnitool VERB lab POD`."""
-        variables = {
-            "CNI_PATH": CNI_BIN_DIR,
-            "NETCONFPATH": CNI_CONF_DIR,
-            "CAP_ARGS": json.dumps(CAPABILITIES),
-        }
+        variables = {"CNI_PATH": CNI_BIN_DIR, "NETCONFPATH": CNI_CONF_DIR, "CAP_ARGS": json.dumps(CAPABILITIES)}
         assignments = [f"{name}={value}" for name, value in variables.items()]
         argv = ("env", *assignments, str(tool("cnitool")), verb, "lab", f"/run/netns/{pod}")
         return self.world.node.run(*argv, check=check)

@@ -83,10 +83,7 @@ class Namespace:
     def delete(self) -> None:
         """Delete it; nothing happens if it is gone. Its devices die with it, a little later."""
         subprocess.run(
-            ["ip", "netns", "del", self.name],
-            check=False,
-            capture_output=True,
-            timeout=COMMAND_TIMEOUT_SECONDS,
+            ["ip", "netns", "del", self.name], check=False, capture_output=True, timeout=COMMAND_TIMEOUT_SECONDS
         )
 
     def argv(self, *argv: str) -> list[str]:
@@ -94,20 +91,11 @@ class Namespace:
         return ["nsenter", f"--net={self.path}", "--", *argv]
 
     def run(
-        self,
-        *argv: str,
-        check: bool = True,
-        stdin: str | None = None,
-        timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+        self, *argv: str, check: bool = True, stdin: str | None = None, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside and return it with its output; raises CalledProcessError if `check`."""
         done = subprocess.run(
-            self.argv(*argv),
-            input=stdin,
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=timeout_seconds,
+            self.argv(*argv), input=stdin, text=True, capture_output=True, check=False, timeout=timeout_seconds
         )
         if check and done.returncode:
             raise subprocess.CalledProcessError(done.returncode, done.args, done.stdout, done.stderr)

@@ -98,19 +98,10 @@ ALL = (
         version_variable=f"{_PLUGINS}/pkg/utils/buildversion.BuildVersion",
         version_of=_PLUGINS,
     ),
-    Module(
-        "crictl",
-        (f"{_CRICTL}/cmd/crictl",),
-        version_variable=f"{_CRICTL}/pkg/version.Version",
-        version_of=_CRICTL,
-    ),
+    Module("crictl", (f"{_CRICTL}/cmd/crictl",), version_variable=f"{_CRICTL}/pkg/version.Version", version_of=_CRICTL),
     Module(
         "containerd",
-        (
-            f"{_CONTAINERD}/cmd/containerd",
-            f"{_CONTAINERD}/cmd/containerd-shim-runc-v2",
-            f"{_CONTAINERD}/cmd/ctr",
-        ),
+        (f"{_CONTAINERD}/cmd/containerd", f"{_CONTAINERD}/cmd/containerd-shim-runc-v2", f"{_CONTAINERD}/cmd/ctr"),
         version_variable=f"{_CONTAINERD}/version.Version",
         version_of=_CONTAINERD,
     ),

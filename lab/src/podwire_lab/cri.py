@@ -39,12 +39,7 @@ def sandbox_config(name: str, namespace: str, ports: Sequence[dict[str, Any]] = 
 
 def container_config(name: str, image: str, command: Sequence[str] = ()) -> dict[str, Any]:
     """A ContainerConfig; without a command the image's command runs."""
-    config = {
-        "metadata": {"name": name},
-        "image": {"image": image},
-        "log_path": f"{name}.log",
-        "linux": {},
-    }
+    config = {"metadata": {"name": name}, "image": {"image": image}, "log_path": f"{name}.log", "linux": {}}
     return {**config, "command": list(command)} if command else config
 
 
@@ -93,11 +88,7 @@ class Cri(Record):
         return all(condition["status"] for condition in conditions if condition["type"] in wanted)
 
     def run_pod(
-        self,
-        name: str,
-        image: str = images.BASH,
-        command: Sequence[str] = (),
-        ports: Sequence[dict[str, Any]] = (),
+        self, name: str, image: str = images.BASH, command: Sequence[str] = (), ports: Sequence[dict[str, Any]] = ()
     ) -> Pod:
         """Create and start a pod with a container. After an error `remove_all` removes an incomplete pod."""
         container = self.begin_pod(name, image, command, ports)

@@ -104,11 +104,7 @@ def images() -> list[Image]:
             *(Member(f"bin/{name}", target="/usr/bin/bash") for name in ("bash", "sh")),
         ]
     )
-    wanted = (
-        (PAUSE, (base,), SLEEP),
-        (NGINX, (base, nginx_layer()), (_NGINX_PROGRAM,)),
-        (BASH, (base, shell), SLEEP),
-    )
+    wanted = ((PAUSE, (base,), SLEEP), (NGINX, (base, nginx_layer()), (_NGINX_PROGRAM,)), (BASH, (base, shell), SLEEP))
     return [Image((name,), layers, command, architecture=architecture) for name, layers, command in wanted]
 
 

@@ -57,11 +57,7 @@ def set_up_root_filesystem(host: LabHost, size_bytes: int) -> None:
     groups = stage / "root" / cgroup.ROOT.relative_to("/")
     run(["mount", "--make-rprivate", "/"])
     carried = root.carried_mounts(mountinfo, programs.needed_paths())
-    for argv in (
-        *root.tree(stage, carried, size_bytes),
-        *cgroup.mounts(trees, groups),
-        *root.enter(stage),
-    ):
+    for argv in (*root.tree(stage, carried, size_bytes), *cgroup.mounts(trees, groups), *root.enter(stage)):
         run(argv)
     os.chdir("/")
     cgroup.leave_top_group(max((tree.version for tree in trees), default=1))

@@ -6,12 +6,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 
 from podwire.cni.document import Json, JsonObject, folded
-from podwire.cni.errors import (
-    INCOMPATIBLE_VERSION,
-    INVALID_CONFIGURATION,
-    UNDECODABLE,
-    CniError,
-)
+from podwire.cni.errors import INCOMPATIBLE_VERSION, INVALID_CONFIGURATION, UNDECODABLE, CniError
 from podwire.cni.versions import SUPPORTED, at_least
 from podwire.ip import Address, Interface, Network
 from podwire.record import Record

@@ -17,12 +17,7 @@ MOST_JUMPS = 16
 Row = Mapping[str, Any]
 TRANSPORTS = {"icmp": (1,), "tcp": (6,), "udp": (17,), "icmpv6": (58,), "ipv6-icmp": (58,), "th": (6, 17)}
 FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "bridge": (4, 6), "netdev": (4, 6), "arp": ()}
-TYPES = {
-    "echo-request": (8, 128),
-    "echo-reply": (0, 129),
-    "destination-unreachable": (3, 1),
-    "packet-too-big": (-1, 2),
-}
+TYPES = {"echo-request": (8, 128), "echo-reply": (0, 129), "destination-unreachable": (3, 1), "packet-too-big": (-1, 2)}
 SILENT = {"counter", "comment", "log", "mangle", "notrack", "flow"}
 NAT = ("masquerade", "snat")
 

@@ -43,12 +43,7 @@ def conflist(
         parse_configuration(plugin_input(name, plugin))
     except CniError as wrong:
         raise InstallationError(f"{wrong}: nothing was installed") from None
-    whole = {
-        "cniVersion": OLDEST_READERS,
-        "cniVersions": list(SUPPORTED),
-        "name": name,
-        "plugins": [plugin],
-    }
+    whole = {"cniVersion": OLDEST_READERS, "cniVersions": list(SUPPORTED), "name": name, "plugins": [plugin]}
     return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
 
 

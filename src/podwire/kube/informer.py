@@ -18,15 +18,7 @@ from msgspec import Raw, Struct
 
 from podwire.kube.cache import Cache
 from podwire.kube.client import Api, ApiError, KubernetesConfigError
-from podwire.kube.objects import (
-    BareObject,
-    ListMeta,
-    ObjectMeta,
-    ObjectPage,
-    WatchError,
-    WatchEvent,
-    WatchEventType,
-)
+from podwire.kube.objects import BareObject, ListMeta, ObjectMeta, ObjectPage, WatchError, WatchEvent, WatchEventType
 from podwire.observe.log import AgentLog
 
 GONE = 410

@@ -69,11 +69,7 @@ def apply(
 
 
 def check(
-    operations: Sequence[Operation],
-    errors: Iterable[NetlinkError],
-    *,
-    pod: bool = False,
-    ignore: Ignore | None = None,
+    operations: Sequence[Operation], errors: Iterable[NetlinkError], *, pod: bool = False, ignore: Ignore | None = None
 ) -> list[Operation]:
     """Raise KernelRefusedError for the first error of `operations` that is not ignored.
 

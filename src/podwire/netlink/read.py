@@ -7,12 +7,7 @@ import struct
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
-from podwire.ip import (
-    Address,
-    Interface,
-    Network,
-    with_prefix,
-)
+from podwire.ip import Address, Interface, Network, with_prefix
 from podwire.netlink import constants as c
 from podwire.netlink import message as nl
 from podwire.netlink.socket import Netlink, NetlinkError

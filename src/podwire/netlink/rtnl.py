@@ -18,8 +18,7 @@ VETH = nl.text(c.IFLA_INFO_KIND, "veth")
 BRIDGE = nl.text(c.IFLA_INFO_KIND, "bridge")
 VXLAN = nl.text(c.IFLA_INFO_KIND, "vxlan")
 ADDRGENMODE_NONE = nl.nested(
-    c.IFLA_AF_SPEC,
-    nl.nested(AF_INET6, nl.attribute(c.IFLA_INET6_ADDR_GEN_MODE, bytes([c.IN6_ADDR_GEN_MODE_NONE]))),
+    c.IFLA_AF_SPEC, nl.nested(AF_INET6, nl.attribute(c.IFLA_INET6_ADDR_GEN_MODE, bytes([c.IN6_ADDR_GEN_MODE_NONE])))
 )
 HAIRPIN = nl.nested(
     c.IFLA_LINKINFO,

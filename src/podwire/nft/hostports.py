@@ -56,10 +56,7 @@ RULES = {
         'ct status dnat oifname != "lo" ip saddr 127.0.0.0/8 masquerade fully-random',
     ),
     # route_localnet lets the kernel route 127.0.0.0/8: no packet from outside may use it.
-    "guard": (
-        'iifname != "lo" ip daddr 127.0.0.0/8 drop',
-        'iifname != "lo" ip saddr 127.0.0.0/8 drop',
-    ),
+    "guard": ('iifname != "lo" ip daddr 127.0.0.0/8 drop', 'iifname != "lo" ip saddr 127.0.0.0/8 drop'),
 }
 
 Elements = dict[str, dict[str, str]]

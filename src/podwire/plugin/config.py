@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from podwire.bandwidth.config import Bandwidth, bandwidth
 from podwire.cni import fields as take
 from podwire.cni.document import Json, JsonObject, folded, parse
-from podwire.cni.errors import (
-    INCOMPATIBLE_VERSION,
-    INVALID_CONFIGURATION,
-    UNSUPPORTED_FIELD,
-    CniError,
-)
+from podwire.cni.errors import INCOMPATIBLE_VERSION, INVALID_CONFIGURATION, UNSUPPORTED_FIELD, CniError
 from podwire.cni.request import is_identifier
 from podwire.cni.result import NOTHING, Result, ResultRoute, parse_network, parse_result
 from podwire.cni.versions import SUPPORTED

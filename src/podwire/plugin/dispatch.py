@@ -64,11 +64,7 @@ def versions(stdin: bytes) -> JsonObject:
 
 def refusal(refused: CniError, stdin: bytes) -> Answer:
     """An error object (section 5: Error)."""
-    body: JsonObject = {
-        "cniVersion": version_of(stdin),
-        "code": refused.code,
-        "msg": refused.message,
-    }
+    body: JsonObject = {"cniVersion": version_of(stdin), "code": refused.code, "msg": refused.message}
     if refused.details:
         body["details"] = refused.details
     return Answer(1, document.dump(body))
