@@ -96,6 +96,13 @@ def test_peers_wait_until_this_node_has_a_pod_cidr(bench: Bench) -> None:
     assert bench.source.unknown_reason() == "" and bench.problems() == {}
 
 
+@pytest.mark.parametrize("others", range(8))
+def test_this_node_takes_no_pod_cidr_that_an_older_node_in_the_same_list_has(bench: Bench, others: int) -> None:
+    older = NodeInfo(f"older-{others}", "2025", ("192.168.34.1",), OWN.pod_cidrs)
+    bench.listed(OWN, older, *(peer(number) for number in range(1, 1 + others)))
+    assert bench.source.changes() is None and "PodCIDRConflict" in bench.source.unknown_reason()
+
+
 def test_a_change_names_the_changed_peers_alone(running: Bench) -> None:
     assert running.source.changes() is None
     running.put("n3", peer(3))

@@ -89,7 +89,10 @@ class NodeTable:
         """All problems, by the name of the Node."""
 
     def update(self, name: str, info: NodeInfo | None) -> Delta:
-        """A Node that is new, or other than before; None if it is gone."""
+        """A Node that is new, or other than before; None if it is gone.
+
+        Of several changes this node's own comes last: it must not take for good what an older Node in the list claims.
+        """
         before = self._nodes.pop(name, None)
         node = self._parse(info) if info else None
         affected = {name}

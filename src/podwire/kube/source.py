@@ -96,7 +96,7 @@ class KubernetesSource:
         if not self._cache.complete:
             return None
         delta = Delta()
-        for name in names:
+        for name in sorted(names, key=self.own_name.__eq__):  # this node's last: it takes what the others leave
             delta.add(self._update(name))
         self._reporter.set_problems(delta.problems if self._reported else {**ended, **self._table.problems})
         self._reported = True
