@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+import hypothesis
 import pytest
 
 from tests.support.agent import Agent, install
@@ -36,6 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     sweep_dead()
+    hypothesis.settings.register_profile("podwire", deadline=None)  # a busy machine is no failure
+    hypothesis.settings.load_profile("podwire")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end_in_order)
 

@@ -94,7 +94,7 @@ def shape_of(config: Configuration, pod: Wiring) -> Shape:
     return Shape(config, pod.ifname, tuple(pod.addresses), alias, note, pod.addrgenmode_none)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(wirings())
 def test_filled_templates_are_the_encoded_messages_and_the_answer(drawn: tuple[Configuration, list[Wiring]]) -> None:
     config, (one, other) = drawn

@@ -119,7 +119,7 @@ def info_of(name: str, state: tuple[str, tuple[str, ...], tuple[str, ...]]) -> N
     return NodeInfo(name, created, addresses, cidrs)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(updates, st.randoms())
 def test_updates_one_by_one_give_what_a_simple_evaluator_gives(
     changes: list[tuple[str, Any]], shuffled: random.Random
@@ -152,7 +152,7 @@ def test_updates_one_by_one_give_what_a_simple_evaluator_gives(
     }, "the order of arrival does not matter, the texts of problems included"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from(NAMES), st.none() | infos), min_size=2, max_size=10))
 def test_deltas_that_are_added_up_say_what_all_of_them_say(changes: list[tuple[str, Any]]) -> None:
     table, whole = NodeTable(OWN, cluster()), Delta()
