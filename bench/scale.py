@@ -131,7 +131,7 @@ def measure(path: str, count: int, changes: int, folder: Path) -> Scale:
                 time.sleep(0.3)
             events.close()
             told = log.read_text()
-            own = [float(text) / 1e3 for text in APPLIED.findall(told)][1:]
+            own = [float(text) / 1e3 for text in APPLIED.findall(told)]
             resident, _ = memory_mib(agent_pid)
             now = time.perf_counter()
             namespaces.run("ip", "route", "flush", "proto", "112")

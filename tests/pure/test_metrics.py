@@ -13,14 +13,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from podwire.cni.errors import CniError
-from podwire.datapath.peer import PeerPath, PeerRoutes
+from podwire.datapath.peer import PeerRoutes
+from podwire.netlink.operations import AddRoute
 from podwire.observe import metrics
 from podwire.observe.log import AgentLog
 from podwire.observe.metrics import Metrics
 from podwire.plugin.dispatch import Answer, refusal
 from podwire.plugin.network import Networks
 
-RANGE = ip_network("10.244.0.0/24")
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
 
@@ -40,11 +40,10 @@ class Heard:
 @pytest.fixture
 def collected(monkeypatch: pytest.MonkeyPatch) -> Metrics:
     monkeypatch.setattr(metrics, "read_leases", lambda socket, yield_now: (0, []))
-    devices = {"a": ["eth0"], "b": ["eth0", "podwire-vx6"]}
-    paths = {peer: [PeerPath(peer, RANGE, "", device) for device in found] for peer, found in devices.items()}
-    loop: Any = SimpleNamespace(
-        restored={("route", "peers"): 1}, failing={"peers": False}, peers=3, peer_routes=PeerRoutes(paths=paths)
-    )
+    routes = PeerRoutes()
+    for number, (peer, device) in enumerate((("a", "eth0"), ("b", "eth0"), ("b", "podwire-vx6"))):
+        routes.add(peer, AddRoute(device, ip_network(f"10.244.{number}.0/24"), None))
+    loop: Any = SimpleNamespace(restored={("route", "peers"): 1}, failing={"peers": False}, peers=3, peer_routes=routes)
     log, source = AgentLog(io.StringIO()), Heard()
     return Metrics(log, loop, source, Networks())
 

@@ -149,7 +149,8 @@ def test_exchanging_the_peers_that_differ_is_as_good_as_looking_at_all(before: l
     assert changes(reached, want) == [] and changes(state, want) == []
     assert (reached.devices, reached.routes, reached.forwarding) == (want.devices, want.routes, want.forwarding)
     assert (state.devices, state.neighbours) == (want.devices, want.neighbours)
-    assert (state.paths, state.problems, +state.paths_on) == (want.paths, want.problems, want.paths_on)
+    assert (state.destinations, state.problems) == (want.destinations, want.problems)
+    assert +state.routes_over == want.routes_over
 
 
 def test_one_peer_more_or_less_costs_that_peers_work_alone() -> None:

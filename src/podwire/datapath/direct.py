@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from podwire.datapath.peer import LocalNode, PeerPath, PeerRoutes
+from podwire.datapath.peer import LocalNode, PeerRoutes
 from podwire.ip import Address, Network
 from podwire.netlink import operations as op
 
@@ -20,8 +20,7 @@ class Direct:
         if found is None:
             return f"peer {peer} is not on-link: {destination} is not reachable without a tunnel"
         address, device = found
-        path = PeerPath(peer, destination, f"{address} (direct)", device)
-        routes.add(path, op.AddRoute(device, destination, address, replace=True))
+        routes.add(peer, op.AddRoute(device, destination, address, replace=True))
         return ""
 
 

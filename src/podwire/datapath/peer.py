@@ -30,39 +30,30 @@ class LocalNode(Struct, frozen=True):
     underlay: Sequence[UnderlayAddress]
 
 
-class PeerPath(Struct, frozen=True):
-    """How a pod CIDR of a peer is reached, for people and for `status`."""
-
-    peer: str
-    destination: Network
-    via: str
-    device: str
-
-
 class PeerRoutes(Struct):
     """The kernel objects for other nodes' pods, by what identifies them in the kernel.
 
-    `paths` and `problems` (why a pod CIDR cannot be reached) are by the peer's name; they are empty in what was read
-    from the kernel. A peer with a problem may have paths as well, for its other pod CIDRs.
+    `destinations` (the pod CIDRs that are reached) and `problems` (why one is not) are by the peer's name; they are
+    empty in what was read from the kernel. A peer may have both, for different pod CIDRs.
     """
 
     devices: dict[str, op.AddVxlan] = field(default_factory=dict)
     routes: dict[Network, op.AddRoute] = field(default_factory=dict)
     neighbours: dict[tuple[str, Address], op.AddNeighbour] = field(default_factory=dict)
     forwarding: dict[tuple[str, str], op.AddForwarding] = field(default_factory=dict)
-    paths: dict[str, list[PeerPath]] = field(default_factory=dict)
+    destinations: dict[str, tuple[Network, ...]] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
-    paths_on: Counter[str] = field(default_factory=Counter)
-    """The number of paths over each device."""
+    routes_over: Counter[str] = field(default_factory=Counter)
+    """The number of peers' routes over each device."""
 
     down: set[str] = field(default_factory=set)
     """Devices that exist but are down; only in what was read from the kernel."""
 
-    def add(self, path: PeerPath, route: op.AddRoute) -> None:
-        """A path and its route."""
-        self.routes[path.destination] = route
-        self.paths.setdefault(path.peer, []).append(path)
-        self.paths_on[path.device] += 1
+    def add(self, peer: str, route: op.AddRoute) -> None:
+        """Add a route to a pod CIDR of a peer."""
+        self.routes[route.destination] = route
+        self.destinations[peer] = (*self.destinations.get(peer, ()), route.destination)
+        self.routes_over[route.device] += 1
 
     def put(self, other: PeerRoutes) -> None:
         """Put other peers' objects in."""
@@ -70,32 +61,32 @@ class PeerRoutes(Struct):
         self.routes.update(other.routes)
         self.neighbours.update(other.neighbours)
         self.forwarding.update(other.forwarding)
-        self.paths.update(other.paths)
+        self.destinations.update(other.destinations)
         self.problems.update(other.problems)
-        self.paths_on.update(other.paths_on)
+        self.routes_over.update(other.routes_over)
 
     def take_out(self, peers: Iterable[str]) -> PeerRoutes:
-        """Take the objects of these peers out; a device that no path uses any more goes as well.
+        """Take the objects of these peers out; a device that no route uses any more goes as well.
 
         Costs what these peers have, however many others there are: peers share nothing but devices.
         """
         gone = PeerRoutes()
         for peer in peers:
             self.problems.pop(peer, None)
-            for path in self.paths.pop(peer, ()):
-                route = self.routes.pop(path.destination)
-                gone.add(path, route)
-                self.paths_on[path.device] -= 1
-                if path.device not in self.devices or route.via is None:
+            for destination in self.destinations.pop(peer, ()):
+                route = self.routes.pop(destination)
+                gone.add(peer, route)
+                self.routes_over[route.device] -= 1
+                if route.device not in self.devices or route.via is None:
                     continue
-                gateway = path.device, route.via
+                gateway = route.device, route.via
                 neighbour = self.neighbours.pop(gateway)
                 gone.neighbours[gateway] = neighbour
-                vtep = path.device, neighbour.mac
+                vtep = route.device, neighbour.mac
                 if vtep in self.forwarding:  # the pod CIDRs of one peer share it
                     gone.forwarding[vtep] = self.forwarding.pop(vtep)
-        for device in gone.paths_on:
-            if not self.paths_on[device]:
+        for device in gone.routes_over:
+            if not self.routes_over[device]:
                 self.devices.pop(device, None)
         return gone
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from podwire.datapath.peer import LocalNode, PeerPath, PeerRoutes
+from podwire.datapath.peer import LocalNode, PeerRoutes
 from podwire.digest import blake2b
 from podwire.ip import Address, Network
 from podwire.netlink import operations as op
@@ -24,7 +24,7 @@ class Vxlan:
     def add(
         self, routes: PeerRoutes, node: LocalNode, peer: str, addresses: Sequence[Address], destination: Network
     ) -> str:
-        """The VXLAN device if it is the first path over it, a route, a neighbour and a forwarding entry.
+        """The VXLAN device if it is the first route over it, a route, a neighbour and a forwarding entry.
 
         ip route replace DESTINATION via GATEWAY dev podwire-vx4 onlink src OWN proto 112
         ip neigh replace GATEWAY lladdr MAC dev podwire-vx4 nud permanent
@@ -46,8 +46,7 @@ class Vxlan:
         gateway = destination[1] if destination.num_addresses > 2 else destination[0]
         mac = vtep_mac(remote)
         source = _source(node, destination.version)
-        path = PeerPath(peer, destination, f"{remote} (VXLAN {node.vni})", device)
-        routes.add(path, op.AddRoute(device, destination, gateway, onlink=True, source=source, replace=True))
+        routes.add(peer, op.AddRoute(device, destination, gateway, onlink=True, source=source, replace=True))
         routes.neighbours[device, gateway] = op.AddNeighbour(device, gateway, mac)
         routes.forwarding[device, mac] = op.AddForwarding(device, mac, remote)
         return ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any
 
 from msgspec import Struct
+
+from podwire.digest import blake2b
 
 
 class Problem(Struct, frozen=True):

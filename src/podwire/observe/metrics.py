@@ -178,9 +178,12 @@ class Metrics(Collector):
         """Peers by the path to them; a peer with both kinds of path counts as VXLAN."""
         peers = GaugeMetricFamily("podwire_peers", "Other nodes, by the path to their pods.", labels=["path"])
         tunnels = set(VXLAN_DEVICE.values())
-        paths = list(self._loop.peer_routes.paths.values())
-        vxlan = sum(any(path.device in tunnels for path in own) for own in paths)
-        peers.add_metric(["direct"], len(paths) - vxlan)
-        peers.add_metric(["vxlan"], vxlan)
-        peers.add_metric(["none"], max(self._loop.peers - len(paths), 0))
+        routes = self._loop.peer_routes
+        kinds: Tally[bool] = Tally()
+        for destinations in list(routes.destinations.values()):
+            found = [route for route in map(routes.routes.get, destinations) if route]  # the loop may remove some now
+            kinds[any(route.device in tunnels for route in found)] += 1
+        peers.add_metric(["direct"], kinds[False])
+        peers.add_metric(["vxlan"], kinds[True])
+        peers.add_metric(["none"], max(self._loop.peers - kinds.total(), 0))
         return peers

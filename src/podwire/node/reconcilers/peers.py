@@ -42,9 +42,8 @@ class Peers(Reconciler):
         """
         if self._desired.settings is None:
             return False
-        concerned = self._is_desired(event)
-        self._touched = self._touched or concerned
-        return concerned
+        self._touched = self._touched or self._is_desired(event)
+        return self._touched
 
     def _is_desired(self, event: Event) -> bool:
         kind, key, routes = event.kind, event.key, self._desired.peer_routes
