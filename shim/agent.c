@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Sends the call to the agent in one SOCK_SEQPACKET message and prints the message that comes back. */
-#define _GNU_SOURCE
-#include "agent.h"
+#include "podwire.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
-
-#include "answer.h"
-#include "call.h"
-#include "protocol.h"
-
-#define DEFAULT_SOCKET "/run/podwire/agent.sock"
 
 union request request;
 union reply reply;
@@ -24,7 +14,7 @@ static int connect_agent(void)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *path = getenv("PODWIRE_SOCKET");
 	if (path == NULL || *path == '\0')
-		path = DEFAULT_SOCKET;
+		path = "/run/podwire/agent.sock";
 	if (strlen(path) >= sizeof address.sun_path)
 		return -1;
 	memcpy(address.sun_path, path, strlen(path));
@@ -36,48 +26,43 @@ static int connect_agent(void)
 
 static bool send_request(int fd)
 {
-	union { char bytes[CMSG_SPACE(2 * sizeof(int))]; struct cmsghdr align; } control = {0};
+	union { char bytes[CMSG_SPACE(2 * sizeof(int))]; struct cmsghdr rights; } control = {0};
 	int fds[2];
 	size_t count = 0;
-	struct iovec part = {.iov_base = request.bytes, .iov_len = sizeof request.header + call.environment_bytes};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	struct iovec part = {.iov_base = request.bytes, .iov_len = call.input_at};
+	uint32_t flags = 0;
 
-	memcpy(request.header.magic, "PWR1", 4);
-	request.header.environment_bytes = (uint32_t)call.environment_bytes;
-	request.header.input_bytes = (uint32_t)call.input_bytes;
 	if (call.netns_fd >= 0) {
-		request.header.flags |= REQUEST_NETNS;
+		flags |= REQUEST_NETNS;
 		fds[count++] = call.netns_fd;
 	}
 	if (call.input_fd >= 0) {
-		request.header.flags |= REQUEST_INPUT_MEMFD;
+		flags |= REQUEST_INPUT_MEMFD;
 		fds[count++] = call.input_fd;
 		lseek(call.input_fd, 0, SEEK_SET);
 	} else {
 		part.iov_len += call.input_bytes;
 	}
-	if (count > 0) {
-		size_t bytes = count * sizeof(int);
-		message.msg_control = control.bytes;
-		message.msg_controllen = CMSG_SPACE(bytes);
-		struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-		rights->cmsg_level = SOL_SOCKET;
-		rights->cmsg_type = SCM_RIGHTS;
-		rights->cmsg_len = CMSG_LEN(bytes);
-		memcpy(CMSG_DATA(rights), fds, bytes);
-	}
+	uint32_t environment_bytes = (uint32_t)(call.input_at - sizeof request.header);
+	request.header = (struct request_header){"PWR1", flags, environment_bytes, (uint32_t)call.input_bytes};
+	size_t bytes = count * sizeof(int);
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes};
+	message.msg_controllen = count > 0 ? CMSG_SPACE(bytes) : 0;
+	control.rights = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(bytes)};
+	memcpy(CMSG_DATA(&control.rights), fds, bytes);
 	return sendmsg(fd, &message, MSG_NOSIGNAL) >= 0;
 }
 
 static _Noreturn void print_memfd(int to, int fd, size_t bytes, int status)
 {
+	ssize_t got;
+
 	answer_started = true;
-	for (size_t at = 0; at < bytes;) {
+	for (size_t at = 0; at < bytes; at += (size_t)got) {
 		size_t want = bytes - at < sizeof reply.bytes ? bytes - at : sizeof reply.bytes;
-		ssize_t got = pread(fd, reply.bytes, want, (off_t)at);
+		got = pread(fd, reply.bytes, want, (off_t)at);
 		if (got <= 0 || !write_all(to, reply.bytes, (size_t)got))
 			_exit(status ? status : 1);
-		at += (size_t)got;
 	}
 	_exit(status);
 }

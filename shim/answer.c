@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Writes the answer and ends the program. */
-#include "answer.h"
+/* Writes the answer and ends the program. Only system calls: all of this may run in a signal handler. */
+#include "podwire.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <string.h>
-#include <unistd.h>
 
 volatile sig_atomic_t answer_started;
 

@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Collects the environment and standard input of the call. */
-#define _GNU_SOURCE
-#include "call.h"
+#include "podwire.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
-
-#include "answer.h"
-#include "protocol.h"
 
 #define INPUT_BYTES_MAX (32 * 1024 * 1024)
 
-struct call call = {.netns_fd = -1, .input_fd = -1};
+struct call call = {.netns_fd = -1, .input_fd = -1, .input_at = sizeof request.header};
 
 bool collect_environment(void)
 {
@@ -28,13 +21,8 @@ bool collect_environment(void)
 		memcpy(request.bytes + at, *entry, bytes);
 		at += bytes;
 	}
-	call.environment_bytes = at - sizeof request.header;
+	call.input_at = at;
 	return true;
-}
-
-static char *inline_input(void)
-{
-	return request.bytes + sizeof request.header + call.environment_bytes;
 }
 
 static size_t read_input(char *into, size_t room)
@@ -50,9 +38,10 @@ static size_t read_input(char *into, size_t room)
 	}
 }
 
-static _Noreturn void fail_without_memory(void)
+static void append_to_memfd(const char *from, size_t bytes)
 {
-	fail(ERROR(5, "standard input could not be kept in memory: is the node out of memory?"));
+	if (call.input_fd < 0 || !write_all(call.input_fd, from, bytes))
+		fail(ERROR(5, "standard input could not be kept in memory: is the node out of memory?"));
 }
 
 void move_input_to_memfd(void)
@@ -60,25 +49,23 @@ void move_input_to_memfd(void)
 	if (call.input_fd >= 0)
 		return;
 	call.input_fd = memfd_create("podwire-stdin", MFD_CLOEXEC);
-	if (call.input_fd < 0 || !write_all(call.input_fd, inline_input(), call.input_bytes))
-		fail_without_memory();
+	append_to_memfd(request.bytes + call.input_at, call.input_bytes);
 }
 
 void collect_input(void)
 {
-	size_t room = (size_t)(request.bytes + sizeof request.bytes - inline_input()), got;
+	char *input = request.bytes + call.input_at;
+	size_t room = sizeof request.bytes - call.input_at, got;
 
-	while (call.input_bytes < room && (got = read_input(inline_input() + call.input_bytes, room - call.input_bytes)) > 0)
+	while (call.input_bytes < room && (got = read_input(input + call.input_bytes, room - call.input_bytes)) > 0)
 		call.input_bytes += got;
-	if (call.input_bytes == room) {
+	if (call.input_bytes == room)
 		move_input_to_memfd();
-		while ((got = read_input(reply.bytes, sizeof reply.bytes)) > 0) { /* the reply's buffer is free until later */
-			call.input_bytes += got;
-			if (call.input_bytes > INPUT_BYTES_MAX)
-				fail(ERROR(6, "the network configuration on standard input is larger than 32 MiB"));
-			if (!write_all(call.input_fd, reply.bytes, got))
-				fail_without_memory();
-		}
+	while (call.input_fd >= 0 && (got = read_input(reply.bytes, sizeof reply.bytes)) > 0) { /* `reply` is free until later */
+		call.input_bytes += got;
+		if (call.input_bytes > INPUT_BYTES_MAX)
+			fail(ERROR(6, "the network configuration on standard input is larger than 32 MiB"));
+		append_to_memfd(reply.bytes, got);
 	}
 	call.input_complete = true;
 }

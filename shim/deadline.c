@@ -1,16 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The deadline of the call, and the answer when it passes. */
-#define _GNU_SOURCE
-#include "deadline.h"
+#include "podwire.h"
 
-#include <signal.h>
-#include <stdlib.h>
 #include <sys/time.h>
-#include <unistd.h>
-
-#include "answer.h"
-#include "call.h"
-#include "fallback.h"
 
 static const int deadlines_ms[] = {
 	[VERB_ADD] = 60000, [VERB_DEL] = 20000, [VERB_CHECK] = 20000, [VERB_GC] = 60000,
@@ -33,7 +25,7 @@ static void deadline_passed(int signal_number)
 	fail(ERROR(11, "the podwire agent did not answer in time: try again later"));
 }
 
-static void set_alarm(long milliseconds)
+void set_alarm(long milliseconds)
 {
 	struct itimerval timer = {.it_value = {milliseconds / 1000, milliseconds % 1000 * 1000}};
 	setitimer(ITIMER_REAL, &timer, NULL);
@@ -43,20 +35,12 @@ void start_deadline(void)
 {
 	struct sigaction action = {.sa_handler = deadline_passed};
 	sigset_t alarm_only;
-	long milliseconds = deadlines_ms[call.verb];
 	const char *override = getenv("PODWIRE_DEADLINE_MS");
+	long milliseconds = override ? atol(override) : 0;
 
-	if (override && *override >= '1' && *override <= '9')
-		for (milliseconds = 0; *override >= '0' && *override <= '9' && milliseconds < 1000000; override++)
-			milliseconds = milliseconds * 10 + (*override - '0');
 	sigaction(SIGALRM, &action, NULL);
 	sigemptyset(&alarm_only);
 	sigaddset(&alarm_only, SIGALRM);
 	sigprocmask(SIG_UNBLOCK, &alarm_only, NULL); /* the parent may have blocked it */
-	set_alarm(milliseconds);
-}
-
-void stop_deadline(void)
-{
-	set_alarm(0);
+	set_alarm(milliseconds > 0 ? milliseconds : deadlines_ms[call.verb]);
 }

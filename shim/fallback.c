@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Answers the call without an agent and without the one-shot path. */
-#include "fallback.h"
+/* Answers without an agent and without the one-shot path, as the CNI specification demands of a plugin that cannot work. */
+#include "podwire.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include "answer.h"
-#include "call.h"
-#include "veth.h"
 
 #define NO_AGENT_MSG "no podwire agent answers on this node and no one-shot path is installed: is the podwire agent running?"
-#define VERSIONS "\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\""
 
 /* Is it the network namespace of this process? Also true if that is unknown. */
 static bool is_own_namespace(int netns_fd)
@@ -23,6 +15,7 @@ static bool is_own_namespace(int netns_fd)
 	return named.st_dev == own.st_dev && named.st_ino == own.st_ino;
 }
 
+/* Delete the pod's interface and exit. Only system calls: it may run in a signal handler. */
 _Noreturn void delete_without_agent(void)
 {
 	const char *ifname = getenv("CNI_IFNAME"), *override = getenv("CNI_NETNS_OVERRIDE");
@@ -39,7 +32,7 @@ _Noreturn void delete_without_agent(void)
 
 _Noreturn void answer_without_agent(void)
 {
-	static const char version[] = "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[" VERSIONS "]}\n";
+	static const char version[] = "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"" VERSION_LIST("\",\"") "\"]}\n";
 	if (call.verb == VERB_VERSION)
 		answer(STDOUT_FILENO, version, sizeof version - 1, 0);
 	if (call.verb == VERB_DEL)

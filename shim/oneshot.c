@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Replaces this process by the one-shot path that `podwire install` wrote into the installed copy. */
-#define _GNU_SOURCE
-#include "oneshot.h"
-
-#include <signal.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "call.h"
-#include "deadline.h"
+#include "podwire.h"
 
 #define ARGUMENTS_MAX 31
 
@@ -30,7 +22,7 @@ void exec_oneshot(void)
 	move_input_to_memfd();
 	lseek(call.input_fd, 0, SEEK_SET);
 	dup2(call.input_fd, STDIN_FILENO);
-	stop_deadline(); /* an alarm survives execve */
+	set_alarm(0); /* an alarm survives execve */
 	signal(SIGPIPE, SIG_DFL);
 	execve(argv[0], argv, environ);
 	signal(SIGPIPE, SIG_IGN);

@@ -8,38 +8,23 @@
  *
  * It runs for every pod, so it uses neither malloc nor stdio.
  */
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "podwire.h"
 
-#include "agent.h"
-#include "answer.h"
-#include "call.h"
-#include "deadline.h"
-#include "fallback.h"
-#include "oneshot.h"
+#include <fcntl.h>
 
 #define ABOUT "podwire: CNI plugin of the podwire pod network\n" \
-	"CNI protocol versions supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0\n"
+	"CNI protocol versions supported: " VERSION_LIST(", ") "\n"
 
 static const char *const verbs[] = {"ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"}; /* in the order of enum verb */
-
-/* Open closed standard descriptors, so that no socket gets their numbers; read-only, so that a write to them fails. */
-static void open_standard_descriptors(void)
-{
-	for (int fd = 0; fd <= 2; fd++)
-		if (fcntl(fd, F_GETFD) < 0)
-			open("/dev/null", O_RDONLY);
-}
 
 int main(void)
 {
 	const char *command = getenv("CNI_COMMAND"), *netns = getenv("CNI_NETNS");
 
-	open_standard_descriptors();
+	/* Open closed standard descriptors, so that no socket gets their numbers; read-only: a write to them must fail. */
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			open("/dev/null", O_RDONLY);
 	signal(SIGPIPE, SIG_IGN);
 	if (command == NULL || *command == '\0')
 		answer(STDERR_FILENO, ABOUT, sizeof ABOUT - 1, 0);
