@@ -219,7 +219,7 @@ class Server:
             self._observer(received.environment.get("CNI_COMMAND", ""), answer, took, timings.phases)
 
     def _reply(self, connection: Connection, received: protocol.Received, answer: Answer, host: Host) -> None:
-        """Send the answer. An ADD whose caller is gone is undone: nobody knows its result and sends a DEL."""
+        """Send the answer. An ADD whose caller is gone is undone: no DEL would follow."""
         try:
             protocol.send_reply(connection, answer.status, answer.body, to_stderr=answer.to_stderr)
         except OSError as gone:

@@ -120,12 +120,12 @@ def uninstall(bin_dir: Path, conf_dir: Path) -> list[str]:
     """Remove the files that `install` makes, the configuration first; other files stay. Raises InstallationError."""
     done = []
     try:
-        ours = bin_dir / NAMES[0]
+        plugin = bin_dir / NAMES[0]
         for path in (conf_dir / FILE_NAME, *(bin_dir / name for name in NAMES[1:])):
             if path.suffix or (path.exists() and _holds_mark(path)):
                 done += _remove(path)
-        if ours.exists() and _holds_mark(ours):
-            done += _remove(ours)
+        if plugin.exists() and _holds_mark(plugin):
+            done += _remove(plugin)
     except OSError as refused:
         raise InstallationError(f"{refused.filename}: {refused.strerror}: remove it by hand") from None
     return done

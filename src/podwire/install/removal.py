@@ -21,34 +21,34 @@ GROUP = 0x7077FFFF
 
 
 class RemovalError(Exception):
-    """The kernel or nftables refused; one line."""
+    """The kernel or nftables refused a removal; one line."""
 
 
 def devices(socket: Netlink) -> list[str]:
     """Attachments, and the bridges and VXLAN devices that podwire made."""
     found = []
     for link in read.links(socket):
-        ours = link.kind == "veth" and link.name.startswith(PREFIX) and len(link.name) == DEVICE_LETTERS
-        attachment = ours and (not link.alias or parse_alias(link.alias) is not None)
+        named = link.kind == "veth" and link.name.startswith(PREFIX) and len(link.name) == DEVICE_LETTERS
+        attachment = named and (not link.alias or parse_alias(link.alias) is not None)
         if attachment or is_egress(link) or _is_made(link):
             found.append(link.name)
     return found
 
 
 def _is_made(link: read.Link) -> bool:
-    """A bridge or a tunnel that podwire made, also one that it had no time to mark."""
+    """Did podwire make this bridge or VXLAN device? Also if the process ended before it set the alias."""
     if link.kind == "vxlan":
         return link.name in VXLAN_DEVICE.values()
     return link.kind == "bridge" and (link.alias.startswith(MADE_ALIAS) or is_made(link.name, link.mac))
 
 
 def routes(socket: Netlink) -> list[DeleteRoute]:
-    """The routes to other nodes' pods that no deleted device took along."""
-    return [DeleteRoute(one.device, network) for network, one in read_peer_routes(socket).routes.items()]
+    """The routes to other nodes' pods that are not deleted with a device."""
+    return [DeleteRoute(route.device, network) for network, route in read_peer_routes(socket).routes.items()]
 
 
 def rules(nftables: Nftables) -> list[dict[str, Any]]:
-    """The accept rules in other people's chains."""
+    """The accept rules in other programs' chains."""
     chains = [entry["chain"] for entry in nftables.list("chains") if "chain" in entry]
     forward = [chain for chain in chains if chain.get("hook") == "forward" and is_identifier(chain["name"])]
     found = []
@@ -69,7 +69,7 @@ def tables(nftables: Nftables) -> list[str]:
 
 
 def remove() -> list[str]:
-    """Remove it all; a line for each. Raises RemovalError, PermissionError."""
+    """Remove everything; returns a line for each object. Raises RemovalError, PermissionError."""
     done = []
     try:
         with Netlink() as socket:
@@ -99,7 +99,7 @@ def remove() -> list[str]:
 
 
 def remains() -> list[str]:
-    """What is still there, read anew."""
+    """What remains, read from the kernel again; a line for each object."""
     with Netlink() as socket:
         found = [f"device {name}" for name in devices(socket)]
         found += [f"route {route.destination}" for route in routes(socket)]

@@ -20,7 +20,7 @@ class FileWatch:
             raise OSError(failed, os.strerror(failed), folder)
 
     def drain(self) -> None:
-        """Forget what was told so far."""
+        """Discard all pending notifications."""
         try:
             while os.read(self.descriptor, 4096):
                 pass

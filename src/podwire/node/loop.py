@@ -1,8 +1,8 @@
 """The loop that keeps the host in its desired state: the only place that applies, retries, counts and logs changes.
 
 It wakes up for kernel notifications, for changed settings, and each second for what the kernel does not announce.
-Each minute everything is read back. A reconciler that fails is called again later and later (back-off); the others
-go on, whatever it raised.
+Each minute everything is read back. A reconciler that fails is called again after a time that doubles with each failure
+(back-off). Whatever a reconciler raises, the others are called.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Loop:
         self.restored: Counter[tuple[str, str]] = Counter()
         """How many changes restored the desired state, by kind and by the reconciler's name."""
 
-    # Asked by other threads
+    # For other threads
 
     @property
     def in_place(self) -> bool:
@@ -127,10 +127,10 @@ class Loop:
     # The loop
 
     def begin(self) -> None:
-        """Set the host up before the first call is served; with settings that are known, as they ask for.
+        """Set up the host for the settings, if they are known, before the first CNI call is served.
 
         Raises SettingsFileError for a file that is wrong. Raises KernelRefusedError, NftablesError, InstallationError
-        or OSError where something fails that pods need: an agent without it could not serve.
+        or OSError if a reconciler fails that pods need: the agent could not serve calls.
         """
         if self._source:
             self._source.start()
@@ -143,12 +143,12 @@ class Loop:
         self._step(self._report)
 
     def start(self) -> None:
-        """CNI calls are served: go on in a thread."""
+        """Continue in a thread; CNI calls are served from now on."""
         self._desired.serving = True
         self._beat = time.monotonic()
         thread = threading.Thread(target=self._work, daemon=True, name="loop")
         thread.start()
-        self._thread = thread  # only now: a thread that has not started looks as if it had ended
+        self._thread = thread  # last: a thread that has not started is not alive either
 
     def _work(self) -> None:
         descriptors = [self._watch.route.socket.fileno(), self._watch.nftables.socket.fileno()]
@@ -162,7 +162,7 @@ class Loop:
             time.sleep(GATHER_SECONDS)
 
     def _step(self, step: Callable[[], None]) -> None:
-        """Take one step; whatever it raises, the loop never ends, and the other steps are taken."""
+        """Take one step. No exception ends the loop or prevents the other steps."""
         try:
             step()
         except Exception as failed:  # noqa: BLE001  see above
@@ -179,7 +179,7 @@ class Loop:
                 self._run(task)
 
     def _take_changes(self) -> None:
-        """Ask the source what changed, and bring it into force."""
+        """Ask the source what changed, and apply it."""
         change = self._source.changes() if self._source else None
         if change is not None:
             self._desired.take_peers(change)
@@ -193,7 +193,7 @@ class Loop:
         if self._new_settings is not None:
             try:
                 self._desired.take_settings(self._new_settings)
-            except Exception as failed:  # noqa: BLE001  the last settings stay
+            except Exception as failed:  # noqa: BLE001  the last settings stay in force
                 self._settings.failed(failed)
                 change = replace(change, settings=None) if change is not None else None
             else:
@@ -201,14 +201,14 @@ class Loop:
                 self._new_settings = None
                 self._settings.done()
         if change is not None and self._desired.settings is not None:
-            self._bring_into_force(change, began)
+            self._apply_settings(change, began)
 
-    def _bring_into_force(self, change: SettingsChange, began: float) -> None:
+    def _apply_settings(self, change: SettingsChange, began: float) -> None:
         changes = 0
         for task in self._tasks:
             try:
                 concerned = task.reconciler.desired_changed(change)
-            except Exception as failed:  # noqa: BLE001  the others go on
+            except Exception as failed:  # noqa: BLE001  the other reconcilers are called
                 task.failed(failed)
                 continue
             if concerned:
@@ -227,7 +227,7 @@ class Loop:
         self._unconfirmed = True
 
     def _confirm(self) -> None:
-        """Tell the source, once all that pods need is there."""
+        """Tell the source that its settings are applied, when everything that pods need is in place."""
         if self._unconfirmed and self._source and self.in_place and not self.readiness_error():
             self._unconfirmed = False
             self._source.applied()
@@ -250,14 +250,14 @@ class Loop:
         for task in self._tasks:
             try:
                 concerned = task is not source and task.reconciler.concerned_by(event)
-            except Exception as failed:  # noqa: BLE001  the others have to hear of the event
+            except Exception as failed:  # noqa: BLE001  the other reconcilers get the event
                 self._log.failed("node", f"{task.reconciler.name}: {error_message(failed)}", once=True)
                 task.due = task.full = True
             else:
                 task.due = task.due or concerned
 
     def _run(self, task: Task) -> None:
-        """Let a reconciler look, apply its changes and announce those that were applied."""
+        """Call a reconciler, apply its changes, and announce the changes that were applied."""
         applied = self._apply(task).applied
         if applied:
             self._announce(task.reconciler, applied)
@@ -289,7 +289,7 @@ class Loop:
             self._log.note(f"restored: {len(changes) - MAX_LINES} more")
 
     def _report(self) -> None:
-        """Log each problem once, and once more when it is over; tell the source, which may make Events of them."""
+        """Log each problem when it begins and when it ends; pass all to the source, for Events."""
         problems = self.problems()
         if not problems and not self._logged:
             return
@@ -309,7 +309,7 @@ class Loop:
 
 
 class _SettingsTaker(Reconciler):
-    """Stands for taking over new settings in the list of problems."""
+    """Represents the change to new settings in the list of problems."""
 
     name = SETTINGS
     needed_by_pods = True

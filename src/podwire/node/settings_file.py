@@ -90,7 +90,7 @@ class _PlaceError(Exception):
 
 
 class _EntangledError(Exception):
-    """Tables of peers that cannot be told from each other by looking at the text."""
+    """Tables of peers whose limits in the text are unclear."""
 
 
 def load(path: Path, known: Tables | None = None, warn: Warn | None = None) -> LoadedFile:
@@ -168,7 +168,7 @@ def _checked(raw: SettingsTable, peers: Sequence[Peer]) -> NodeSettings:
 def read(path: Path, convert: Callable[[dict[str, Any]], Read], warn: Warn | None = None) -> Read:
     """What `convert` makes of a file's TOML; its ValidationError or SettingsError becomes a SettingsFileError.
 
-    Keys have their new names. `warn` is told of each old name.
+    Keys have their new names. `warn` is called for each old name.
     """
     text = _text(path)
     old: set[str] = set()

@@ -123,10 +123,10 @@ class FileSource:
         )
 
     def applied(self) -> None:
-        """A file is told nothing."""
+        """Nothing to do for a file."""
 
     def set_problems(self, problems: Sequence[Problem]) -> None:
-        """A file is told nothing."""
+        """Nothing to do for a file."""
 
     def nodes(self) -> list[KnownNode]:
         """This node and the file's peers."""

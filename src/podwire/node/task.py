@@ -1,4 +1,4 @@
-"""A reconciler in the loop: when it is due, what it failed with, and how long it is left alone then (back-off)."""
+"""The state of one reconciler in the loop: when it is due, its last error, and its back-off."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Task:
         self._retry_at = 0.0
 
     def ready(self) -> bool:
-        """Is it due, and not to be left alone after a failure?"""
+        """Is it due, and is the back-off over?"""
         return self.due and time.monotonic() >= self._retry_at
 
     def done(self) -> None:
@@ -37,7 +37,7 @@ class Task:
         self.error, self.exception, self._failures, self._retry_at = "", None, 0, 0.0
 
     def failed(self, exception: Exception, more: str = "") -> None:
-        """It failed: it is due again after twice the time of the last failure."""
+        """It failed: it is due again after a time that doubles with each failure."""
         self.due = self.full = True
         self.exception = exception
         self.error = error_message(exception) + more
@@ -46,7 +46,7 @@ class Task:
         self._retry_at = time.monotonic() + wait
 
     def expedite(self) -> None:
-        """The desired state is another one: try at once."""
+        """The desired state has changed: end the back-off."""
         self._retry_at = 0.0
 
 

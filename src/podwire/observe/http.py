@@ -1,4 +1,4 @@
-"""Metrics and health over HTTP: three pages, for the kubelet and Prometheus. Whoever asks never holds up a call."""
+"""Metrics and health over HTTP: three pages for the kubelet and Prometheus. No request delays a CNI call."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 from podwire.observe.health import Health
 
 MOST_REQUESTS = 8
-"""At once; more are turned away. The kubelet and one Prometheus need two."""
+"""At the same time; further connections are closed. The kubelet and one Prometheus need two."""
 
 REQUEST_SECONDS = 10.0
 TEXT = "text/plain; charset=utf-8"
 Page = Callable[[str], tuple[str, bytes]]
-"""The metrics for an Accept header: their content type, and themselves."""
+"""Returns the content type and the text of the metrics for an Accept header."""
 
 
 def serve(web: tuple[str, int], metrics: Page, health: Health) -> str:
-    """Serve until the process ends; the URL. Raises OSError where the address cannot be had."""
+    """Serve until the process ends; returns the URL. Raises OSError if the address cannot be used."""
     server = _Server(web, _handler(metrics, health))
     threading.Thread(target=server.serve_forever, daemon=True, name="web").start()
     host, port = server.server_address[:2]
@@ -39,14 +39,14 @@ class _Server(ThreadingHTTPServer):
         super().__init__(web, handler)
 
     def server_bind(self) -> None:
-        """Without the base class's question to DNS for its own name."""
+        """Bind without the DNS query of the base class."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """In a thread of its own, if there is room."""
+        """Answer in a new thread, unless MOST_REQUESTS are being answered."""
         if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -57,14 +57,14 @@ class _Server(ThreadingHTTPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """The thread's work."""
+        """Answer in the thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever went away while it was answered, or said nothing for long, is not worth a word."""
+        """Clients that disconnect or send nothing are not logged."""
 
 
 def _handler(metrics: Page, health: Health) -> type[BaseHTTPRequestHandler]:
@@ -75,7 +75,7 @@ def _handler(metrics: Page, health: Health) -> type[BaseHTTPRequestHandler]:
         server_version, sys_version = "podwire", ""
 
         def do_GET(self) -> None:
-            """A page."""
+            """Answer with a page."""
             page = self.path.partition("?")[0]
             if page == "/metrics":
                 self._answer_metrics()
@@ -104,6 +104,6 @@ def _handler(metrics: Page, health: Health) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # the base class's name
-            """Requests come every few seconds: no lines."""
+            """Log nothing: requests come every few seconds."""
 
     return Handler

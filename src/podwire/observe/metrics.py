@@ -1,4 +1,4 @@
-"""The agent's metrics for Prometheus. docs/metrics.md has them all, with what to watch.
+"""The agent's metrics for Prometheus. docs/metrics.md lists them, with alerts.
 
 Calls are recorded when they have been answered. What the kernel knows (pods, addresses) is read when it is asked for.
 """
@@ -28,7 +28,7 @@ from podwire.plugin.dispatch import Answer
 from podwire.plugin.network import Networks
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds: an ADD takes 2 ms, a sandbox is given up after minutes."""
+"""Seconds: an ADD takes 2 ms; runtimes wait minutes for a sandbox."""
 
 OTHER = "other"
 SHOWN_FROM_THE_START = ("ADD", "DEL")
@@ -59,7 +59,7 @@ class Loop(Protocol):
 
 
 class Metrics(Collector):
-    """Records calls, and collects the rest when asked."""
+    """Records CNI calls; everything else is collected for each request."""
 
     def __init__(self, log: AgentLog, loop: Loop, source: Source | None, networks: Networks) -> None:
         self._log = log
@@ -91,7 +91,7 @@ class Metrics(Collector):
         ProcessCollector(registry=self._registry)
 
     def record(self, verb: str, answer: Answer, took: float, phases: Sequence[tuple[str, float]]) -> None:
-        """A call that was answered; times in seconds."""
+        """Record an answered call; times in seconds."""
         if verb not in VERBS:
             verb = OTHER
         call = self._call_of.get(verb)
@@ -112,11 +112,11 @@ class Metrics(Collector):
         return kind, encode(self._registry)
 
     def describe(self) -> list[Metric]:
-        """Nothing beforehand: asking the kernel is not worth it when this is registered."""
+        """Nothing: to register this, the kernel need not be read."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """What is counted elsewhere or read from the kernel."""
+        """Yield what is counted elsewhere or read from the kernel."""
         build = GaugeMetricFamily("podwire_build_info", "The agent's version; the value is 1.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
@@ -137,7 +137,9 @@ class Metrics(Collector):
             failing.add_metric([name], fails)
         yield failing
         yield CounterMetricFamily(
-            "podwire_log_lines_dropped", "Lines of the log that nobody read in time.", value=self._log.dropped
+            "podwire_log_lines_dropped",
+            "Log lines that were dropped because the reader was too slow.",
+            value=self._log.dropped,
         )
         if self._source is not None and (silent := self._source.silent_seconds()) is not None:
             yield GaugeMetricFamily(
@@ -154,7 +156,7 @@ class Metrics(Collector):
             yield asked
 
     def _leases(self) -> Iterator[Metric]:
-        """Pods and addresses, from the kernel."""
+        """Yield the numbers of pods and addresses, from the kernel."""
         with Netlink() as socket:
             pods, taken = read_leases(socket, lambda: time.sleep(0))
         yield GaugeMetricFamily("podwire_pods", "Attachments of pods on this node.", value=pods)

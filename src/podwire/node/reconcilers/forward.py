@@ -25,7 +25,7 @@ class ForwardAccept(Reconciler):
         return event.kind == NFTABLES_CHANGED
 
     def desired_changed(self, change: SettingsChange) -> bool:
-        """The settings say whose packets are forwarded."""
+        """The settings have the networks of forwarded packets."""
         return change.settings is not None
 
     def differences(self, *, full: bool) -> Sequence[Change]:

@@ -15,7 +15,7 @@ from podwire.node.reconciler import NFTABLES_CHANGED, Change, Event, Reconciler
 
 
 class HostPorts(Reconciler):
-    """Elements for the host ports of living pods, none for those of pods that are gone."""
+    """Elements for the host ports of existing pods, and no others."""
 
     name = "host-ports"
 
@@ -30,7 +30,7 @@ class HostPorts(Reconciler):
         return event.kind == NFTABLES_CHANGED
 
     def differences(self, *, full: bool) -> Sequence[Change]:
-        """Elements that are missing or too many. Where no device has host ports and no table is there, nothing is."""
+        """Elements that are missing or not desired. Without host ports and without a table, nothing is read."""
         host = self._desired.host
         if not (full or self._devices or table_exists(host.netfilter, PORTS_TABLE)):
             return ()

@@ -60,13 +60,13 @@ class Peers(Reconciler):
     def _is_desired_neighbour(self, key: bytes) -> bool:
         packed, routes = key[INDEX_BYTES:], self._desired.peer_routes
         if len(packed) == MAC_BYTES:
-            wanted = [device for device in routes.devices if (device, packed.hex(":")) in routes.forwarding]
+            devices = [device for device in routes.devices if (device, packed.hex(":")) in routes.forwarding]
         elif len(packed) in ADDRESS_BYTES:
             address = ip_address(packed)
-            wanted = [device for device in routes.devices if (device, address) in routes.neighbours]
+            devices = [device for device in routes.devices if (device, address) in routes.neighbours]
         else:
             return False
-        for device in wanted:
+        for device in devices:
             with contextlib.suppress(NetlinkError):
                 if self._desired.host.socket.index(device) == index_of_key(key):
                     return True
@@ -81,7 +81,7 @@ class Peers(Reconciler):
         return self._all_changed or bool(self._changed)
 
     def differences(self, *, full: bool) -> Sequence[Change]:
-        """After changed settings the changes from one desired state to the next, else those from the kernel's.
+        """After changed settings the changes between two desired states, else those from the actual state.
 
         Raises NetlinkError.
         """
