@@ -84,7 +84,7 @@ def test_an_agent_may_change_its_own_node_alone(api: Real) -> None:
             return str(words)
         return ""
 
-    assert wait_until(lambda: "its own Node alone" in refused("there"))  # policies take effect a moment later
+    assert wait_until(lambda: "its own Node only" in refused("there"))  # policies take effect a moment later
     assert refused("here") == ""
     api.patch_status("there", up)
 
