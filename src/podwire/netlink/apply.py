@@ -14,14 +14,14 @@ class KernelRefusedError(Exception):
     """The kernel refused an operation: `operation`, `number` (errno); the message names the command, in one line."""
 
     def __init__(self, operation: Operation, refused: NetlinkError, *, pod: bool = False) -> None:
-        command = describe(operation, pod=pod)
-        super().__init__(f"the kernel refused `{command}`: {refused.strerror}")
+        super().__init__(f"the kernel refused `{describe(operation, pod=pod)}`: {refused.strerror}")
         self.operation = operation
         self.number = refused.errno
 
 
-LOOPBACK_INDEX = 1
-"""The first device of every network namespace (net/core/dev.c)."""
+LOOPBACK_INDEX = 1  # the first device of every network namespace (net/core/dev.c)
+Ignore = Callable[[Operation, NetlinkError], bool]
+"""Does the caller ignore this error of this operation?"""
 
 
 class Indexes:
@@ -36,10 +36,6 @@ class Indexes:
         if index is None:
             index = self._known[name] = self._socket.index(name)
         return index
-
-
-Ignore = Callable[[Operation, NetlinkError], bool]
-"""Does the caller ignore this error of this operation?"""
 
 
 def apply(
@@ -60,11 +56,11 @@ def apply(
         return []
     indexes = index_of or Indexes(socket)
     requests = []
-    for operation in operations:
-        try:
+    try:
+        for operation in operations:
             requests.append(encode(operation, indexes, pod_netns))
-        except NetlinkError as refused:
-            raise KernelRefusedError(operation, refused, pod=pod) from None
+    except NetlinkError as refused:
+        raise KernelRefusedError(operation, refused, pod=pod) from None
     return check(operations, socket.batch(requests), pod=pod, ignore=ignore)
 
 
@@ -89,10 +85,7 @@ def check(
 
 
 def apply_each(socket: Netlink, operations: Sequence[Operation]) -> None:
-    """Carry out operations one after the other; an object that exists by now is no error.
-
-    For objects that several processes may create at the same time, such as the host's bridge.
-    """
+    """Carry out operations one after the other; an object that another process has created is no error."""
     for operation in operations:
         try:
             apply(socket, [operation])

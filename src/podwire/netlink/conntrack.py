@@ -14,12 +14,11 @@ from podwire.netlink import constants as c
 from podwire.netlink import message as nl
 from podwire.netlink.socket import Netlink, NetlinkError
 
-CT_NEW, CT_GET, CT_DELETE = (
-    c.NFNL_SUBSYS_CTNETLINK << 8 | kind for kind in (c.IPCTNL_MSG_CT_NEW, c.IPCTNL_MSG_CT_GET, c.IPCTNL_MSG_CT_DELETE)
-)
+KINDS = (c.IPCTNL_MSG_CT_NEW, c.IPCTNL_MSG_CT_GET, c.IPCTNL_MSG_CT_DELETE)
+CT_NEW, CT_GET, CT_DELETE = (c.NFNL_SUBSYS_CTNETLINK << 8 | kind for kind in KINDS)
 DESTINATION = {4: c.CTA_IP_V4_DST, 6: c.CTA_IP_V6_DST}
-WITHOUT_CONNTRACK = (errno.EOPNOTSUPP, errno.ENOENT, errno.EPROTONOSUPPORT)
-UDP = 17
+WITHOUT_CONNTRACK = (errno.EOPNOTSUPP, errno.ENOENT, errno.EPROTONOSUPPORT, errno.EINVAL)
+UDP = b"\x11"
 
 
 def delete_udp_flows(socket: Netlink, version: int, port: int, addresses: Iterable[Address]) -> int:
@@ -29,11 +28,8 @@ def delete_udp_flows(socket: Netlink, version: int, port: int, addresses: Iterab
     """
     local = {address.packed for address in addresses}
     body = nl.NFGENMSG.pack(nl.family(version), 0, 0)
-    wanted = nl.nested(
-        c.CTA_TUPLE_PROTO,
-        nl.attribute(c.CTA_PROTO_NUM, bytes([UDP])),
-        nl.attribute(c.CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
-    )
+    port_number = nl.attribute(c.CTA_PROTO_DST_PORT, port.to_bytes(2, "big"))
+    wanted = nl.nested(c.CTA_TUPLE_PROTO, nl.attribute(c.CTA_PROTO_NUM, UDP), port_number)
     # Kernels before 5.8 ignore the filter and dump all flows, so each flow is checked.
     flags = nl.u32(c.CTA_FILTER_ORIG_FLAGS, c.CTA_FILTER_F_CTA_PROTO_NUM | c.CTA_FILTER_F_CTA_PROTO_DST_PORT)
     only = nl.nested(c.CTA_TUPLE_ORIG, wanted) + nl.nested(c.CTA_FILTER, flags)
@@ -54,25 +50,20 @@ def delete_udp_flows(socket: Netlink, version: int, port: int, addresses: Iterab
 
 
 def _flows(socket: Netlink, body: bytes, only: bytes) -> list[tuple[int, memoryview]]:
-    try:
+    for filters in ((only,), ()):  # a kernel that does not accept the filter answers EINVAL
         try:
-            return socket.get(nl.message(CT_GET, c.NLM_F_DUMP, body, only))
+            return socket.get(nl.message(CT_GET, c.NLM_F_DUMP, body, *filters))
         except NetlinkError as refused:
-            if refused.errno != errno.EINVAL:
+            if refused.errno not in WITHOUT_CONNTRACK:
                 raise
-            return socket.get(nl.message(CT_GET, c.NLM_F_DUMP, body))  # this kernel does not accept the filter
-    except NetlinkError as refused:
-        if refused.errno in WITHOUT_CONNTRACK or refused.errno == errno.EINVAL:
-            return []
-        raise
+            if refused.errno != errno.EINVAL:
+                break
+    return []
 
 
 def _is_to(tuple_: bytes, version: int, port: int, local: set[bytes]) -> bool:
     parts = nl.attributes(tuple_)
     destination = nl.attributes(parts.get(c.CTA_TUPLE_IP, b"")).get(DESTINATION[version])
     protocol = nl.attributes(parts.get(c.CTA_TUPLE_PROTO, b""))
-    return (
-        protocol.get(c.CTA_PROTO_NUM) == bytes([UDP])
-        and protocol.get(c.CTA_PROTO_DST_PORT) == port.to_bytes(2, "big")
-        and destination in local
-    )
+    to_port = protocol.get(c.CTA_PROTO_NUM) == UDP and protocol.get(c.CTA_PROTO_DST_PORT) == port.to_bytes(2, "big")
+    return to_port and destination in local

@@ -14,16 +14,14 @@ from podwire.netlink.operations import DeleteLink
 from podwire.netlink.rtnl import encode
 from podwire.netlink.socket import Netlink, NetlinkError
 
-INDEX_BLOCK = 1 << 16
-INDEX_BLOCKS = (0x1000, 0x2000)
+INDEX_BLOCK, INDEX_BLOCKS = 1 << 16, (0x1000, 0x2000)
 """Device indexes are allocated from these blocks, far above the indexes that the kernel chooses."""
 
 
 class HostNamespace:
     """The network namespace of this process. Any thread may use it.
 
-    `descriptor` and `identity` are the namespace's, `ipv6` tells whether the kernel has IPv6. With
-    `single_call=True` the process ends after one call, so it deletes devices without a link deleter's threads.
+    With `single_call=True` the process ends after one call, so it deletes devices without a link deleter's threads.
     """
 
     def __init__(self, *, single_call: bool = False) -> None:
@@ -41,8 +39,7 @@ class HostNamespace:
     def allocate_index(self, socket: Netlink) -> int:
         """An unused device index, so that messages can name a device before it exists. Raises NetlinkError.
 
-        Each process takes one block after the other of those that have no device; two processes start at random
-        blocks.
+        Each process takes one block after the other, at random, of those that have no device.
         """
         with self._lock:
             if self._next_index % INDEX_BLOCK == 0:
@@ -65,16 +62,14 @@ class Host:
 
     @property
     def kernel_seconds(self) -> float:
-        """How long this thread has waited for the kernel's netlink answers so far."""
+        """How long this thread has waited for the kernel's netlink answers."""
         return self.socket.busy_seconds + self.pod_seconds
 
     def close(self) -> None:
-        """Close this thread's sockets."""
         self.socket.close()
         self.netfilter.close()
 
     def is_own_namespace(self, descriptor: int) -> bool:
-        """Is it the host's own network namespace?"""
         return namespaces.identity(descriptor) == self.namespace.identity
 
     def open_pod(self, descriptor: int) -> Netlink:

@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
 
 from podwire.netlink import message as nl
@@ -23,15 +24,11 @@ from podwire.netlink.monitor import type_filter
 from podwire.netlink.read import string
 from podwire.netlink.socket import RECEIVE_BYTES, Netlink, NetlinkError
 
-THREADS = 48
-WAIT_SECONDS = 15
-
+THREADS, WAIT_SECONDS = 48, 15
 _ONLY_DELLINK = type_filter(RTM_DELLINK)
 
 
 class _Deletion:
-    """One deletion: the message, and the result of the send."""
-
     def __init__(self, request: bytes) -> None:
         self.request = request
         self.error: Exception | None = None
@@ -110,9 +107,9 @@ def _wait_until_gone(notifications: Netlink, deletion: _Deletion, name: str) -> 
     poll.register(deletion.returned.fileno(), select.POLLIN)
     while not deletion.done.is_set():
         ready = [descriptor for descriptor, _ in poll.poll(WAIT_SECONDS * 1000)]
+        if not ready:
+            raise _timeout(name)
         if notifications.socket.fileno() not in ready:
-            if not ready:
-                raise _timeout(name)
             continue
         try:
             data = notifications.socket.recv(RECEIVE_BYTES)
@@ -138,19 +135,14 @@ def delete_group(socket_: Netlink, names: list[str], group: int) -> None:
     Thirty devices take as long as one. A device that is already gone is no error. Raises NetlinkError.
     ip link set DEVICE group GROUP; ip link delete group GROUP
     """
-    present = []
+    attribute = nl.u32(IFLA_GROUP, group)
+    requests = []
     for name in names:
-        try:
-            present.append(nl.message(RTM_NEWLINK, 0, nl.link_body(socket_.index(name)),
-                                      nl.u32(IFLA_GROUP, group)))  # fmt: skip
-        except NetlinkError:
-            continue
-    for start in range(0, len(present), 100):
-        for refused in socket_.batch(present[start : start + 100]):
-            if refused.errno != errno.ENODEV:
-                raise refused
-    if present:
-        deletion = nl.message(RTM_DELLINK, 0, nl.link_body(), nl.u32(IFLA_GROUP, group))
-        for refused in socket_.batch([deletion]):
-            if refused.errno != errno.ENODEV:  # another process has deleted them all by now
+        with suppress(NetlinkError):
+            requests.append(nl.message(RTM_NEWLINK, 0, nl.link_body(socket_.index(name)), attribute))
+    if requests:
+        requests.append(nl.message(RTM_DELLINK, 0, nl.link_body(), attribute))
+    for start in range(0, len(requests), 100):
+        for refused in socket_.batch(requests[start : start + 100]):
+            if refused.errno != errno.ENODEV:  # another process has deleted it by now
                 raise refused

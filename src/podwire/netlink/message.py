@@ -6,17 +6,12 @@ import struct
 from _socket import AF_INET, AF_INET6, AF_UNSPEC
 from collections.abc import Iterator
 
-from podwire.netlink.constants import NLA_F_NESTED, NLA_TYPE_MASK, NLM_F_ACK_TLVS, NLM_F_REQUEST, NLMSGERR_ATTR_MSG
+from podwire.netlink import constants as c
 
-HEADER = struct.Struct("=IHHII")
-"""`struct nlmsghdr`: length, type, flags, sequence number, port."""
-
-ATTRIBUTE = struct.Struct("=HH")
-"""`struct nlattr`: length and type."""
-
+HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port
+ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 ERROR = struct.Struct("=i")
-ACK = struct.Struct("=IHHIIi")
-"""`struct nlmsghdr` and the errno of an NLMSG_ERROR."""
+ACK = struct.Struct("=IHHIIi")  # struct nlmsghdr and the errno of an NLMSG_ERROR
 
 # What follows the header, by the kind of object: `struct ifinfomsg` and so on.
 IFINFOMSG = struct.Struct("=BxHiII")
@@ -36,7 +31,7 @@ def attribute(kind: int, payload: bytes) -> bytes:
 def nested(kind: int, *attributes: bytes) -> bytes:
     """An attribute that contains attributes."""
     payload = b"".join(attributes)
-    return ATTRIBUTE.pack(4 + len(payload), kind | NLA_F_NESTED) + payload
+    return ATTRIBUTE.pack(4 + len(payload), kind | c.NLA_F_NESTED) + payload
 
 
 def text(kind: int, value: str) -> bytes:
@@ -64,7 +59,7 @@ def u32(kind: int, value: int) -> bytes:
 def message(kind: int, flags: int, body: bytes, *attributes: bytes) -> bytes:
     """One message; the socket sets its sequence number."""
     payload = body + b"".join(attributes)
-    return HEADER.pack(16 + len(payload), kind, flags | NLM_F_REQUEST, 0, 0) + payload
+    return HEADER.pack(16 + len(payload), kind, flags | c.NLM_F_REQUEST, 0, 0) + payload
 
 
 def attributes(data: memoryview | bytes, offset: int = 0) -> dict[int, bytes]:
@@ -75,7 +70,7 @@ def attributes(data: memoryview | bytes, offset: int = 0) -> dict[int, bytes]:
         length, kind = ATTRIBUTE.unpack_from(data, offset)
         if length < 4 or offset + length > end:
             break
-        found[kind & NLA_TYPE_MASK] = bytes(data[offset + 4 : offset + length])
+        found[kind & c.NLA_TYPE_MASK] = bytes(data[offset + 4 : offset + length])
         offset += (length + 3) & ~3
     return found
 
@@ -94,10 +89,10 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
 def parse_error(payload: memoryview, flags: int) -> tuple[int, str]:
     """The errno and the extended ack message of an NLMSG_ERROR; errno 0 is an acknowledgement."""
     number = -ERROR.unpack_from(payload)[0]
-    if not number or not flags & NLM_F_ACK_TLVS:
+    if not number or not flags & c.NLM_F_ACK_TLVS:
         return number, ""
     found = attributes(payload, 20)
-    return number, found.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
+    return number, found.get(c.NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
 
 
 def family(version: int) -> int:
@@ -113,3 +108,7 @@ def mac_bytes(mac: str) -> bytes:
 def link_body(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     """`struct ifinfomsg`: an index, the flags to set and the mask of those that may change."""
     return IFINFOMSG.pack(AF_UNSPEC, 0, index, flags, change)
+
+
+ONE_QUEUE = u32(c.IFLA_NUM_TX_QUEUES, 1) + u32(c.IFLA_NUM_RX_QUEUES, 1)
+"""The kernel would create one queue per processor; a veth has no queue that can fill up, so one is enough."""

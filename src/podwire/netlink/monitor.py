@@ -14,26 +14,18 @@ from podwire.netlink.read import number, string
 from podwire.netlink.socket import RECEIVE_BYTES, Netlink
 
 libc = ctypes.CDLL(None, use_errno=True)
-
-
 RECEIVE_BUFFER_BYTES = 1 << 20
-
-
 WATCHED = (c.RTM_DELLINK, c.RTM_NEWADDR, c.RTM_DELADDR, c.RTM_DELROUTE, c.RTM_DELNEIGH)
-
+GROUPS = (
+    *(c.RTNLGRP_LINK, c.RTNLGRP_NEIGH, c.RTNLGRP_IPV4_IFADDR, c.RTNLGRP_IPV4_ROUTE, c.RTNLGRP_IPV6_IFADDR),
+    *(c.RTNLGRP_IPV6_ROUTE, c.RTNLGRP_IPV4_NETCONF, c.RTNLGRP_IPV6_NETCONF),
+)
+LOAD_HALF, LOAD_WORD = c.BPF_LD | c.BPF_H | c.BPF_ABS, c.BPF_LD | c.BPF_W | c.BPF_ABS
+JUMP_IF_EQUAL, RETURN = c.BPF_JMP | c.BPF_JEQ, c.BPF_RET
+ALL, NOTHING = 0xFFFFFFFF, 0
 
 _filters: list[ctypes.Array[ctypes.c_char]] = []
 """The filters' programs: the kernel reads them when a filter is attached, so they must not be freed before."""
-
-
-Instruction = tuple[int, int, int, int]
-
-
-LOAD_HALF, LOAD_WORD = c.BPF_LD | c.BPF_H | c.BPF_ABS, c.BPF_LD | c.BPF_W | c.BPF_ABS
-JUMP_IF_EQUAL, RETURN = c.BPF_JMP | c.BPF_JEQ, c.BPF_RET
-
-
-ALL, NOTHING = 0xFFFFFFFF, 0
 
 
 def type_filter(*types: int, netconf_of_all: bool = False) -> bytes:
@@ -42,16 +34,13 @@ def type_filter(*types: int, netconf_of_all: bool = False) -> bytes:
     With `netconf_of_all` it also accepts RTM_NEWNETCONF about the setting of all devices (`NETCONFA_IFINDEX_ALL`), not
     the one about each new device. A filter reads big endian, netlink writes little endian.
     """
-    tests: list[Instruction] = [(LOAD_HALF, 0, 0, 4)]
+    tests = [(LOAD_HALF, 0, 0, 4)]
     rest = 4 if netconf_of_all else 1  # instructions between the last type and the final RETURN
     for position, kind in enumerate(types):
         tests.append((JUMP_IF_EQUAL, len(types) - 1 - position + rest, 0, socket.htons(kind)))
     if netconf_of_all:
-        tests += [
-            (JUMP_IF_EQUAL, 0, 2, socket.htons(c.RTM_NEWNETCONF)),
-            (LOAD_WORD, 0, 0, 24),
-            (JUMP_IF_EQUAL, 1, 0, ALL),
-        ]
+        tests += [(JUMP_IF_EQUAL, 0, 2, socket.htons(c.RTM_NEWNETCONF))]
+        tests += [(LOAD_WORD, 0, 0, 24), (JUMP_IF_EQUAL, 1, 0, ALL)]
     tests += [(RETURN, 0, 0, NOTHING), (RETURN, 0, 0, ALL)]
     program = b"".join(struct.pack("=HBBI", *instruction) for instruction in tests)
     buffer = ctypes.create_string_buffer(program, len(program))
@@ -75,10 +64,7 @@ class Watch:
         self.route.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         # An unbound socket receives nothing. It is bound before it joins: a later bind ends memberships.
         self.route.socket.bind((0, 0))
-        for group in (
-            *(c.RTNLGRP_LINK, c.RTNLGRP_NEIGH, c.RTNLGRP_IPV4_IFADDR, c.RTNLGRP_IPV4_ROUTE),
-            *(c.RTNLGRP_IPV6_IFADDR, c.RTNLGRP_IPV6_ROUTE, c.RTNLGRP_IPV4_NETCONF, c.RTNLGRP_IPV6_NETCONF),
-        ):
+        for group in GROUPS:
             self.route.socket.setsockopt(c.SOL_NETLINK, c.NETLINK_ADD_MEMBERSHIP, group)
         self.nftables = Netlink(c.NETLINK_NETFILTER)
         self.nftables.socket.bind((0, 0))
@@ -126,11 +112,6 @@ def _key(kind: int, payload: memoryview) -> bytes:
         which = c.NDA_LLADDR if payload[0] == c.AF_BRIDGE else c.NDA_DST
         return bytes(payload[4:8]) + nl.attributes(payload, 12).get(which, b"")
     return bytes(payload[4:8])
-
-
-def route_key(packed: bytes, prefix: int) -> bytes:
-    """The key of a deleted route."""
-    return packed + bytes([prefix])
 
 
 def index_of_key(key: bytes) -> int:

@@ -6,6 +6,7 @@ return. Do not call them on a thread that runs an event loop.
 
 from __future__ import annotations
 
+import _ctypes as c  # `ctypes` loads more than one function needs
 import os
 from _socket import NETLINK_ROUTE
 from fcntl import ioctl
@@ -14,32 +15,26 @@ from podwire import sysctl
 from podwire.netlink.constants import CLONE_NEWNET, NS_GET_NSTYPE
 from podwire.netlink.socket import Netlink
 
-TYPE_CHECKING = False
-if TYPE_CHECKING or not hasattr(os, "setns"):  # until Python 3.12
-    import _ctypes as c  # `ctypes` loads more than one function needs
 
-    class _Int(c._SimpleCData):  # type: ignore[type-arg]
-        _type_ = "i"
+class _Int(c._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "i"
 
-    class _Function(c.CFuncPtr):
-        """A function of libc that sets errno, called with the GIL held: it does not block."""
 
-        _flags_ = c.FUNCFLAG_CDECL | c.FUNCFLAG_USE_ERRNO | c.FUNCFLAG_PYTHONAPI
-        _restype_ = _Int
+class _Function(c.CFuncPtr):
+    """A function of libc that sets errno, called with the GIL held: it does not block."""
 
-    _setns = _Function(c.dlsym(c.dlopen(None, os.RTLD_NOW), "setns"))  # type: ignore[arg-type]
+    _flags_ = c.FUNCFLAG_CDECL | c.FUNCFLAG_USE_ERRNO | c.FUNCFLAG_PYTHONAPI
+    _restype_ = _Int
 
-    def setns(descriptor: int) -> None:
-        """Move the calling thread into the network namespace of `descriptor` (setns(2)); raises OSError."""
-        if _setns(descriptor, CLONE_NEWNET):
-            number = c.get_errno()
-            raise OSError(number, os.strerror(number))
 
-else:
+_setns = _Function(c.dlsym(c.dlopen(None, os.RTLD_NOW), "setns"))  # type: ignore[arg-type]
 
-    def setns(descriptor: int) -> None:
-        """Move the calling thread into the network namespace of `descriptor` (setns(2)); raises OSError."""
-        os.setns(descriptor, CLONE_NEWNET)
+
+def setns(descriptor: int) -> None:
+    """Move the calling thread into the network namespace of `descriptor` (setns(2)); raises OSError."""
+    if _setns(descriptor, CLONE_NEWNET):
+        number = c.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def is_network_namespace(descriptor: int) -> bool:
@@ -65,7 +60,6 @@ def return_to(own: int) -> None:
     """Return to the thread's own namespace.
 
     If that fails, the process exits: the thread would otherwise do the next pod's work in this pod's namespace.
-    The process keeps no state that its successor needs.
     """
     try:
         setns(own)
@@ -85,10 +79,7 @@ def netlink_inside(
 
 
 def write_sysctl_inside(descriptor: int, own: int, path: str, value: str) -> None:
-    """Write `/proc/sys/<path>` in the namespace of `descriptor`; raises OSError.
-
-    ip netns exec POD sysctl -w PATH=VALUE
-    """
+    """Write a sysctl in the namespace of `descriptor`: `ip netns exec POD sysctl -w PATH=VALUE`; raises OSError."""
     setns(descriptor)
     try:
         sysctl.write(path, value)

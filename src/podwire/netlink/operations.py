@@ -1,7 +1,6 @@
 """An operation is one change of the kernel's configuration as plain data; `command` is the command that it equals.
 
-Operations refer to devices by name, not by index: they are computed before the devices exist. `rtnl.py` encodes them
-as messages; nothing here has an effect.
+Operations refer to devices by name, not by index: they are computed before the devices exist.
 """
 
 from __future__ import annotations
@@ -12,6 +11,11 @@ from podwire.record import Record
 
 PROTOCOL = 112
 """`rtm_protocol` of every route that podwire adds (rtnetlink(7)): `ip route show proto 112` lists them."""
+
+
+def _options(**values: object) -> str:
+    """` NAME VALUE` for each value that is set."""
+    return "".join(f" {name} {value}" for name, value in values.items() if value is not None)
 
 
 class AddVeth(Record):
@@ -30,11 +34,9 @@ class AddVeth(Record):
     peer_index: int = 0
 
     def command(self) -> list[str]:
-        mtu = ["mtu", str(self.mtu)] if self.mtu else []
-        master = ["master", self.master] if self.master else []
-        index, peer_index = (["index", str(number)] if number else [] for number in (self.index, self.peer_index))
-        peer = ["peer", "name", self.peer, *peer_index, "address", self.peer_mac, *mtu, "netns", "POD"]
-        return ["ip", "link", "add", self.name, *index, "address", self.mac, *mtu, *master, "type", "veth", *peer]
+        host = _options(index=self.index or None, address=self.mac, mtu=self.mtu, master=self.master)
+        pod = _options(index=self.peer_index or None, address=self.peer_mac, mtu=self.mtu)
+        return f"ip link add {self.name}{host} type veth peer name {self.peer}{pod} netns POD".split()
 
 
 class AddBridge(Record):
@@ -45,8 +47,7 @@ class AddBridge(Record):
     mtu: int | None = None
 
     def command(self) -> list[str]:
-        mtu = ["mtu", str(self.mtu)] if self.mtu else []
-        return ["ip", "link", "add", self.name, "address", self.mac, *mtu, "type", "bridge"]
+        return f"ip link add {self.name} address {self.mac}{_options(mtu=self.mtu)} type bridge".split()
 
 
 class AddVxlan(Record):
@@ -61,11 +62,8 @@ class AddVxlan(Record):
     mtu: int
 
     def command(self) -> list[str]:
-        return [
-            *("ip", "link", "add", self.name, "address", self.mac, "mtu", str(self.mtu), "type", "vxlan"),
-            *("id", str(self.vni), "dstport", str(self.port), "local", str(self.local)),
-            *("dev", self.underlay, "nolearning"),
-        ]
+        options = f"id {self.vni} dstport {self.port} local {self.local} dev {self.underlay} nolearning"
+        return f"ip link add {self.name} address {self.mac} mtu {self.mtu} type vxlan {options}".split()
 
 
 class DeleteLink(Record):
@@ -74,7 +72,7 @@ class DeleteLink(Record):
     device: str
 
     def command(self) -> list[str]:
-        return ["ip", "link", "delete", self.device]
+        return f"ip link delete {self.device}".split()
 
 
 class SetAlias(Record):
@@ -99,7 +97,7 @@ class AddAltname(Record):
     altname: str
 
     def command(self) -> list[str]:
-        return ["ip", "link", "property", "add", "dev", self.device, "altname", self.altname]
+        return f"ip link property add dev {self.device} altname {self.altname}".split()
 
 
 class SetUp(Record):
@@ -108,7 +106,7 @@ class SetUp(Record):
     device: str
 
     def command(self) -> list[str]:
-        return ["ip", "link", "set", self.device, "up"]
+        return f"ip link set {self.device} up".split()
 
 
 class SetMac(Record):
@@ -118,7 +116,7 @@ class SetMac(Record):
     mac: str
 
     def command(self) -> list[str]:
-        return ["ip", "link", "set", self.device, "address", self.mac]
+        return f"ip link set {self.device} address {self.mac}".split()
 
 
 class SetPromiscuous(Record):
@@ -127,7 +125,7 @@ class SetPromiscuous(Record):
     device: str
 
     def command(self) -> list[str]:
-        return ["ip", "link", "set", self.device, "promisc", "on"]
+        return f"ip link set {self.device} promisc on".split()
 
 
 class SetHairpin(Record):
@@ -136,7 +134,7 @@ class SetHairpin(Record):
     device: str
 
     def command(self) -> list[str]:
-        return ["ip", "link", "set", self.device, "type", "bridge_slave", "hairpin", "on"]
+        return f"ip link set {self.device} type bridge_slave hairpin on".split()
 
 
 class AddAddress(Record):
@@ -146,8 +144,8 @@ class AddAddress(Record):
     address: Interface
 
     def command(self) -> list[str]:
-        nodad = ["nodad"] if self.address.version == 6 else []
-        return ["ip", "address", "add", str(self.address), "dev", self.device, *nodad]
+        nodad = " nodad" if self.address.version == 6 else ""
+        return f"ip address add {self.address} dev {self.device}{nodad}".split()
 
 
 class AddRoute(Record):
@@ -169,31 +167,12 @@ class AddRoute(Record):
     replace: bool = False
 
     def command(self) -> list[str]:
-        via = ["via", str(self.via)] if self.via else []
-        via += ["onlink"] if self.onlink else []
-        link = ["scope", "link"] if self.link_scope and self.destination.version == 4 else []
-        extra = [
-            word
-            for name in ("mtu", "advmss", "metric", "table", "scope")
-            if (value := getattr(self, name)) is not None
-            for word in (name, str(value))
-        ]
-        extra += ["src", str(self.source)] if self.source else []
-        to = "default" if self.destination.prefixlen == 0 else str(self.destination)
-        family = ["-6"] if self.destination.version == 6 else []
-        words = [
-            "route",
-            "replace" if self.replace else "add",
-            to,
-            *via,
-            "dev",
-            self.device,
-            *link,
-            *extra,
-            "proto",
-            str(self.protocol),
-        ]
-        return ["ip", *family, *words]
+        to = f"{'replace' if self.replace else 'add'} {self.destination if self.destination.prefixlen else 'default'}"
+        via = _options(via=self.via) + (" onlink" if self.onlink else "")
+        link = " scope link" if self.link_scope and self.destination.version == 4 else ""
+        extra = _options(mtu=self.mtu, advmss=self.advmss, metric=self.metric, table=self.table, scope=self.scope)
+        extra += _options(src=self.source, proto=self.protocol)
+        return f"{_ip(self.destination)} route {to}{via} dev {self.device}{link}{extra}".split()
 
 
 class AddNeighbour(Record):
@@ -204,10 +183,7 @@ class AddNeighbour(Record):
     mac: str
 
     def command(self) -> list[str]:
-        return [
-            *("ip", "neighbour", "replace", str(self.address), "lladdr", self.mac),
-            *("dev", self.device, "nud", "permanent"),
-        ]
+        return f"ip neighbour replace {self.address} lladdr {self.mac} dev {self.device} nud permanent".split()
 
 
 class DeleteRoute(Record):
@@ -218,9 +194,8 @@ class DeleteRoute(Record):
     protocol: int = PROTOCOL
 
     def command(self) -> list[str]:
-        family = ["-6"] if self.destination.version == 6 else []
-        words = ["route", "delete", str(self.destination), "dev", self.device, "proto", str(self.protocol)]
-        return ["ip", *family, *words]
+        to = self.destination
+        return f"{_ip(to)} route delete {to} dev {self.device} proto {self.protocol}".split()
 
 
 class DeleteNeighbour(Record):
@@ -230,7 +205,7 @@ class DeleteNeighbour(Record):
     address: Address
 
     def command(self) -> list[str]:
-        return ["ip", "neighbour", "delete", str(self.address), "dev", self.device]
+        return f"ip neighbour delete {self.address} dev {self.device}".split()
 
 
 class AddForwarding(Record):
@@ -241,7 +216,7 @@ class AddForwarding(Record):
     node: Address
 
     def command(self) -> list[str]:
-        return ["bridge", "fdb", "replace", self.mac, "dev", self.device, "dst", str(self.node), "self", "permanent"]
+        return f"bridge fdb replace {self.mac} dev {self.device} dst {self.node} self permanent".split()
 
 
 class DeleteForwarding(Record):
@@ -252,7 +227,7 @@ class DeleteForwarding(Record):
     node: Address
 
     def command(self) -> list[str]:
-        return ["bridge", "fdb", "delete", self.mac, "dev", self.device, "dst", str(self.node), "self"]
+        return f"bridge fdb delete {self.mac} dev {self.device} dst {self.node} self".split()
 
 
 Operation = (
@@ -260,6 +235,10 @@ Operation = (
     | AddAddress | AddRoute | AddNeighbour | AddVxlan | DeleteRoute | DeleteNeighbour | AddForwarding | DeleteForwarding
     | TcOperation
 )  # fmt: skip
+
+
+def _ip(destination: Network) -> str:
+    return "ip -6" if destination.version == 6 else "ip"
 
 
 def describe(operation: Operation, *, pod: bool = False) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
@@ -14,7 +13,6 @@ from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.record import Record
 
 SKIP_STATS = nl.u32(c.IFLA_EXT_MASK, c.RTEXT_FILTER_SKIP_STATS)
-PROP_ITEM = struct.Struct("=HH")
 
 
 class Link(Record):
@@ -29,17 +27,14 @@ class Link(Record):
     kind: str
     alias: str
     altnames: tuple[str, ...]
-    data: bytes = b""
-    """The attributes of this kind of device (`IFLA_INFO_DATA`), encoded."""
+    data: bytes = b""  # the encoded attributes of this kind of device (IFLA_INFO_DATA)
 
     @property
     def up(self) -> bool:
-        """Administratively up (`IFF_UP`)."""
         return bool(self.flags & c.IFF_UP)
 
     @property
     def promiscuous(self) -> bool:
-        """`ip link set … promisc on` (`IFF_PROMISC`)."""
         return bool(self.flags & c.IFF_PROMISC)
 
 
@@ -66,7 +61,7 @@ def altnames(raw: bytes | None) -> tuple[str, ...]:
     """The alternative names in an IFLA_PROP_LIST."""
     found, offset = [], 0
     while raw and offset + 4 <= len(raw):
-        length, kind = PROP_ITEM.unpack_from(raw, offset)
+        length, kind = nl.ATTRIBUTE.unpack_from(raw, offset)
         if length < 4:
             break
         if kind & c.NLA_TYPE_MASK == c.IFLA_ALT_IFNAME:
@@ -94,10 +89,7 @@ def _link(payload: memoryview) -> Link:
 
 
 def link(socket: Netlink, name: str) -> Link | None:
-    """The device with this name or alternative name, or None. Raises NetlinkError.
-
-    ip -d link show NAME
-    """
+    """The device with this name or altname, or None (`ip -d link show NAME`). Raises NetlinkError."""
     kind = c.IFLA_IFNAME if len(name.encode()) < 16 else c.IFLA_ALT_IFNAME
     request = nl.message(c.RTM_GETLINK, 0, nl.link_body(), nl.text(kind, name), SKIP_STATS)
     try:
@@ -109,36 +101,26 @@ def link(socket: Netlink, name: str) -> Link | None:
 
 
 def links(socket: Netlink) -> list[Link]:
-    """All devices of the namespace. Raises NetlinkError.
-
-    ip -d link show
-    """
+    """All devices of the namespace (`ip -d link show`). Raises NetlinkError."""
     request = nl.message(c.RTM_GETLINK, c.NLM_F_DUMP, nl.link_body(), SKIP_STATS)
     return [_link(payload) for kind, payload in socket.get(request) if kind == c.RTM_NEWLINK]
 
 
 def addresses(socket: Netlink, index: int, version: int) -> list[Interface]:
-    """The addresses of one device and IP version (4 or 6). Raises NetlinkError.
-
-    ip -4 address show dev DEVICE
-    """
+    """The addresses of one device and IP version (`ip -4 address show dev DEVICE`). Raises NetlinkError."""
     try:
-        return [address for device, address in _addresses(socket, index, version) if device == index]
+        return [address for device, address in all_addresses(socket, version, index) if device == index]
     except NetlinkError as refused:
         if refused.errno == errno.ENODEV:
             return []
         raise
 
 
-def all_addresses(socket: Netlink, version: int) -> list[tuple[int, Interface]]:
-    """The addresses of all devices, each with its device's index. Raises NetlinkError.
+def all_addresses(socket: Netlink, version: int, index: int = 0) -> list[tuple[int, Interface]]:
+    """The addresses of all devices (`ip -4 address show`), each with its device's index. Raises NetlinkError.
 
-    ip -4 address show
+    With `index` the kernel may send those of that device alone.
     """
-    return _addresses(socket, 0, version)
-
-
-def _addresses(socket: Netlink, index: int, version: int) -> list[tuple[int, Interface]]:
     body = nl.IFADDRMSG.pack(nl.family(version), 0, 0, 0, index)
     found: list[tuple[int, Interface]] = []
     for kind, payload in socket.get(nl.message(c.RTM_GETADDR, c.NLM_F_DUMP, body)):
@@ -163,16 +145,12 @@ def route_payloads(socket: Netlink, version: int) -> Iterator[memoryview]:
 
 
 def routes(socket: Netlink, version: int) -> list[Route]:
-    """The unicast routes of the main table. Raises NetlinkError.
-
-    ip -4 route show type unicast
-    """
+    """The unicast routes of the main table (`ip -4 route show type unicast`). Raises NetlinkError."""
     found = []
     for payload in route_payloads(socket, version):
         _, prefix, _, _, _, protocol, _, _, _ = nl.RTMSG.unpack_from(payload)
         values = nl.attributes(payload, 12)
-        size = 4 if version == 4 else 16
-        to = ip_network((values.get(c.RTA_DST, bytes(size)), prefix))
+        to = ip_network((values.get(c.RTA_DST, bytes(4 if version == 4 else 16)), prefix))
         gateway = values.get(c.RTA_GATEWAY)
         via = ip_address(gateway) if gateway else None
         found.append(Route(to, via, number(values.get(c.RTA_OIF)), protocol))

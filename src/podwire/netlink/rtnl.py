@@ -10,13 +10,8 @@ from podwire.netlink import message as nl
 from podwire.netlink import operations as op
 from podwire.netlink import tc as shaping
 
-CREATE = c.NLM_F_CREATE | c.NLM_F_EXCL
-ONE_QUEUE = nl.u32(c.IFLA_NUM_TX_QUEUES, 1) + nl.u32(c.IFLA_NUM_RX_QUEUES, 1)
-"""The kernel would create one queue per processor; a veth has no queue that can fill up, so one is enough."""
-
-VETH = nl.text(c.IFLA_INFO_KIND, "veth")
-BRIDGE = nl.text(c.IFLA_INFO_KIND, "bridge")
-VXLAN = nl.text(c.IFLA_INFO_KIND, "vxlan")
+CREATE, REPLACE = c.NLM_F_CREATE | c.NLM_F_EXCL, c.NLM_F_CREATE | c.NLM_F_REPLACE
+VETH, BRIDGE, VXLAN = (nl.text(c.IFLA_INFO_KIND, kind) for kind in ("veth", "bridge", "vxlan"))
 ADDRGENMODE_NONE = nl.nested(
     c.IFLA_AF_SPEC, nl.nested(AF_INET6, nl.attribute(c.IFLA_INET6_ADDR_GEN_MODE, bytes([c.IN6_ADDR_GEN_MODE_NONE])))
 )
@@ -36,40 +31,36 @@ IndexOf = Callable[[str], int]
 """The index of a device by its name; raises NetlinkError(ENODEV)."""
 
 
+def _name_and_mac(name: str, mac: str) -> bytes:
+    return nl.text(c.IFLA_IFNAME, name) + nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(mac))
+
+
+def _mtu(mtu: int | None) -> bytes:
+    return nl.u32(c.IFLA_MTU, mtu) if mtu else b""
+
+
+def _change_link(index: int, *attributes: bytes, flags: int = 0) -> bytes:
+    return nl.message(c.RTM_NEWLINK, 0, nl.link_body(index, flags, flags), *attributes)
+
+
 def _add_veth(veth: op.AddVeth, index_of: IndexOf, pod_netns: int) -> bytes:
-    mtu = nl.u32(c.IFLA_MTU, veth.mtu) if veth.mtu else b""
-    peer = nl.attribute(
-        c.VETH_INFO_PEER,
-        nl.link_body(veth.peer_index)
-        + nl.text(c.IFLA_IFNAME, veth.peer)
-        + nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(veth.peer_mac))
-        + nl.u32(c.IFLA_NET_NS_FD, pod_netns)
-        + ONE_QUEUE
-        + mtu,
-    )
+    peer = nl.link_body(veth.peer_index) + _name_and_mac(veth.peer, veth.peer_mac)
+    peer += nl.u32(c.IFLA_NET_NS_FD, pod_netns) + nl.ONE_QUEUE + _mtu(veth.mtu)
     return nl.message(
         c.RTM_NEWLINK,
         CREATE,
         nl.link_body(veth.index),
-        nl.text(c.IFLA_IFNAME, veth.name),
-        nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(veth.mac)),
-        ONE_QUEUE,
-        mtu,
+        _name_and_mac(veth.name, veth.mac),
+        nl.ONE_QUEUE,
+        _mtu(veth.mtu),
         nl.u32(c.IFLA_MASTER, index_of(veth.master)) if veth.master else b"",
-        nl.nested(c.IFLA_LINKINFO, VETH, nl.nested(c.IFLA_INFO_DATA, peer)),
+        nl.nested(c.IFLA_LINKINFO, VETH, nl.nested(c.IFLA_INFO_DATA, nl.attribute(c.VETH_INFO_PEER, peer))),
     )
 
 
 def _add_bridge(bridge: op.AddBridge, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(
-        c.RTM_NEWLINK,
-        CREATE,
-        nl.link_body(),
-        nl.text(c.IFLA_IFNAME, bridge.name),
-        nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(bridge.mac)),
-        nl.u32(c.IFLA_MTU, bridge.mtu) if bridge.mtu else b"",
-        nl.nested(c.IFLA_LINKINFO, BRIDGE),
-    )
+    attributes = _name_and_mac(bridge.name, bridge.mac), _mtu(bridge.mtu), nl.nested(c.IFLA_LINKINFO, BRIDGE)
+    return nl.message(c.RTM_NEWLINK, CREATE, nl.link_body(), *attributes)
 
 
 def _delete_link(gone: op.DeleteLink, index_of: IndexOf, pod_netns: int) -> bytes:
@@ -77,40 +68,30 @@ def _delete_link(gone: op.DeleteLink, index_of: IndexOf, pod_netns: int) -> byte
 
 
 def _set_alias(owner: op.SetAlias, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(
-        c.RTM_NEWLINK,
-        0,
-        nl.link_body(index_of(owner.device)),
-        nl.attribute(c.IFLA_IFALIAS, nl.padded(owner.alias, *ALIAS_LENGTHS)),
-        ADDRGENMODE_NONE if owner.addrgenmode_none else b"",
-    )
+    alias = nl.attribute(c.IFLA_IFALIAS, nl.padded(owner.alias, *ALIAS_LENGTHS))
+    return _change_link(index_of(owner.device), alias, ADDRGENMODE_NONE if owner.addrgenmode_none else b"")
 
 
 def _add_altname(lease: op.AddAltname, index_of: IndexOf, pod_netns: int) -> bytes:
     name = nl.padded(lease.altname, ADDRESS_TEXT_BYTES[6 if ":" in lease.altname else 4])
-    return nl.message(
-        c.RTM_NEWLINKPROP,
-        c.NLM_F_CREATE | c.NLM_F_EXCL,
-        nl.link_body(index_of(lease.device)),
-        nl.nested(c.IFLA_PROP_LIST, nl.attribute(c.IFLA_ALT_IFNAME, name)),
-    )
+    names = nl.nested(c.IFLA_PROP_LIST, nl.attribute(c.IFLA_ALT_IFNAME, name))
+    return nl.message(c.RTM_NEWLINKPROP, CREATE, nl.link_body(index_of(lease.device)), names)
 
 
 def _set_up(up: op.SetUp, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(c.RTM_NEWLINK, 0, nl.link_body(index_of(up.device), c.IFF_UP, c.IFF_UP))
+    return _change_link(index_of(up.device), flags=c.IFF_UP)
 
 
 def _set_mac(mac: op.SetMac, index_of: IndexOf, pod_netns: int) -> bytes:
-    new = nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(mac.mac))
-    return nl.message(c.RTM_NEWLINK, 0, nl.link_body(index_of(mac.device)), new)
+    return _change_link(index_of(mac.device), nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(mac.mac)))
 
 
 def _set_promiscuous(device: op.SetPromiscuous, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(c.RTM_NEWLINK, 0, nl.link_body(index_of(device.device), c.IFF_PROMISC, c.IFF_PROMISC))
+    return _change_link(index_of(device.device), flags=c.IFF_PROMISC)
 
 
 def _set_hairpin(port: op.SetHairpin, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(c.RTM_NEWLINK, 0, nl.link_body(index_of(port.device)), HAIRPIN)
+    return _change_link(index_of(port.device), HAIRPIN)
 
 
 def _add_address(operation: op.AddAddress, index_of: IndexOf, pod_netns: int) -> bytes:
@@ -120,15 +101,9 @@ def _add_address(operation: op.AddAddress, index_of: IndexOf, pod_netns: int) ->
     broadcast = b""
     if version == 4 and network.prefixlen < 31:
         broadcast = nl.attribute(c.IFA_BROADCAST, network.broadcast_address.packed)
-    return nl.message(
-        c.RTM_NEWADDR,
-        CREATE,
-        nl.IFADDRMSG.pack(nl.family(version), network.prefixlen, flags, c.RT_SCOPE_UNIVERSE, index),
-        nl.attribute(c.IFA_LOCAL, address),
-        nl.attribute(c.IFA_ADDRESS, address),
-        broadcast,
-        nl.u32(c.IFA_FLAGS, flags),
-    )
+    body = nl.IFADDRMSG.pack(nl.family(version), network.prefixlen, flags, c.RT_SCOPE_UNIVERSE, index)
+    both = nl.attribute(c.IFA_LOCAL, address) + nl.attribute(c.IFA_ADDRESS, address)
+    return nl.message(c.RTM_NEWADDR, CREATE, body, both, broadcast, nl.u32(c.IFA_FLAGS, flags))
 
 
 def _add_route(route: op.AddRoute, index_of: IndexOf, pod_netns: int) -> bytes:
@@ -142,7 +117,7 @@ def _add_route(route: op.AddRoute, index_of: IndexOf, pod_netns: int) -> bytes:
         c.RTM_NEWROUTE,
         c.NLM_F_CREATE | (c.NLM_F_REPLACE if route.replace else c.NLM_F_EXCL),
         nl.RTMSG.pack(
-            *(nl.family(destination.version), destination.prefixlen, 0, 0, min(table, 255) if table < 256 else 0),
+            *(nl.family(destination.version), destination.prefixlen, 0, 0, table if table < 256 else 0),
             *(route.protocol, scope, c.RTN_UNICAST, c.RTNH_F_ONLINK if route.onlink else 0),
         ),
         nl.attribute(c.RTA_DST, destination.network_address.packed) if destination.prefixlen else b"",
@@ -156,48 +131,29 @@ def _add_route(route: op.AddRoute, index_of: IndexOf, pod_netns: int) -> bytes:
 
 
 def _add_neighbour(entry: op.AddNeighbour, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(
-        c.RTM_NEWNEIGH,
-        c.NLM_F_CREATE | c.NLM_F_REPLACE,
-        nl.NDMSG.pack(nl.family(entry.address.version), index_of(entry.device), c.NUD_PERMANENT, 0, 0),
-        nl.attribute(c.NDA_DST, entry.address.packed),
-        nl.attribute(c.NDA_LLADDR, nl.mac_bytes(entry.mac)),
-    )
+    body = nl.NDMSG.pack(nl.family(entry.address.version), index_of(entry.device), c.NUD_PERMANENT, 0, 0)
+    mac = nl.attribute(c.NDA_LLADDR, nl.mac_bytes(entry.mac))
+    return nl.message(c.RTM_NEWNEIGH, REPLACE, body, nl.attribute(c.NDA_DST, entry.address.packed), mac)
 
 
 def _add_vxlan(vxlan: op.AddVxlan, index_of: IndexOf, pod_netns: int) -> bytes:
-    local = c.IFLA_VXLAN_LOCAL if vxlan.local.version == 4 else c.IFLA_VXLAN_LOCAL6
     data = nl.nested(
         c.IFLA_INFO_DATA,
         nl.u32(c.IFLA_VXLAN_ID, vxlan.vni),
         nl.u32(c.IFLA_VXLAN_LINK, index_of(vxlan.underlay)),
-        nl.attribute(local, vxlan.local.packed),
+        nl.attribute(c.IFLA_VXLAN_LOCAL if vxlan.local.version == 4 else c.IFLA_VXLAN_LOCAL6, vxlan.local.packed),
         nl.attribute(c.IFLA_VXLAN_LEARNING, b"\0"),
         nl.attribute(c.IFLA_VXLAN_PORT, vxlan.port.to_bytes(2, "big")),
     )
-    return nl.message(
-        c.RTM_NEWLINK,
-        CREATE,
-        nl.link_body(),
-        nl.text(c.IFLA_IFNAME, vxlan.name),
-        nl.attribute(c.IFLA_ADDRESS, nl.mac_bytes(vxlan.mac)),
-        nl.u32(c.IFLA_MTU, vxlan.mtu),
-        nl.nested(c.IFLA_LINKINFO, VXLAN, data),
-    )
+    attributes = _name_and_mac(vxlan.name, vxlan.mac), _mtu(vxlan.mtu), nl.nested(c.IFLA_LINKINFO, VXLAN, data)
+    return nl.message(c.RTM_NEWLINK, CREATE, nl.link_body(), *attributes)
 
 
 def _delete_route(gone: op.DeleteRoute, index_of: IndexOf, pod_netns: int) -> bytes:
-    to = gone.destination
-    body = nl.RTMSG.pack(
-        nl.family(to.version), to.prefixlen, 0, 0, c.RT_TABLE_MAIN, gone.protocol, c.RT_SCOPE_NOWHERE, 0, 0
-    )
-    return nl.message(
-        c.RTM_DELROUTE,
-        0,
-        body,
-        nl.attribute(c.RTA_DST, to.network_address.packed),
-        nl.u32(c.RTA_OIF, index_of(gone.device)),
-    )
+    to, version = gone.destination.network_address.packed, nl.family(gone.destination.version)
+    head = version, gone.destination.prefixlen, 0, 0, c.RT_TABLE_MAIN, gone.protocol, c.RT_SCOPE_NOWHERE, 0, 0
+    device = nl.u32(c.RTA_OIF, index_of(gone.device))
+    return nl.message(c.RTM_DELROUTE, 0, nl.RTMSG.pack(*head), nl.attribute(c.RTA_DST, to), device)
 
 
 def _delete_neighbour(gone: op.DeleteNeighbour, index_of: IndexOf, pod_netns: int) -> bytes:
@@ -205,22 +161,11 @@ def _delete_neighbour(gone: op.DeleteNeighbour, index_of: IndexOf, pod_netns: in
     return nl.message(c.RTM_DELNEIGH, 0, body, nl.attribute(c.NDA_DST, gone.address.packed))
 
 
-def _forwarding(kind: int, flags: int, entry: op.AddForwarding | op.DeleteForwarding, index_of: IndexOf) -> bytes:
-    return nl.message(
-        kind,
-        flags,
-        nl.NDMSG.pack(c.AF_BRIDGE, index_of(entry.device), c.NUD_PERMANENT | c.NUD_NOARP, c.NTF_SELF, 0),
-        nl.attribute(c.NDA_LLADDR, nl.mac_bytes(entry.mac)),
-        nl.attribute(c.NDA_DST, entry.node.packed),
-    )
-
-
-def _add_forwarding(entry: op.AddForwarding, index_of: IndexOf, pod_netns: int) -> bytes:
-    return _forwarding(c.RTM_NEWNEIGH, c.NLM_F_CREATE | c.NLM_F_REPLACE, entry, index_of)
-
-
-def _delete_forwarding(entry: op.DeleteForwarding, index_of: IndexOf, pod_netns: int) -> bytes:
-    return _forwarding(c.RTM_DELNEIGH, 0, entry, index_of)
+def _forwarding(entry: op.AddForwarding | op.DeleteForwarding, index_of: IndexOf, pod_netns: int) -> bytes:
+    kind, flags = (c.RTM_NEWNEIGH, REPLACE) if isinstance(entry, op.AddForwarding) else (c.RTM_DELNEIGH, 0)
+    body = nl.NDMSG.pack(c.AF_BRIDGE, index_of(entry.device), c.NUD_PERMANENT | c.NUD_NOARP, c.NTF_SELF, 0)
+    mac = nl.attribute(c.NDA_LLADDR, nl.mac_bytes(entry.mac))
+    return nl.message(kind, flags, body, mac, nl.attribute(c.NDA_DST, entry.node.packed))
 
 
 ENCODERS: dict[type, Callable[..., bytes]] = {
@@ -239,8 +184,8 @@ ENCODERS: dict[type, Callable[..., bytes]] = {
     op.AddVxlan: _add_vxlan,
     op.DeleteRoute: _delete_route,
     op.DeleteNeighbour: _delete_neighbour,
-    op.AddForwarding: _add_forwarding,
-    op.DeleteForwarding: _delete_forwarding,
+    op.AddForwarding: _forwarding,
+    op.DeleteForwarding: _forwarding,
     **shaping.ENCODERS,
 }
 

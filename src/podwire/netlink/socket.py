@@ -13,8 +13,7 @@ from time import perf_counter
 from podwire.netlink import constants as c
 from podwire.netlink.message import ACK, PADDING, messages, parse_error
 
-ACK_BYTES = 8 * 1024
-RECEIVE_BYTES = 64 * 1024
+ACK_BYTES, RECEIVE_BYTES = 8 * 1024, 64 * 1024
 DUMP_ATTEMPTS = 8
 
 
@@ -54,20 +53,15 @@ class Netlink:
         self.close()
 
     def close(self) -> None:
-        """Close the socket."""
         self.socket.close()
 
     def index(self, name: str) -> int:
-        """The index of a device of this socket's namespace; NetlinkError(ENODEV) if there is none.
-
-        By ioctl SIOCGIFINDEX (netdevice(7)), which unlike if_nametoindex(3) needs no second socket.
-        """
-        try:
+        """The index of a device (SIOCGIFINDEX, netdevice(7)); NetlinkError(ENODEV) if there is none."""
+        try:  # unlike if_nametoindex(3) it needs no second socket
             answer = ioctl(self.socket, c.SIOCGIFINDEX, struct.pack("=16s24x", name.encode()))
         except OSError as refused:
             raise NetlinkError(refused.errno or errno.ENODEV) from None
-        number: int = struct.unpack_from("=i", answer, 16)[0]
-        return number
+        return int.from_bytes(answer[16:20], "little")
 
     def batch(self, requests: Sequence[bytes]) -> list[NetlinkError]:
         """Send messages with one system call; returns the errors. The kernel tries every message.
@@ -82,8 +76,7 @@ class Netlink:
             out += request
             struct.pack_into("=I", out, start + 8, number)
             out += PADDING[len(request) & 3]
-        flags_at = len(out) - ((len(requests[-1]) + 3) & ~3) + 6
-        out[flags_at] |= c.NLM_F_ACK
+        out[start + 6] |= c.NLM_F_ACK
         return self.exchange(out, first, last)
 
     def exchange(self, out: bytes | bytearray, first: int, last: int) -> list[NetlinkError]:
@@ -112,10 +105,7 @@ class Netlink:
             raise errors[0]
 
     def get(self, request: bytes) -> list[tuple[int, memoryview]]:
-        """Read objects: the type and payload of each. Raises NetlinkError.
-
-        A dump that the kernel marks as interrupted (NLM_F_DUMP_INTR) is repeated.
-        """
+        """Read objects: the type and payload of each; an interrupted dump is repeated. Raises NetlinkError."""
         for _ in range(DUMP_ATTEMPTS):
             found, complete = self._get_once(request)
             if complete:

@@ -26,38 +26,25 @@ IndexOf = Callable[[str], int]
 
 
 def _add_ifb(ifb: op.AddIfb, index_of: IndexOf, pod_netns: int) -> bytes:
-    return nl.message(
-        c.RTM_NEWLINK,
-        CREATE,
-        bytes(16),
-        nl.text(c.IFLA_IFNAME, ifb.name),
-        nl.u32(c.IFLA_MTU, ifb.mtu),
-        nl.u32(c.IFLA_NUM_TX_QUEUES, 1),
-        nl.u32(c.IFLA_NUM_RX_QUEUES, 1),
-        nl.nested(c.IFLA_LINKINFO, nl.text(c.IFLA_INFO_KIND, "ifb")),
-    )
+    attributes = nl.text(c.IFLA_IFNAME, ifb.name) + nl.u32(c.IFLA_MTU, ifb.mtu) + nl.ONE_QUEUE
+    kind = nl.nested(c.IFLA_LINKINFO, nl.text(c.IFLA_INFO_KIND, "ifb"))
+    return nl.message(c.RTM_NEWLINK, CREATE, nl.link_body(), attributes, kind)
 
 
 def _token_bucket(tbf: op.SetTokenBucket, index_of: IndexOf, pod_netns: int) -> bytes:
-    """tc qdisc replace dev DEVICE root handle 1: tbf rate RATE burst BURST limit LIMIT.
-
-    With the link layer given, the kernel computes the transmission times and needs no rate table.
-    """
+    # With the link layer given, the kernel computes the transmission times and needs no rate table.
     rate = RATESPEC.pack(0, c.TC_LINKLAYER_ETHERNET, 0, 0, 0, min(tbf.rate_bytes, U32_MAX))
     # The buffer is in clock ticks; TCA_TBF_BURST gives it in bytes and overrides it.
     parameters = rate + bytes(RATESPEC.size) + TBF_QOPT_REST.pack(min(tbf.limit_bytes, U32_MAX), U32_MAX, 0)
-    return nl.message(
-        c.RTM_NEWQDISC,
-        c.NLM_F_CREATE | c.NLM_F_REPLACE,
-        TCMSG.pack(0, index_of(tbf.device), ROOT_HANDLE, c.TC_H_ROOT, 0),
-        nl.text(c.TCA_KIND, "tbf"),
-        nl.nested(
-            c.TCA_OPTIONS,
-            nl.attribute(c.TCA_TBF_PARMS, parameters),
-            nl.u32(c.TCA_TBF_BURST, min(tbf.burst_bytes, U32_MAX)),
-            nl.attribute(c.TCA_TBF_RATE64, struct.pack("=Q", tbf.rate_bytes)),
-        ),
+    options = nl.nested(
+        c.TCA_OPTIONS,
+        nl.attribute(c.TCA_TBF_PARMS, parameters),
+        nl.u32(c.TCA_TBF_BURST, min(tbf.burst_bytes, U32_MAX)),
+        nl.attribute(c.TCA_TBF_RATE64, struct.pack("=Q", tbf.rate_bytes)),
     )
+    body = TCMSG.pack(0, index_of(tbf.device), ROOT_HANDLE, c.TC_H_ROOT, 0)
+    flags = c.NLM_F_CREATE | c.NLM_F_REPLACE
+    return nl.message(c.RTM_NEWQDISC, flags, body, nl.text(c.TCA_KIND, "tbf"), options)
 
 
 def _add_ingress(ingress: op.AddIngress, index_of: IndexOf, pod_netns: int) -> bytes:
@@ -68,19 +55,13 @@ def _add_ingress(ingress: op.AddIngress, index_of: IndexOf, pod_netns: int) -> b
 def _add_redirect(redirect: op.AddRedirect, index_of: IndexOf, pod_netns: int) -> bytes:
     everything = U32_SEL.pack(c.TC_U32_TERMINAL, 0, 1, 0, 0, 0, 0, 0) + U32_KEY.pack(0, 0, 0, 0)
     mirred = MIRRED.pack(0, 0, c.TC_ACT_STOLEN, 0, 0, c.TCA_EGRESS_REDIR, index_of(redirect.to))
-    action = nl.nested(
-        1,  # the first action of a list
-        nl.text(c.TCA_ACT_KIND, "mirred"),
-        nl.nested(c.TCA_ACT_OPTIONS, nl.attribute(c.TCA_MIRRED_PARMS, mirred)),
-    )
+    options = nl.nested(c.TCA_ACT_OPTIONS, nl.attribute(c.TCA_MIRRED_PARMS, mirred))
+    first = nl.nested(1, nl.text(c.TCA_ACT_KIND, "mirred"), options)  # the first action of a list
+    selected = nl.attribute(c.TCA_U32_SEL, everything) + nl.nested(c.TCA_U32_ACT, first)
     priority_and_protocol = op.PRIORITY << 16 | ETH_P_ALL_BIG_ENDIAN
-    return nl.message(
-        c.RTM_NEWTFILTER,
-        CREATE,
-        TCMSG.pack(0, index_of(redirect.device), 0, INGRESS_HANDLE, priority_and_protocol),
-        nl.text(c.TCA_KIND, "u32"),
-        nl.nested(c.TCA_OPTIONS, nl.attribute(c.TCA_U32_SEL, everything), nl.nested(c.TCA_U32_ACT, action)),
-    )
+    body = TCMSG.pack(0, index_of(redirect.device), 0, INGRESS_HANDLE, priority_and_protocol)
+    kind = nl.text(c.TCA_KIND, "u32")
+    return nl.message(c.RTM_NEWTFILTER, CREATE, body, kind, nl.nested(c.TCA_OPTIONS, selected))
 
 
 ENCODERS: dict[type, Callable[..., bytes]] = {

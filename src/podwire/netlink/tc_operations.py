@@ -15,8 +15,7 @@ class AddIfb(Record):
     mtu: int
 
     def command(self) -> list[str]:
-        return ["ip", "link", "add", self.name, "mtu", str(self.mtu), "numtxqueues", "1", "numrxqueues", "1",
-                "type", "ifb"]  # fmt: skip
+        return f"ip link add {self.name} mtu {self.mtu} numtxqueues 1 numrxqueues 1 type ifb".split()
 
 
 class SetTokenBucket(Record):
@@ -28,10 +27,8 @@ class SetTokenBucket(Record):
     limit_bytes: int
 
     def command(self) -> list[str]:
-        return [
-            *("tc", "qdisc", "replace", "dev", self.device, "root", "handle", "1:", "tbf"),
-            *("rate", f"{self.rate_bytes}bps", "burst", f"{self.burst_bytes}b", "limit", f"{self.limit_bytes}b"),
-        ]
+        limits = f"rate {self.rate_bytes}bps burst {self.burst_bytes}b limit {self.limit_bytes}b"
+        return f"tc qdisc replace dev {self.device} root handle 1: tbf {limits}".split()
 
 
 class AddIngress(Record):
@@ -40,7 +37,7 @@ class AddIngress(Record):
     device: str
 
     def command(self) -> list[str]:
-        return ["tc", "qdisc", "add", "dev", self.device, "handle", "ffff:", "ingress"]
+        return f"tc qdisc add dev {self.device} handle ffff: ingress".split()
 
 
 class AddRedirect(Record):
@@ -50,10 +47,8 @@ class AddRedirect(Record):
     to: str
 
     def command(self) -> list[str]:
-        return [
-            *("tc", "filter", "add", "dev", self.device, "parent", "ffff:", "protocol", "all", "prio", str(PRIORITY)),
-            *("u32", "match", "u32", "0", "0", "action", "mirred", "egress", "redirect", "dev", self.to),
-        ]
+        action = f"u32 match u32 0 0 action mirred egress redirect dev {self.to}"
+        return f"tc filter add dev {self.device} parent ffff: protocol all prio {PRIORITY} {action}".split()
 
 
 TcOperation = AddIfb | SetTokenBucket | AddIngress | AddRedirect
