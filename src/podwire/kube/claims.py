@@ -8,9 +8,10 @@ first, so each of them is decided once.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from heapq import heapify, heappop, heappush
+from typing import cast
 
 from msgspec import Struct
 
@@ -20,13 +21,14 @@ from podwire.node.settings import Span
 Order = tuple[str, str, int]
 """Creation timestamp and name of the Node, and the position within the Node: the least is the oldest."""
 
+Key = Address | Span
+
 
 class Claim(Struct, eq=False):
     """What one Node claims: one pod CIDR (as a span), or all its addresses. `lost_to` is the claim that it lost to."""
 
     order: Order
-    span: Span | None = None
-    addresses: tuple[Address, ...] = ()
+    keys: tuple[Key, ...]
     lost_to: Claim | None = None
     decided: bool = False
 
@@ -42,17 +44,15 @@ class Claim(Struct, eq=False):
 
 
 class ClaimIndex:
-    """The claims of one kind, and which of them hold."""
+    """The claims of one kind, and which of them hold. Two conflict if they have a key in common."""
 
-    def conflicting(self, claim: Claim) -> list[Claim]:
-        """The other claims that cannot hold together with this one."""
-        raise NotImplementedError
+    def __init__(self) -> None:
+        self._by_key: dict[Key, list[Claim]] = {}
 
-    def _add(self, claim: Claim) -> None:
-        raise NotImplementedError
-
-    def _remove(self, claim: Claim) -> None:
-        raise NotImplementedError
+    def conflicting(self, keys: Iterable[Key]) -> Iterator[Claim]:
+        """The claims that cannot hold together with a claim of these keys."""
+        for key in keys:
+            yield from self._by_key.get(key, ())
 
     def change(self, removed: Collection[Claim], added: Collection[Claim]) -> set[str]:
         """Remove and add claims; the names of the Nodes with a claim that is decided otherwise than before."""
@@ -60,7 +60,7 @@ class ClaimIndex:
         for claim in removed:
             self._remove(claim)
         for claim in removed:
-            waiting += _younger(claim, self.conflicting(claim)) if claim.holds else ()
+            waiting += _younger(claim, self._rivals(claim)) if claim.holds else ()
         for claim in added:
             self._add(claim)
             waiting.append((claim.order, claim))
@@ -77,9 +77,9 @@ class ClaimIndex:
                 continue
             last = claim
             held, lost_to, decided = claim.holds, claim.lost_to, claim.decided
-            rivals = self.conflicting(claim)
+            rivals = self._rivals(claim)
             older = [other for other in rivals if other.order < claim.order and other.holds]
-            claim.lost_to, claim.decided = min(older, key=_order, default=None), True
+            claim.lost_to, claim.decided = min(older, key=lambda other: other.order, default=None), True
             if claim.lost_to is not lost_to or not decided:
                 changed.add(claim.node)
             if claim.holds != held:
@@ -87,90 +87,53 @@ class ClaimIndex:
                     heappush(waiting, entry)
         return changed
 
+    def _rivals(self, claim: Claim) -> list[Claim]:
+        return [other for other in self.conflicting(claim.keys) if other is not claim]
+
+    def _add(self, claim: Claim) -> None:
+        for key in claim.keys:
+            self._by_key.setdefault(key, []).append(claim)
+
+    def _remove(self, claim: Claim) -> None:
+        for key in claim.keys:
+            self._by_key[key].remove(claim)
+            if not self._by_key[key]:
+                del self._by_key[key]
+
 
 class CidrIndex(ClaimIndex):
-    """The claims of pod CIDRs: two conflict if they overlap, that is, if one contains the other."""
+    """The claims of pod CIDRs, each with one span: two conflict if one contains the other."""
 
     def __init__(self) -> None:
-        self._by_span: dict[Span, list[Claim]] = {}
-        self._sizes: dict[int, Counter[int]] = defaultdict(Counter)
-        """How many spans of each size there are, by IP version: few sizes, so containing spans are found by lookup."""
+        super().__init__()
+        self._spans: list[Span] = []
+        self._sizes: dict[int, set[int]] = defaultdict(set)
+        """The sizes of all spans, by IP version: they are few, so containing spans are found by lookup."""
 
-        self._starts: list[Span] = []
-
-    def overlapping(self, span: Span) -> Iterator[Claim]:
-        """The claims of spans that contain this one, equal it, or lie within it."""
-        version, first, last = span
-        size = last - first + 1
-        for wider in self._sizes[version]:
-            if wider >= size:
-                start = first - first % wider
-                yield from self._by_span.get((version, start, start + wider - 1), ())
-        at = bisect_left(self._starts, (version, first, 0))
-        while at < len(self._starts) and self._starts[at] <= (version, last, last):
-            found = self._starts[at]
-            if found[2] <= last and found != span:
-                yield from self._by_span[found]
-            at += 1
-
-    def conflicting(self, claim: Claim) -> list[Claim]:
-        assert claim.span is not None
-        return [other for other in self.overlapping(claim.span) if other is not claim]
+    def conflicting(self, keys: Iterable[Key]) -> Iterator[Claim]:
+        for version, first, last in cast("Iterable[Span]", keys):
+            size = last - first + 1
+            for wider in self._sizes[version]:
+                if wider >= size:
+                    start = first - first % wider
+                    yield from self._by_key.get((version, start, start + wider - 1), ())
+            at = bisect_left(self._spans, (version, first, 0))
+            while at < len(self._spans) and self._spans[at] <= (version, last, last):
+                found = self._spans[at]
+                if found[2] <= last and found[1:] != (first, last):
+                    yield from self._by_key[found]
+                at += 1
 
     def _add(self, claim: Claim) -> None:
-        assert claim.span is not None
-        if claim.span not in self._by_span:
-            self._by_span[claim.span] = []
-            insort(self._starts, claim.span)
-            self._sizes[claim.span[0]][_size(claim.span)] += 1
-        self._by_span[claim.span].append(claim)
+        super()._add(claim)
+        version, first, last = span = cast("Span", claim.keys[0])
+        insort(self._spans, span)
+        self._sizes[version].add(last - first + 1)
 
     def _remove(self, claim: Claim) -> None:
-        assert claim.span is not None
-        same = self._by_span[claim.span]
-        same.remove(claim)
-        if not same:
-            del self._by_span[claim.span]
-            del self._starts[bisect_left(self._starts, claim.span)]
-            sizes = self._sizes[claim.span[0]]
-            sizes[_size(claim.span)] -= 1
-            if not sizes[_size(claim.span)]:
-                del sizes[_size(claim.span)]
-
-
-class AddressIndex(ClaimIndex):
-    """The claims of addresses: two conflict if they have one in common."""
-
-    def __init__(self) -> None:
-        self._by_address: dict[Address, list[Claim]] = {}
-
-    def of(self, addresses: Iterable[Address]) -> Iterator[Claim]:
-        """The claims of any of these addresses."""
-        for address in addresses:
-            yield from self._by_address.get(address, ())
-
-    def conflicting(self, claim: Claim) -> list[Claim]:
-        return [other for other in self.of(claim.addresses) if other is not claim]
-
-    def _add(self, claim: Claim) -> None:
-        for address in claim.addresses:
-            self._by_address.setdefault(address, []).append(claim)
-
-    def _remove(self, claim: Claim) -> None:
-        for address in claim.addresses:
-            same = self._by_address[address]
-            same.remove(claim)
-            if not same:
-                del self._by_address[address]
+        super()._remove(claim)
+        del self._spans[bisect_left(self._spans, cast("Span", claim.keys[0]))]
 
 
 def _younger(claim: Claim, others: Iterable[Claim]) -> list[tuple[Order, Claim]]:
     return [(other.order, other) for other in others if other.order > claim.order]
-
-
-def _order(claim: Claim) -> Order:
-    return claim.order
-
-
-def _size(span: Span) -> int:
-    return span[2] - span[1] + 1

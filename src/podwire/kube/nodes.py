@@ -7,12 +7,13 @@ conflicts with one of its own are looked at again (see `podwire.kube.claims`).
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import cast
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from podwire.ip import Address, Network
-from podwire.kube.claims import AddressIndex, CidrIndex, Claim
+from podwire.kube.claims import CidrIndex, Claim, ClaimIndex
 from podwire.kube.objects import NodeInfo
 from podwire.node.settings import NodeSettings, Peer, PeerError, Span, span_of
 from podwire.observe.events import Problem
@@ -39,17 +40,15 @@ class Delta(Struct):
     def add(self, later: Delta) -> None:
         """Take in what a later update changed."""
         self.settings = later.settings or self.settings
-        for name, peer in later.upserted.items():
-            self.upserted[name] = peer
-            self.removed.discard(name)
+        self.removed = (self.removed - later.upserted.keys()) | later.removed
+        self.upserted |= later.upserted
         for name in later.removed:
             self.upserted.pop(name, None)
-            self.removed.add(name)
         self.problems.update(later.problems)
 
 
 class _Node(Struct):
-    """A Node, parsed once, with its claims; `claims` are those of its pod CIDRs, `networks` their values.
+    """A Node, parsed once; `claims` are those of its pod CIDRs, `networks` their values.
 
     `peer` has the name and the addresses, and no pod CIDRs; None if one of these is wrong.
     """
@@ -75,7 +74,7 @@ class NodeTable:
         self._cluster_spans = [span_of(network) for network in cluster.cluster_cidrs]
         self._nodes: dict[str, _Node] = {}
         self._cidrs = CidrIndex()
-        self._addresses = AddressIndex()
+        self._addresses = ClaimIndex()
         missing = f"there is no Node {own_name}: is --node-name right?"
         self._missing = (Problem(own_name, NODE_MISSING, missing),)
         self.own: NodeSettings | None = None
@@ -121,14 +120,13 @@ class NodeTable:
             try:
                 network = ip_network(text)
             except ValueError:
-                problems.append(
-                    Problem(info.name, POD_CIDR_INVALID, f"podCIDR {shown(text)} is not a CIDR: correct the Node")
-                )
+                words = f"podCIDR {shown(text)} is not a CIDR: correct the Node"
+                problems.append(Problem(info.name, POD_CIDR_INVALID, words))
                 continue
             span = span_of(network)
             if self._inside_cluster(span):
                 networks.append(network)
-                claims.append(Claim((info.created, info.name, position), span=span))
+                claims.append(Claim((info.created, info.name, position), (span,)))
             else:
                 problems.append(Problem(info.name, POD_CIDR_OUTSIDE_CLUSTER, self._outside(text)))
         if not info.pod_cidrs:
@@ -164,7 +162,7 @@ class NodeTable:
         node.address_claim = None
         if usable:
             assert node.peer is not None
-            node.address_claim = Claim((node.info.created, name, 0), addresses=node.peer.addresses)
+            node.address_claim = Claim((node.info.created, name, 0), node.peer.addresses)
         return self._addresses.change(removed, [node.address_claim] if node.address_claim else ())
 
     def _update_own(self, delta: Delta) -> set[str]:
@@ -181,17 +179,15 @@ class NodeTable:
         delta.settings = self.own
         spans, self._own_spans = self._own_spans, [span_of(network) for network in networks]
         addresses = (*self.own.addresses, *(own.addresses if own else ()))
-        affected = {claim.node for claim in self._addresses.of(addresses)}
-        return affected.union(claim.node for span in spans + self._own_spans for claim in self._cidrs.overlapping(span))
+        affected = (*self._addresses.conflicting(addresses), *self._cidrs.conflicting(spans + self._own_spans))
+        return {claim.node for claim in affected}
 
     def _update_peer(self, name: str, delta: Delta) -> None:
         """A Node's peer and its problems after a change."""
         node = self._nodes.get(name)
-        problems = list(node.problems) if node else []
+        problems = list(node.problems if node else self._missing if name == self._own_name else ())
         peer = self._peer(node, problems) if node else None
-        if name == self._own_name:
-            peer, problems = None, problems if node else list(self._missing)
-        if peer is None:
+        if peer is None or name == self._own_name:
             if self.peers.pop(name, None):
                 delta.removed.add(name)
         elif self.peers.get(name) != peer:
@@ -214,7 +210,7 @@ class NodeTable:
             elif reason := self._unusable(node, claim):
                 problems.append(Problem(name, reason[0], f"podCIDR {text} {reason[1]}"))
             else:
-                kept.append((network, claim.span))
+                kept.append((network, *claim.keys))
         if node.peer is None or not kept:
             return None
         if shared := self._shared_address(node):
@@ -230,8 +226,7 @@ class NodeTable:
 
     def _unusable(self, node: _Node, claim: Claim) -> tuple[str, str] | None:
         """Why this node cannot use a pod CIDR that its peer keeps: the reason, and the end of a sentence."""
-        assert claim.span is not None
-        version, first, last = claim.span
+        version, first, last = cast("Span", claim.keys[0])
         if claim.node == self._own_name or node.peer is None:
             return None
         for number, (own_version, own_first, own_last) in enumerate(self._own_spans):
@@ -252,7 +247,7 @@ class NodeTable:
         lost_to = node.address_claim and node.address_claim.lost_to
         if not lost_to:
             return ""
-        address = next(address for address in node.peer.addresses if address in lost_to.addresses)
+        address = next(address for address in node.peer.addresses if address in lost_to.keys)
         return _shared(address, f"the older Node {lost_to.node}")
 
 
