@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -16,7 +14,6 @@ from podwire.kube import nodes
 from podwire.kube.client import Api, KubernetesConfigError
 from podwire.kube.settings import ClusterSettings
 from podwire.kube.source import ADDRESS_CHANGED
-from tests.support.certificate import certificate
 
 PAGE = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
 GOOD = (
@@ -80,22 +77,3 @@ def test_the_page_has_every_reason_and_no_other() -> None:
     reasons = {value for name, value in vars(nodes).items() if name.isupper() and isinstance(value, str)}
     table = PAGE.partition("| reason | what to do |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == reasons | {ADDRESS_CHANGED}
-
-
-def test_http_2_and_event_loops_are_not_loaded(tmp_path: Path) -> None:
-    authority, _ = certificate(tmp_path)
-    config = GOOD.replace("cluster: {server", f"cluster: {{certificate-authority: {authority}, server")
-    (tmp_path / "kubeconfig").write_text(config)
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom podwire.kube.client import Api\n"
-        "Api(Path(sys.argv[1]))._connected()\n"
-        "print(sorted({'h2', 'anyio', 'trio', 'httpcore2', 'httpx2'} & set(sys.modules)))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "kubeconfig")],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stdout == "['httpx2']\n"

@@ -21,9 +21,8 @@ from msgspec import Struct, field
 
 from podwire.kube import client
 from podwire.kube import informer as informer_module
-from podwire.kube.cache import Cache
 from podwire.kube.client import NODES, Api, ApiError
-from podwire.kube.informer import Informer, Resource, namespaced_name
+from podwire.kube.informer import Cache, Informer, Resource, namespaced_name
 from podwire.kube.objects import NodeInfo, ObjectMeta, node_info
 from podwire.kube.source import NODE_RESOURCE
 from podwire.observe.log import AgentLog

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from podwire import __version__
-from podwire.kube.cache import Cache
 from podwire.kube.client import ApiError
+from podwire.kube.informer import Cache
 from podwire.kube.objects import NETWORK_UP_REASON, NodeInfo
 from podwire.kube.reporter import AGAIN_SECONDS, MOST_EVENTS, PATCH_AGAIN_SECONDS, PATIENCE_SECONDS, Reporter
 from podwire.observe.events import Problem

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import random
-import ssl
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfi
 from lightkube.core.exceptions import ConfigError
 
 from podwire.kube.objects import Status
-from podwire.kube.transport import HttpTransport
 
 NODES = "/api/v1/nodes"
 EVENTS = "/api/v1/namespaces/default/events"
@@ -38,15 +35,8 @@ WATCH_SECONDS = (240, 300)
 SILENCE_SECONDS = 130.0
 """Bookmarks come about once a minute: a watch that is silent for longer is dead, whatever TCP reports."""
 
-ACCESS_FAILURES = (
-    httpx2.HTTPError,
-    httpx2.InvalidURL,
-    HTTPException,
-    ssl.SSLError,
-    OSError,
-    ConfigError,
-    msgspec.MsgspecError,
-)
+ACCESS_FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, OSError, ConfigError, msgspec.MsgspecError)
+WRONG_CONFIG = (OSError, ConfigError, yaml.YAMLError, msgspec.MsgspecError, LookupError, TypeError, AttributeError)
 
 
 class KubernetesConfigError(Exception):
@@ -76,13 +66,8 @@ class Api:
         """Requests made, by method and HTTP status ("error": no answer)."""
 
     def list_page(self, path: str, next_page: str = "") -> bytes:
-        """One page of the list of a resource, as JSON; `next_page` is the `continue` of the page before.
-
-        Raises ApiError.
-        """
-        parameters = {"limit": str(PAGE)}
-        if next_page:
-            parameters["continue"] = next_page
+        """One page of a list, as JSON; `next_page`: the `continue` of the page before. Raises ApiError."""
+        parameters = {"limit": str(PAGE)} | ({"continue": next_page} if next_page else {})
         return self._request("GET", path, parameters)
 
     def watch(self, path: str, version: str) -> Iterator[bytes]:
@@ -137,10 +122,9 @@ class Api:
             self.requests[method, str(answer.status_code)] += 1
             if answer.status_code >= 400:
                 raise self._refusal(answer.status_code, answer.content)
-            found: bytes = answer.content
         except ACCESS_FAILURES as failed:
             raise self._failure(method, failed) from None
-        return found
+        return answer.content
 
     def _connected(self) -> httpx2.Client:
         if self._client is None:
@@ -150,7 +134,7 @@ class Api:
             self._client = httpx2.Client(
                 base_url=config.cluster.server,
                 auth=client_adapter.user_auth(config.user),
-                transport=HttpTransport(context),
+                verify=context,
                 timeout=httpx2.Timeout(REQUEST_SECONDS),
                 trust_env=False,
             )
@@ -180,35 +164,23 @@ class Api:
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The lines in chunks that may end inside a line."""
-    rest: list[bytes] = []
+    rest = b""
     for chunk in chunks:
-        *whole, last = chunk.split(b"\n")
-        for line in whole:
-            yield b"".join([*rest, line])
-            rest = []
-        if last:
-            rest.append(last)
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
 
 
 def _config(kubeconfig: Path | None) -> SingleConfig:
     """From the file, else the pod's service account, else $KUBECONFIG. Raises KubernetesConfigError."""
-    file = kubeconfig
+    file: Path | str | None = kubeconfig
     if file is None and "KUBERNETES_SERVICE_HOST" not in os.environ:
-        file = Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else None
-        if file is None:
+        file = os.environ.get("KUBECONFIG")
+        if not file:
             raise KubernetesConfigError("no API server: give --kubeconfig FILE, or run as a pod with a service account")
-    where = file or Path(SERVICE_ACCOUNT)
+    where = file or SERVICE_ACCOUNT
     try:
         found = (KubeConfig.from_file(file) if file else KubeConfig.from_service_account()).get()
-    except (
-        OSError,
-        ConfigError,
-        yaml.YAMLError,
-        msgspec.MsgspecError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as wrong:
+    except WRONG_CONFIG as wrong:
         words = " ".join(str(wrong).split())[:200]
         raise KubernetesConfigError(f"{where}: {words}: give a kubeconfig that kubectl accepts") from None
     if found is None or found.user is None:

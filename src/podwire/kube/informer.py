@@ -11,36 +11,74 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection
+from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
-from podwire.kube.cache import Cache
 from podwire.kube.client import Api, ApiError, KubernetesConfigError
-from podwire.kube.objects import BareObject, ListMeta, ObjectMeta, ObjectPage, WatchError, WatchEvent, WatchEventType
+from podwire.kube.objects import BareObject, ListMeta, ObjectMeta, ObjectPage, Status, WatchEvent
 from podwire.observe.log import AgentLog
 
 GONE = 410
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0
 LOG_AGAIN_SECONDS = 300.0
 SHORT_WATCH_SECONDS = 1.0
+Value = TypeVar("Value")
+
+
+class Cache(Generic[Value]):
+    """The slim values of all objects, by key, as last received. The informer's thread writes, any thread reads."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Value] = {}
+        self.complete = False
+        """A whole list has been received."""
+
+        self.heard_at = 0.0
+        """When the API server last sent something (monotonic seconds), 0 if never."""
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: str) -> Value | None:
+        """The value of a key; None where there is no such object."""
+        return self._values.get(key)
+
+    def snapshot(self) -> dict[str, Value]:
+        """All values at this moment: a copy."""
+        return self._values.copy()
+
+    def put(self, key: str, value: Value | None) -> bool:
+        """Set a value, or remove it (None). Is it another value than before?"""
+        if self._values.get(key) == value:
+            return False
+        if value is None:
+            del self._values[key]
+        else:
+            self._values[key] = value
+        return True
+
+    def replace(self, values: dict[str, Value]) -> set[str]:
+        """Set all values; the keys whose values differ. A value that is equal stays the same object."""
+        changed = self._values.keys() - values.keys()
+        for key, value in values.items():
+            old = self._values.get(key)
+            if old == value:
+                values[key] = old
+            else:
+                changed.add(key)
+        self._values, self.complete = values, True
+        return changed
 
 
 class WireObject(Protocol):
-    """What every wire type has."""
-
     @property
     def metadata(self) -> ObjectMeta: ...
 
 
 Wire = TypeVar("Wire", bound=WireObject)
-Value = TypeVar("Value")
-
-
-def object_name(metadata: ObjectMeta) -> str:
-    """The key of an object of the whole cluster."""
-    return metadata.name
 
 
 def namespaced_name(metadata: ObjectMeta) -> str:
@@ -49,17 +87,16 @@ def namespaced_name(metadata: ObjectMeta) -> str:
 
 
 class Resource(Struct, Generic[Wire, Value], frozen=True):
-    """A resource that can be listed and watched.
+    """A resource that can be listed and watched; `path` is that of its list, as "/api/v1/nodes".
 
-    `kind`: of one object, as "Node". `path`: of the list, as "/api/v1/nodes". `wire`: a Struct with the fields to
-    decode, `metadata` among them. `slim`: what is kept of an object. `key`: what it is found by.
+    `wire`: a Struct with the fields to decode, `metadata` among them. `slim`: what is kept of an object.
     """
 
     kind: str
     path: str
     wire: type[Wire]
     slim: Callable[[Wire], Value]
-    key: Callable[[ObjectMeta], str] = object_name
+    key: Callable[[ObjectMeta], str] = attrgetter("name")
 
 
 class Informer(Generic[Wire, Value]):
@@ -69,10 +106,7 @@ class Informer(Generic[Wire, Value]):
         self, api: Api, resource: Resource[Wire, Value], log: AgentLog, changed: Callable[[Collection[str]], None]
     ) -> None:
         page, event = generic(ObjectPage), generic(WatchEvent)
-        self._api = api
-        self._resource = resource
-        self._log = log
-        self._changed = changed
+        self._api, self._resource, self._log, self._changed = api, resource, log, changed
         self._page_decoder = msgspec.json.Decoder(page[resource.wire])
         self._event_decoder = msgspec.json.Decoder(event[resource.wire])
         self._version = ""
@@ -109,20 +143,16 @@ class Informer(Generic[Wire, Value]):
         """Read the whole list before anything in the cache changes."""
         began = time.perf_counter()
         values: dict[str, Value] = {}
-        version, next_page = "", ""
-        while True:
-            metadata = self._take_page(self._api.list_page(self._resource.path, next_page), values)
-            version, next_page = version or metadata.resource_version, metadata.next_page
-            if not next_page:
-                break
-        changed = self.cache.replace(values)
-        self._version = version
+        page = self._take_page(self._api.list_page(self._resource.path), values)
+        version = page.resource_version
+        while page.next_page:
+            page = self._take_page(self._api.list_page(self._resource.path, page.next_page), values)
+        changed, self._version = self.cache.replace(values), version
         self._heard()
         self._changed(changed)
         self.tried.set()
-        milliseconds = (time.perf_counter() - began) * 1000
-        kind = self._resource.kind
-        self._log.note(f"{self._api.server}: listed kind={kind} objects={len(values)} ms={milliseconds:.1f}")
+        words = f"listed kind={self._resource.kind} objects={len(values)} ms={(time.perf_counter() - began) * 1000:.1f}"
+        self._log.note(f"{self._api.server}: {words}")
 
     def _take_page(self, data: bytes, values: dict[str, Value]) -> ListMeta:
         """Add the slim values of a page to `values`."""
@@ -130,57 +160,51 @@ class Informer(Generic[Wire, Value]):
         try:
             page = self._page_decoder.decode(data)
         except msgspec.ValidationError:
-            return self._take_page_singly(data, values)
+            page = msgspec.json.decode(data, type=generic(ObjectPage)[Raw])
+            page.items = [wire for item in page.items or () if (wire := self._decode_item(item, values))]
         for item in page.items or ():
             values[resource.key(item.metadata)] = resource.slim(item)
         metadata: ListMeta = page.metadata
         return metadata
 
-    def _take_page_singly(self, data: bytes, values: dict[str, Value]) -> ListMeta:
-        """As `_take_page`, each object by itself: one that cannot be decoded keeps its last state."""
-        resource = self._resource
-        page = msgspec.json.decode(data, type=generic(ObjectPage)[Raw])
-        for item in page.items or ():
+    def _decode_item(self, item: Raw, values: dict[str, Value]) -> Wire | None:
+        """One object of a page; None for one that cannot be decoded, which keeps its last state."""
+        try:
+            return msgspec.json.decode(item, type=self._resource.wire)
+        except msgspec.ValidationError as wrong:
             try:
-                wire = msgspec.json.decode(item, type=resource.wire)
-            except msgspec.ValidationError as wrong:
-                key = _key_of(item, resource.key)
-                self._log_undecodable(key, wrong)
-                if (last := self.cache.get(key)) is not None:
-                    values[key] = last
-            else:
-                values[resource.key(wire.metadata)] = resource.slim(wire)
-        metadata: ListMeta = page.metadata
-        return metadata
+                key = self._resource.key(msgspec.json.decode(item, type=BareObject).metadata)
+            except msgspec.ValidationError:
+                key = ""
+            self._log_undecodable(key, wrong)
+            if (last := self.cache.get(key)) is not None:
+                values[key] = last
+            return None
 
     def _watch(self) -> None:
         for line in self._api.watch(self._resource.path, self._version):
             kind, metadata, value = self._decoded(line)
             self._version = metadata.resource_version or self._version
             self._heard()
-            if kind == "BOOKMARK" or (value is None and kind != "DELETED"):
-                continue
-            key = self._resource.key(metadata)
-            if self.cache.put(key, None if kind == "DELETED" else value):
-                self._changed((key,))
+            if value is not None or kind == "DELETED":
+                key = self._resource.key(metadata)
+                if self.cache.put(key, value):
+                    self._changed((key,))
 
     def _decoded(self, line: bytes) -> tuple[str, ObjectMeta, Value | None]:
-        """The type, the metadata and the slim value of a watch's line; no value for an object that has none.
-
-        Raises ApiError for an error that the server sends, ValidationError where there is no metadata either.
-        """
+        """The type, the metadata and the slim value (if it has one) of a watch's line. Raises ApiError."""
         try:
             event = self._event_decoder.decode(line)
         except msgspec.ValidationError as wrong:
-            kind = msgspec.json.decode(line, type=WatchEventType).type
-            if kind == "ERROR":
-                raise _watch_error(line) from None
-            bare = msgspec.json.decode(line, type=generic(WatchEvent)[BareObject])
-            if kind not in ("BOOKMARK", "DELETED"):
-                self._log_undecodable(self._resource.key(bare.object.metadata), wrong)
-            return kind, bare.object.metadata, None
+            event = msgspec.json.decode(line, type=generic(WatchEvent)[Raw])
+            if event.type != "ERROR":
+                metadata = msgspec.json.decode(event.object, type=BareObject).metadata
+                if event.type not in ("BOOKMARK", "DELETED"):
+                    self._log_undecodable(self._resource.key(metadata), wrong)
+                return event.type, metadata, None
         if event.type == "ERROR":
-            raise _watch_error(line)
+            status = msgspec.json.decode(line, type=generic(WatchEvent)[Status]).object
+            raise ApiError(status.code, status.message or status.reason)
         slim = event.type not in ("BOOKMARK", "DELETED")
         return event.type, event.object.metadata, self._resource.slim(event.object) if slim else None
 
@@ -191,8 +215,7 @@ class Informer(Generic[Wire, Value]):
     def _heard(self) -> None:
         if self._failures:
             self._log.note(f"{self._api.server}: answers again")
-        self._failures = 0
-        self._logged_at = 0.0
+        self._failures, self._logged_at = 0, 0.0
         self.cache.heard_at = time.monotonic()
 
     def _wait(self, why: Exception, *, quietly: bool = False) -> None:
@@ -215,19 +238,6 @@ class Informer(Generic[Wire, Value]):
 def generic(kind: Any) -> Any:
     """A generic Struct, to be given a type that is known only at run time."""
     return kind
-
-
-def _key_of(item: Raw, key: Callable[[ObjectMeta], str]) -> str:
-    """The key of an object that cannot be decoded; "" where there is none."""
-    try:
-        return key(msgspec.json.decode(item, type=BareObject).metadata)
-    except msgspec.ValidationError:
-        return ""
-
-
-def _watch_error(line: bytes) -> ApiError:
-    status = msgspec.json.decode(line, type=WatchError).object
-    return ApiError(status.code, status.message or status.reason)
 
 
 def wait_seconds(failures: int) -> float:

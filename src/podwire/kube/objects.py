@@ -47,16 +47,10 @@ class ObjectPage(Struct, Generic[Wire]):
 
 
 class WatchEvent(Struct, Generic[Wire]):
-    """One line of a watch; `object` is the changed object, except where the type is ERROR."""
+    """One line of a watch; `object` is the changed object, a Status where the type is ERROR."""
 
     type: str
     object: Wire
-
-
-class WatchEventType(Struct):
-    """A line of a watch of which only the type is read."""
-
-    type: str
 
 
 class Status(Struct):
@@ -65,12 +59,6 @@ class Status(Struct):
     code: int = 0
     reason: str = ""
     message: str = ""
-
-
-class WatchError(Struct):
-    """A line of a watch with the type ERROR."""
-
-    object: Status
 
 
 class NodeAnnotations(Struct):
@@ -125,7 +113,8 @@ class Node(Struct):
 class NodeInfo(Struct, frozen=True, gc=False):
     """What is kept of a Node: what its routes depend on, its agent's version, and its condition.
 
-    `created` is the Node's creationTimestamp. `network_up`: podwire has set NetworkUnavailable=False.
+    `created` is the Node's creationTimestamp. `version` is one string object for all Nodes with the same version.
+    `network_up`: podwire has set NetworkUnavailable=False.
     """
 
     name: str
@@ -147,14 +136,9 @@ def node_info(node: Node) -> NodeInfo:
         created=node.metadata.creation_timestamp or "",
         addresses=tuple(addresses[family] for family in sorted(addresses)),
         pod_cidrs=node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ()),
-        version=_version(node),
+        version=sys.intern(node.metadata.annotations.version) if node.metadata.annotations else "",
         network_up=_network_up(node),
     )
-
-
-def _version(node: Node) -> str:
-    """The version that the node's agent has announced; one string object for all Nodes with the same version."""
-    return sys.intern(node.metadata.annotations.version) if node.metadata.annotations else ""
 
 
 def _network_up(node: Node) -> bool:

@@ -15,9 +15,8 @@ from functools import partial
 from msgspec import Struct
 
 from podwire import __version__
-from podwire.kube.cache import Cache
 from podwire.kube.client import Api, ApiError, KubernetesConfigError
-from podwire.kube.informer import wait_seconds
+from podwire.kube.informer import Cache, wait_seconds
 from podwire.kube.objects import NETWORK_UP_REASON, VERSION_ANNOTATION, NodeInfo
 from podwire.observe.events import Problem, event_name, node_event
 from podwire.observe.log import AgentLog
@@ -36,6 +35,8 @@ MOST_EVENTS = 20
 
 PATCH_AGAIN_SECONDS = 10.0
 LONGEST_SLEEP_SECONDS = 60.0
+NEVER = float("inf")
+Clock = Callable[[], float]
 CONFLICT = 409
 PERMANENT = (400, 404, 405, 409, 413, 422)
 """Refusals that no later attempt changes. 401, 403 and 429 are not among them."""
@@ -56,27 +57,16 @@ class Reporter:
     """Reports in its own thread. What cannot be reported now is reported when the API server answers again."""
 
     def __init__(
-        self,
-        api: Api,
-        own_name: str,
-        nodes: Cache[NodeInfo],
-        log: AgentLog,
-        clock: Callable[[], float] = time.monotonic,
+        self, api: Api, own_name: str, nodes: Cache[NodeInfo], log: AgentLog, clock: Clock = time.monotonic
     ) -> None:
-        self._api = api
-        self._own_name = own_name
-        self._nodes = nodes
-        self._log = log
-        self._clock = clock
+        self._api, self._own_name, self._nodes, self._log, self._clock = api, own_name, nodes, log, clock
         self._lock = threading.Lock()
         self._woken = threading.Event()
         self._reports: dict[Problem, _Report] = {}
         self._problems: dict[str, Sequence[Problem]] = {}
-        self._peer_events = 0
-        self._peer_events_since = 0.0
+        self._peer_events, self._peer_events_since = 0, 0.0
         self._patched_at = -PATCH_AGAIN_SECONDS
-        self._up = False
-        self._version_sent = False
+        self._up = self._version_sent = False
 
     def start(self) -> None:
         """Report until the process ends."""
@@ -126,31 +116,27 @@ class Reporter:
             try:
                 self.step()
                 failures = 0
-            except (ApiError, KubernetesConfigError) as failed:
+            except Exception as failed:  # noqa: BLE001  one report that fails must not end all others
                 failures += 1
-                if not isinstance(failed, ApiError) or failed.code:
-                    words = f"the API server does not accept this node's reports: {failed}"
+                words = f"the API server does not accept this node's reports: {failed}"
+                if not isinstance(failed, ApiError | KubernetesConfigError):
+                    words = f"a report failed: internal error ({type(failed).__name__}: {failed})"
+                if not isinstance(failed, ApiError) or failed.code:  # without an answer, the informer logs it
                     self._log.failed("kubernetes", words, once=True)
-                time.sleep(wait_seconds(failures))
-                self._woken.set()
-            except Exception as unexpected:  # noqa: BLE001  one report that fails must not end all others
-                failures += 1
-                words = f"a report failed: internal error ({type(unexpected).__name__}: {unexpected})"
-                self._log.failed("kubernetes", words, once=True)
                 time.sleep(wait_seconds(failures))
 
     def sleep_seconds(self) -> float:
         """Until the next report is due."""
         with self._lock:
-            first = min((report.at for report in self._reports.values()), default=float("inf"))
-        if self._condition_is_missing():
-            first = min(first, self._patched_at + PATCH_AGAIN_SECONDS)
+            first = min(self._condition_at(), *(report.at for report in self._reports.values()), NEVER)
         return min(max(first - self._clock(), 0.0), LONGEST_SLEEP_SECONDS)
 
     def step(self) -> None:
         """Send the reports that are due. Raises ApiError, KubernetesConfigError; what was not sent stays due."""
         self._report_condition()
-        for report in self._due():
+        with self._lock:
+            due = [report for report in self._reports.values() if report.at <= self._clock()]
+        for report in due:
             problem = report.problem
             own = problem.node == self._own_name
             if not report.times:
@@ -164,7 +150,7 @@ class Reporter:
                 self._try(partial(self._send, report))
             with self._lock:
                 report.times += 1
-                report.at = self._clock() + AGAIN_SECONDS if own else float("inf")
+                report.at = self._clock() + AGAIN_SECONDS if own else NEVER
                 if not report.lasting:
                     self._reports.pop(problem, None)
 
@@ -177,11 +163,6 @@ class Reporter:
                 raise
             self._log.failed("kubernetes", f"the API server refuses a report: {refused}", once=True)
 
-    def _due(self) -> list[_Report]:
-        now = self._clock()
-        with self._lock:
-            return [report for report in self._reports.values() if report.at <= now]
-
     def _may_report_peer(self) -> bool:
         now = self._clock()
         if now - self._peer_events_since > AGAIN_SECONDS:
@@ -189,11 +170,12 @@ class Reporter:
         self._peer_events += 1
         return self._peer_events <= MOST_EVENTS
 
-    def _condition_is_missing(self) -> bool:
+    def _condition_at(self) -> float:
+        """When the condition or the version of this node must be sent (monotonic seconds)."""
         own = self._nodes.get(self._own_name)
-        if not self._up or own is None:
-            return False
-        return not own.network_up or (own.version != __version__ and not self._version_sent)
+        if not self._up or own is None or (own.network_up and (own.version == __version__ or self._version_sent)):
+            return NEVER
+        return self._patched_at + PATCH_AGAIN_SECONDS
 
     def _report_condition(self) -> None:
         """Set NetworkUnavailable=False, which removes the taint `network-unavailable`; and announce the version.
@@ -202,7 +184,7 @@ class Reporter:
         """
         now = self._clock()
         own = self._nodes.get(self._own_name)
-        if own is None or not self._condition_is_missing() or now < self._patched_at + PATCH_AGAIN_SECONDS:
+        if own is None or now < self._condition_at():
             return
         stamp = _now()
         condition = {
@@ -213,11 +195,9 @@ class Reporter:
             "lastHeartbeatTime": stamp,
             "lastTransitionTime": stamp,
         }
-        annotations = {VERSION_ANNOTATION: __version__}
         status = {} if own.network_up else {"conditions": [condition]}
-        self._try(lambda: self._api.patch_node_status(self._own_name, status, annotations))
-        self._version_sent = True
-        self._patched_at = now
+        self._try(lambda: self._api.patch_node_status(self._own_name, status, {VERSION_ANNOTATION: __version__}))
+        self._version_sent, self._patched_at = True, now
         if status:
             self._log.note(f"node {self._own_name}: condition NetworkUnavailable=False ({NETWORK_UP_REASON})")
 

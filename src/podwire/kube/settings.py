@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from podwire.node.settings import CniSettings, Mode, NodeSettings, TunnelSettings
 from podwire.node.settings_file import Warn, read
@@ -26,16 +27,7 @@ class ClusterSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def parse(self) -> NodeSettings:
         """These settings, checked, for a sample node that has all of the cluster's CIDRs. Raises SettingsError."""
         return NodeSettings.parse(
-            name="node",
-            addresses=("192.0.2.1", "2001:db8::1"),
-            pod_cidrs=self.cluster_cidrs,
-            cluster_cidrs=self.cluster_cidrs,
-            mode=self.mode,
-            mtu=self.mtu,
-            masquerade=self.masquerade,
-            masquerade_exceptions=self.masquerade_exceptions,
-            tunnel=self.tunnel,
-            cni=self.cni,
+            name="node", addresses=("192.0.2.1", "2001:db8::1"), pod_cidrs=self.cluster_cidrs, **asdict(self)
         )
 
 

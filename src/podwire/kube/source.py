@@ -142,9 +142,9 @@ class KubernetesSource:
 
     def _change(self, delta: Delta, began: float) -> SettingsChange | None:
         """What the loop has to know: once all peers, later what changed."""
-        before, self._settings = self._settings, self._table.own or self._settings
         if self._table.own is None:
             return None
+        before, self._settings = self._settings, self._table.own
         if not self._complete:
             self._complete = True
             settings = self._settings if self._settings != before else None
