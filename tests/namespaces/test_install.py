@@ -145,4 +145,4 @@ def test_for_an_agent_in_a_pod_a_loopback_of_somebody_else_stays(tmp_path: Path)
 def test_what_belongs_into_the_agents_file_is_refused_with_kubernetes(tmp_path: Path) -> None:
     done = install(tmp_path, "--kubernetes", "--subnet", "10.1.0.0/24")
     assert done.returncode == 1
-    assert done.stderr == "podwire: --subnet has no meaning with --kubernetes: it belongs into the agent's file\n"
+    assert done.stderr == "podwire: --subnet has no effect with --kubernetes: set it in the agent's file\n"
