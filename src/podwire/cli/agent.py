@@ -18,39 +18,23 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
-    parser.add_argument(
-        "--socket", type=Path, default=SOCKET, metavar="PATH", help="the socket to serve (default: %(default)s)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--socket", type=Path, default=SOCKET, metavar="PATH", help="the socket to serve (default: %(default)s)")
+    add(
         "--config",
         type=Path,
         metavar="FILE",
         help="this node's settings: its pod CIDRs, its peers (TOML; read again on change); "
         "with --kubernetes the settings of the whole cluster",
     )
-    parser.add_argument(
-        "--kubernetes", action="store_true", help="read this node's pod CIDRs and its peers from the cluster's Nodes"
-    )
-    parser.add_argument(
-        "--node-name", metavar="NAME", help="the name of this node's Node (default: $NODE_NAME, else the host name)"
-    )
-    parser.add_argument(
-        "--kubeconfig",
-        type=Path,
-        metavar="FILE",
-        help="how to connect to the API server (default: the pod's service account, else $KUBECONFIG)",
-    )
-    parser.add_argument(
-        "--http",
-        metavar="ADDRESS:PORT",
-        help="serve /metrics, /healthz and /readyz there, for example 127.0.0.1:19412 (default: not served)",
-    )
-    parser.add_argument(
-        "--log-format",
-        choices=("text", "json"),
-        default="text",
-        help="the format of the log on standard error: text, or a JSON object per line (default: text)",
-    )
+    add("--kubernetes", action="store_true", help="read this node's pod CIDRs and its peers from the cluster's Nodes")
+    add("--node-name", metavar="NAME", help="the name of this node's Node (default: $NODE_NAME, else the host name)")
+    words = "how to connect to the API server (default: the pod's service account, else $KUBECONFIG)"
+    add("--kubeconfig", type=Path, metavar="FILE", help=words)
+    words = "serve /metrics, /healthz and /readyz there, for example 127.0.0.1:19412 (default: not served)"
+    add("--http", metavar="ADDRESS:PORT", help=words)
+    words = "the format of the log on standard error: text, or a JSON object per line (default: text)"
+    add("--log-format", choices=("text", "json"), default="text", help=words)
 
 
 def run(options: argparse.Namespace) -> int:

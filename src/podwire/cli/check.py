@@ -17,43 +17,19 @@ FAMILIES = {"v4": (4,), "v6": (6,), "dual": (4, 6)}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
-    parser.add_argument(
-        "--topology",
-        type=Path,
-        metavar="FILE",
-        help="the endpoints: pods, hosts and addresses outside, on any nodes (JSON; default: this node and its pods)",
-    )
-    parser.add_argument(
-        "--to",
-        action="append",
-        default=[],
-        metavar="ADDRESS[:PORT]",
-        help="an address outside the cluster that pods must reach, with a port also by TCP; may be repeated",
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="the agent's settings (TOML): its peers are checked as well"
-    )
-    parser.add_argument(
-        "--family", choices=tuple(FAMILIES), default="dual", help="which addresses to check (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=1.5,
-        metavar="SECONDS",
-        help="how long to wait for each answer (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--pods",
-        type=int,
-        default=16,
-        metavar="N",
-        help="how many other pods each pod calls, spread over all pods; 0: all pods (default: %(default)s)",
-    )
-    parser.add_argument("--junit", type=Path, metavar="FILE", help="also write a JUnit report")
-    parser.add_argument(
-        "-o", "--output", choices=("table", "json"), default="table", help="output format (default: table)"
-    )
+    add = parser.add_argument
+    words = "the endpoints: pods, hosts and addresses outside, on any nodes (JSON; default: this node and its pods)"
+    add("--topology", type=Path, metavar="FILE", help=words)
+    words = "an address outside the cluster that pods must reach, with a port also by TCP; may be repeated"
+    add("--to", action="append", default=[], metavar="ADDRESS[:PORT]", help=words)
+    add("--config", type=Path, metavar="FILE", help="the agent's settings (TOML): its peers are checked as well")
+    add("--family", choices=tuple(FAMILIES), default="dual", help="which addresses to check (default: %(default)s)")
+    words = "how long to wait for each answer (default: %(default)s)"
+    add("--timeout", type=float, default=1.5, metavar="SECONDS", help=words)
+    words = "how many other pods each pod calls, spread over all pods; 0: all pods (default: %(default)s)"
+    add("--pods", type=int, default=16, metavar="N", help=words)
+    add("--junit", type=Path, metavar="FILE", help="also write a JUnit report")
+    add("-o", "--output", choices=("table", "json"), default="table", help="output format (default: table)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,13 +42,9 @@ def run(options: argparse.Namespace) -> int:
         return _wrong_arguments(f"--timeout: {options.timeout:g} is not between 0.1 and 60 seconds")
     if options.pods < 0:
         return _wrong_arguments(f"--pods: {options.pods} is less than 0: give how many other pods each pod calls")
+    families, timeout = FAMILIES[options.family], options.timeout
     try:
-        report = check(
-            _endpoints(options),
-            families=FAMILIES[options.family],
-            timeout_seconds=options.timeout,
-            most_pods=options.pods,
-        )
+        report = check(_endpoints(options), families=families, timeout_seconds=timeout, most_pods=options.pods)
         if options.junit:
             from podwire.diagnose.junit import junit
 

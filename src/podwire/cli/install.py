@@ -16,45 +16,27 @@ DEFAULTS: dict[str, str | None] = {"name": "podwire", "mode": "routed", "subnet"
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that install and uninstall share."""
-    parser.add_argument(
-        "--bin-dir", type=Path, default=BIN_DIR, metavar="DIR", help="the runtime's plugins (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--conf-dir",
-        type=Path,
-        default=CONF_DIR,
-        metavar="DIR",
-        help="the runtime's network configurations (default: %(default)s)",
-    )
+    add = parser.add_argument
+    add("--bin-dir", type=Path, default=BIN_DIR, metavar="DIR", help="the runtime's plugins (default: %(default)s)")
+    words = "the runtime's network configurations (default: %(default)s)"
+    add("--conf-dir", type=Path, default=CONF_DIR, metavar="DIR", help=words)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
+    from podwire.datapath.modes import DATAPATHS
+
     add_folder_options(parser)
-    parser.add_argument(
-        "--kubernetes",
-        action="store_true",
-        help="for an agent in a pod: install only the plugin; that agent writes the configuration",
-    )
-    parser.add_argument("--name", default=DEFAULTS["name"], help="the network's name (default: %(default)s)")
-    parser.add_argument(
-        "--mode",
-        choices=("routed", "bridge"),
-        default=DEFAULTS["mode"],
-        help="a route for each pod, or a bridge for all pods (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--subnet",
-        default=DEFAULTS["subnet"],
-        metavar="CIDR[,CIDR]",
-        help="this node's pod CIDRs (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--network",
-        default=DEFAULTS["network"],
-        metavar="CIDR[,CIDR]",
-        help="the cluster's pod CIDRs, which are not masqueraded (default: 10.244.0.0/16 if it contains the subnet)",
-    )
+    add = parser.add_argument
+    words = "for an agent in a pod: install only the plugin; that agent writes the configuration"
+    add("--kubernetes", action="store_true", help=words)
+    add("--name", default=DEFAULTS["name"], help="the network's name (default: %(default)s)")
+    words = "a route for each pod, or a bridge for all pods (default: %(default)s)"
+    add("--mode", choices=tuple(DATAPATHS), default=DEFAULTS["mode"], help=words)
+    words = "this node's pod CIDRs (default: %(default)s)"
+    add("--subnet", default=DEFAULTS["subnet"], metavar="CIDR[,CIDR]", help=words)
+    words = "the cluster's pod CIDRs, which are not masqueraded (default: 10.244.0.0/16 if it contains the subnet)"
+    add("--network", default=DEFAULTS["network"], metavar="CIDR[,CIDR]", help=words)
 
 
 def run(options: argparse.Namespace) -> int:

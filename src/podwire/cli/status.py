@@ -29,12 +29,9 @@ POD_COLUMNS = ("IP", "POD", "NETWORK", "CONTAINER", "INTERFACE", "DEVICE", "SINC
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
-    parser.add_argument(
-        "-o", "--output", choices=("table", "json"), default="table", help="output format (default: table)"
-    )
-    parser.add_argument(
-        "--socket", type=Path, default=SOCKET, metavar="PATH", help="the agent's socket (default: %(default)s)"
-    )
+    add = parser.add_argument
+    add("-o", "--output", choices=("table", "json"), default="table", help="output format (default: table)")
+    add("--socket", type=Path, default=SOCKET, metavar="PATH", help="the agent's socket (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -73,6 +70,8 @@ def _query(path: Path) -> tuple[AgentState | None, str]:
 
 def _nodes(agent: AgentState | None, paths: PeerRoutes) -> list[dict[str, Any]]:
     """A row for each node that the agent knows, then a row for each pod CIDR to which only the kernel has a route."""
+    from msgspec.structs import asdict
+
     from podwire.datapath.vxlan import VXLAN_DEVICE
 
     paths_by_cidr = {
@@ -86,23 +85,13 @@ def _nodes(agent: AgentState | None, paths: PeerRoutes) -> list[dict[str, Any]]:
     }
     rows = []
     for node in agent.nodes if agent else []:
+        row = asdict(node)
         own = agent is not None and node.name == agent.node
-        no_path = {"path": "local" if own else "none", "via": "", "device": ""}
-        found = [
-            {"range": cidr, **no_path} if own else paths_by_cidr.pop(cidr, {"range": cidr, **no_path})
-            for cidr in node.pod_cidrs
-        ]
-        rows.append(
-            {
-                "name": node.name,
-                "own": own,
-                "addresses": list(node.addresses),
-                "version": node.version,
-                "paths": found,
-                "problem": node.problem,
-                "last_change": node.last_change,
-            }
-        )
+        found = []
+        for cidr in row.pop("pod_cidrs"):
+            no_path = {"range": cidr, "path": "local" if own else "none", "via": "", "device": ""}
+            found.append(no_path if own else paths_by_cidr.pop(cidr, no_path))
+        rows.append({"name": node.name, "own": own, **row, "paths": found})
     unknown = {"name": "", "own": False, "addresses": [], "version": "", "problem": "", "last_change": ""}
     return rows + [{**unknown, "paths": [path]} for path in paths_by_cidr.values()]
 
@@ -176,22 +165,17 @@ def _via(path: dict[str, Any]) -> str:
 
 def _about(agent: AgentState) -> list[str]:
     """The agent's lines: version, readiness, settings source, last errors."""
-    lines = [
-        f"agent {agent.version} (pid {agent.pid}) since {agent.since}, " + ("ready" if agent.ready else "NOT READY")
-    ]
+    ready = "ready" if agent.ready else "NOT READY"
+    lines = [f"agent {agent.version} (pid {agent.pid}) since {agent.since}, {ready}"]
     if agent.reason:
         lines.append(f"  {agent.reason}")
-    if agent.source:
-        answered = f", last answer {agent.silent_seconds:.0f} s ago" if agent.silent_seconds is not None else ""
-        lines.append(f"settings: {agent.source}{answered}")
-    else:
-        lines.append("settings: none: pods of this node only (set --config or --kubernetes)")
+    answered = f", last answer {agent.silent_seconds:.0f} s ago" if agent.silent_seconds is not None else ""
+    none = "none: pods of this node only (set --config or --kubernetes)"
+    lines.append(f"settings: {agent.source}{answered}" if agent.source else f"settings: {none}")
     lines += [f"unreachable: {words}" for words in agent.problems]
-    names = {"call": "call", "node": "node", "kubernetes": "API server"}
-    lines += [
-        f"last error ({names.get(failure.about, failure.about)}) {failure.time}: {failure.words}"
-        for failure in agent.failures
-    ]
+    for failure in agent.failures:
+        about = "API server" if failure.about == "kubernetes" else failure.about
+        lines.append(f"last error ({about}) {failure.time}: {failure.words}")
     if agent.dropped_lines:
         lines.append(f"{agent.dropped_lines} lines of the log were dropped: its standard error is not read")
     return lines

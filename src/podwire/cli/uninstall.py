@@ -12,18 +12,11 @@ from podwire.cli.install import SOCKET, add_folder_options
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     add_folder_options(parser)
-    parser.add_argument(
-        "--socket",
-        type=Path,
-        default=SOCKET,
-        metavar="PATH",
-        help="the agent's socket; the agent must have stopped (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--keep-kernel",
-        action="store_true",
-        help="remove only the files; pods and the host keep their interfaces, routes and rules",
-    )
+    add = parser.add_argument
+    words = "the agent's socket; the agent must have stopped (default: %(default)s)"
+    add("--socket", type=Path, default=SOCKET, metavar="PATH", help=words)
+    words = "remove only the files; pods and the host keep their interfaces, routes and rules"
+    add("--keep-kernel", action="store_true", help=words)
 
 
 def run(options: argparse.Namespace) -> int:

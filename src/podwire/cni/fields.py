@@ -12,61 +12,50 @@ from podwire.cni.errors import INVALID_CONFIGURATION, UNDECODABLE, CniError
 from podwire.cni.result import ROUTE_NUMBERS, ResultRoute, parse_address, parse_network
 from podwire.text import shown
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Kind = TypeVar("Kind")
+
 HEXADECIMAL = "0123456789abcdef"
 
 
-def _wrong(key: str, value: Json, wanted: str) -> CniError:
-    return CniError(UNDECODABLE, f"{key}={shown(value)} is not {wanted}: correct the network configuration")
+def _typed(values: JsonObject, key: str, kind: type[Kind], wanted: str, items: type | None = None) -> Kind:
+    """The value of a key, empty where it is absent. Raises CniError 6 if it, or an item of a list, has another type."""
+    value: Json = values.get(key.lower())
+    if value is None:
+        return kind()
+    wrong_items = items is not None and isinstance(value, list) and not all(isinstance(item, items) for item in value)
+    if wrong_items or type(value) is not kind:
+        raise CniError(UNDECODABLE, f"{key}={shown(value)} is not {wanted}: correct the network configuration")
+    return value
 
 
 def string(values: JsonObject, key: str) -> str:
     """A string; "" where absent."""
-    value = values.get(key.lower())
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise _wrong(key, value, "a string")
-    return value
+    return _typed(values, key, str, "a string")
 
 
 def boolean(values: JsonObject, key: str, *, default: bool = False) -> bool:
     """true or false."""
-    value = values.get(key.lower())
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise _wrong(key, value, "true or false")
-    return value
+    return default if values.get(key.lower()) is None else _typed(values, key, bool, "true or false")
 
 
 def integer(values: JsonObject, key: str) -> int:
     """A whole number; 0 where absent."""
-    value = values.get(key.lower())
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong(key, value, "a whole number")
-    return value
+    return _typed(values, key, int, "a whole number")
 
 
 def table(values: JsonObject, key: str, *, fold: bool = True) -> JsonObject:
     """An object, its keys folded; {} where absent."""
-    value = values.get(key.lower())
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _wrong(key, value, "an object")
+    value = _typed(values, key, dict, "an object")
     return folded(value) if fold else value
 
 
 def strings(values: JsonObject, key: str) -> list[str]:
     """A list of strings; [] where absent."""
-    value = values.get(key.lower())
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _wrong(key, value, "a list of strings")
-    return value
+    return _typed(values, key, list, "a list of strings", items=str)
 
 
 def listed(values: JsonObject, key: str) -> list[str]:
@@ -79,24 +68,15 @@ def listed(values: JsonObject, key: str) -> list[str]:
 
 def objects(values: JsonObject, key: str) -> list[JsonObject]:
     """A list of objects, folded; [] where absent."""
-    value = values.get(key.lower())
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise _wrong(key, value, "a list of objects")
-    return [folded(item) for item in value]
+    return [folded(item) for item in _typed(values, key, list, "a list of objects", items=dict)]
 
 
 def dns(values: JsonObject) -> JsonObject:
     """The `dns` object with the specification's keys alone, spelled as it spells them."""
     raw = table(values, "dns")
-    found: JsonObject = {"nameservers": strings(raw, "nameservers")} if strings(raw, "nameservers") else {}
-    if domain := string(raw, "domain"):
-        found["domain"] = domain
-    for key in ("search", "options"):
-        if listed_ := strings(raw, key):
-            found[key] = listed_
-    return found
+    found: JsonObject = {"nameservers": strings(raw, "nameservers"), "domain": string(raw, "domain")}
+    found |= {key: strings(raw, key) for key in ("search", "options")}
+    return {key: value for key, value in found.items() if value}
 
 
 def mac(values: JsonObject, key: str) -> str:

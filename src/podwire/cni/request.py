@@ -42,12 +42,10 @@ def parse_request(environment: Mapping[str, str]) -> Request:
     """The request in `environment`; raises CniError 4, which names every missing variable."""
     verb = environment.get("CNI_COMMAND", "")
     if verb not in VERBS:
-        raise CniError(
-            INVALID_ENVIRONMENT, f"CNI_COMMAND={shown(verb)} is not a CNI verb: use one of {', '.join(VERBS)}"
-        )
+        raise _invalid(f"CNI_COMMAND={shown(verb)} is not a CNI verb: use one of {', '.join(VERBS)}")
     if not all(map(environment.get, REQUIRED_VARIABLES[verb])):
         missing = [name for name in REQUIRED_VARIABLES[verb] if not environment.get(name)]
-        raise CniError(INVALID_ENVIRONMENT, f"{verb} needs {', '.join(missing)}: the runtime must set what is missing")
+        raise _invalid(f"{verb} needs {', '.join(missing)}: the runtime must set what is missing")
     request = Request(
         verb,
         environment.get("CNI_CONTAINERID", ""),
@@ -58,19 +56,16 @@ def parse_request(environment: Mapping[str, str]) -> Request:
         environment,
     )
     if REQUIRED_VARIABLES[verb]:
-        _check_names(request)
+        if not is_identifier(request.container_id):
+            words = "it must begin with a letter or digit and go on with letters, digits, '_', '.' or '-'"
+            raise _invalid(f"CNI_CONTAINERID={shown(request.container_id)} is not valid: {words}")
+        if reason := why_not_an_interface_name(request.ifname):
+            raise _invalid(f"CNI_IFNAME={shown(request.ifname)} is not valid: it {reason}")
     return request
 
 
-def _check_names(request: Request) -> None:
-    if not is_identifier(request.container_id):
-        raise CniError(
-            INVALID_ENVIRONMENT,
-            f"CNI_CONTAINERID={shown(request.container_id)} is not valid: it must begin with a letter or digit "
-            "and go on with letters, digits, '_', '.' or '-'",
-        )
-    if reason := why_not_an_interface_name(request.ifname):
-        raise CniError(INVALID_ENVIRONMENT, f"CNI_IFNAME={shown(request.ifname)} is not valid: it {reason}")
+def _invalid(words: str) -> CniError:
+    return CniError(INVALID_ENVIRONMENT, words)
 
 
 def is_identifier(text: str) -> bool:
@@ -99,13 +94,9 @@ def why_not_an_interface_name(name: str) -> str:
 def parse_args(text: str) -> dict[str, str]:
     """CNI_ARGS, `KEY=VALUE;KEY=VALUE`: of equal keys the last one counts; a part without `=` raises CniError 4."""
     pairs = {}
-    for part in text.split(";"):
-        if not part:
-            continue
+    for part in filter(None, text.split(";")):
         key, equals, value = part.partition("=")
         if not equals or not key:
-            raise CniError(
-                INVALID_ENVIRONMENT, f"CNI_ARGS holds {shown(part)}, which is no KEY=VALUE: separate pairs by ';'"
-            )
+            raise _invalid(f"CNI_ARGS holds {shown(part)}, which is no KEY=VALUE: separate pairs by ';'")
         pairs[key] = value
     return pairs

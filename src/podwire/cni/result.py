@@ -71,42 +71,35 @@ def encode_result(result: Result, version: str) -> JsonObject:
     """`result` as the JSON object of `version`."""
     if not at_least(version, "0.3.0"):
         return _encode_oldest(result, version)
-    answer: JsonObject = {"cniVersion": version}
-    if result.interfaces:
-        answer["interfaces"] = [_encode_interface(interface, version) for interface in result.interfaces]
-    if result.addresses:
-        answer["ips"] = [_encode_address(address, version) for address in result.addresses]
-    if result.routes:
-        answer["routes"] = [_encode_route(route, version) for route in result.routes]
-    answer["dns"] = dict(result.dns)
-    return answer
+    lists = {
+        "interfaces": [_encode_interface(interface, version) for interface in result.interfaces],
+        "ips": [_encode_address(address, version) for address in result.addresses],
+        "routes": [_encode_route(route, version) for route in result.routes],
+    }
+    return {"cniVersion": version, **_filled(lists), "dns": dict(result.dns)}
+
+
+def _filled(values: JsonObject) -> JsonObject:
+    return {key: value for key, value in values.items() if value}
 
 
 def _encode_oldest(result: Result, version: str) -> JsonObject:
     """0.1.0 and 0.2.0: the first address of each family, and no interfaces."""
     answer: JsonObject = {"cniVersion": version}
     for family, key in ((4, "ip4"), (6, "ip6")):
-        for address in result.addresses:
-            if address.address.version == family and key not in answer:
-                answer[key] = {"ip": str(address.address)} | (
-                    {"gateway": str(address.gateway)} if address.gateway else {}
-                )
-                routes = [_encode_route(r, version) for r in result.routes if r.destination.version == family]
-                if routes:
-                    answer[key]["routes"] = routes
+        first = next((address for address in result.addresses if address.address.version == family), None)
+        if first:
+            routes = [_encode_route(route, version) for route in result.routes if route.destination.version == family]
+            gateway = str(first.gateway) if first.gateway else ""
+            answer[key] = _filled({"ip": str(first.address), "gateway": gateway, "routes": routes})
     answer["dns"] = dict(result.dns)
     return answer
 
 
 def _encode_interface(interface: ResultInterface, version: str) -> JsonObject:
-    answer: JsonObject = {"name": interface.name}
-    if interface.mac:
-        answer["mac"] = interface.mac
-    if interface.mtu and at_least(version, "1.1.0"):
-        answer["mtu"] = interface.mtu
-    if interface.sandbox:
-        answer["sandbox"] = interface.sandbox
-    return answer | (dict(interface.extra) if at_least(version, "1.1.0") else {})
+    newest = at_least(version, "1.1.0")
+    found = {"mac": interface.mac, "mtu": interface.mtu if newest else None, "sandbox": interface.sandbox}
+    return {"name": interface.name, **_filled(found), **(interface.extra if newest else {})}
 
 
 def _encode_address(address: ResultAddress, version: str) -> JsonObject:
@@ -133,10 +126,8 @@ def parse_result(raw: Json, where: str = "prevResult") -> Result:
     values = folded(raw)
     version = values.get("cniversion") or SUPPORTED[0]
     if version not in SUPPORTED:
-        raise CniError(
-            INCOMPATIBLE_VERSION,
-            f"{where}.cniVersion={shown(version)} is not supported: use one of {', '.join(SUPPORTED)}",
-        )
+        words = f"{where}.cniVersion={shown(version)} is not supported: use one of {', '.join(SUPPORTED)}"
+        raise CniError(INCOMPATIBLE_VERSION, words)
     addresses = [_parse_address(entry, where) for entry in _objects(values, "ips", where)]
     routes = [_parse_route(entry, where) for entry in _objects(values, "routes", where)]
     for key in ("ip4", "ip6"):
@@ -163,11 +154,7 @@ def _parse_interface(values: JsonObject, where: str) -> ResultInterface:
     mtu = values.get("mtu")
     if not all(isinstance(text, str) for text in (name, mac, sandbox)) or not isinstance(mtu, int | None):
         raise CniError(UNDECODABLE, f"{where}.interfaces holds {shown(values)}: wrong types")
-    extra = {
-        {"socketpath": "socketPath", "pciid": "pciID"}[key]: values[key]
-        for key in ("socketpath", "pciid")
-        if isinstance(values.get(key), str)
-    }
+    extra = {key: found for key in ("socketPath", "pciID") if isinstance(found := values.get(key.lower()), str)}
     return ResultInterface(name, mac, sandbox, mtu, extra)
 
 
@@ -201,10 +188,12 @@ def _prefixed(value: Json, where: str) -> str:
         raise CniError(UNDECODABLE, f"{where}={shown(value)} is not a string: write an address such as 10.244.1.5/24")
     _, slash, prefix = value.partition("/")
     if not slash or not prefix.isascii() or not prefix.isdigit() or "%" in value:
-        raise CniError(
-            INVALID_CONFIGURATION, f"{where}={shown(value)} has no prefix length: write it like 10.244.1.0/24"
-        )
+        raise _invalid(value, where, "has no prefix length", "10.244.1.0/24")
     return value
+
+
+def _invalid(value: Json, where: str, wrong: str, example: str) -> CniError:
+    return CniError(INVALID_CONFIGURATION, f"{where}={shown(value)} {wrong}: write it like {example}")
 
 
 def parse_address(value: Json, where: str) -> Address:
@@ -223,9 +212,7 @@ def parse_interface_address(value: Json, where: str) -> Interface:
     try:
         return ip_interface(_prefixed(value, where))
     except ValueError:
-        raise CniError(
-            INVALID_CONFIGURATION, f"{where}={shown(value)} is not an address: write it like 10.244.1.5/24"
-        ) from None
+        raise _invalid(value, where, "is not an address", "10.244.1.5/24") from None
 
 
 def parse_network(value: Json, where: str) -> Network:
@@ -233,6 +220,4 @@ def parse_network(value: Json, where: str) -> Network:
     try:
         return ip_network(_prefixed(value, where), strict=False)
     except ValueError:
-        raise CniError(
-            INVALID_CONFIGURATION, f"{where}={shown(value)} is not an address range: write it like 10.244.0.0/16"
-        ) from None
+        raise _invalid(value, where, "is not an address range", "10.244.0.0/16") from None
