@@ -11,8 +11,7 @@ from podwire.kube.informer import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, wait
 from podwire.kube.nodes import NodeTable
 from podwire.kube.objects import Node, NodeInfo, ObjectPage, node_info
 from podwire.kube.settings import ClusterSettings, load_cluster_settings
-from podwire.node.settings import NodeSettings, TunnelSettings
-from podwire.node.settings_file import SettingsFileError
+from podwire.node.settings import NodeSettings, SettingsFileError, TunnelSettings
 from podwire.observe.events import Problem, event_name, node_event
 
 NODE = b"""{"metadata": {"name": "worker-1", "uid": "u", "resourceVersion": "7",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from podwire.node.settings import NodeSettings, Peer, PeerError, SettingsError
-from podwire.node.settings_file import LoadedFile, SettingsFileError, load
+from podwire.node.settings import NodeSettings, Peer, PeerError, SettingsError, SettingsFileError
+from podwire.node.settings_file import LoadedFile, load
 
 GOOD = """\
 name = "worker-1"

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from podwire.install.errors import InstallationError
     from podwire.netlink.apply import KernelRefusedError
     from podwire.nft.library import NftablesError
-    from podwire.node.settings_file import SettingsFileError
+    from podwire.node.settings import SettingsFileError
     from podwire.observe.log import AgentLog
 
     log = AgentLog(form=options.log_format)
@@ -93,7 +93,7 @@ def _file(options: argparse.Namespace, log: AgentLog) -> Source | None:
         raise UserError("--node-name and --kubeconfig need --kubernetes: add it")
     if options.config is None:
         return None
-    from podwire.node.source import FileSource
+    from podwire.node.file_source import FileSource
 
     return FileSource(options.config.absolute(), log)
 

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     """Check; returns 0 if all probes pass, 1 if a probe fails, 2 for wrong arguments."""
     from podwire.diagnose.endpoints import EndpointError
     from podwire.diagnose.run import check
-    from podwire.node.settings_file import SettingsFileError
+    from podwire.node.settings import SettingsFileError
 
     if not 0.1 <= options.timeout <= 60:
         return _wrong_arguments(f"--timeout: {options.timeout:g} is not between 0.1 and 60 seconds")

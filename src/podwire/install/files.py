@@ -141,3 +141,12 @@ def _remove(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     return [f"{path}: removed"]
+
+
+def file_state(path: Path) -> object:
+    """Another value after each change or replacement of a file; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -18,9 +18,9 @@ from podwire.kube.nodes import Delta, NodeTable
 from podwire.kube.objects import Node, NodeInfo, node_info
 from podwire.kube.reporter import Reporter
 from podwire.kube.settings import load_cluster_settings
-from podwire.node.settings import NodeSettings, SettingsChange
-from podwire.node.settings_file import SettingsFileError
-from podwire.node.source import WatchedFile
+from podwire.node.file_source import WatchedFile
+from podwire.node.settings import NodeSettings, SettingsChange, SettingsFileError
+from podwire.node.source import Source
 from podwire.observe.events import Problem
 from podwire.observe.lines import rfc3339
 from podwire.observe.log import AgentLog
@@ -31,8 +31,8 @@ FIRST_ANSWER_SECONDS = 5.0
 NODE_RESOURCE = Resource(kind="Node", path=NODES, wire=Node, slim=node_info)
 
 
-class KubernetesSource:
-    """The settings that follow from the Nodes. See `podwire.node.source.Source`.
+class KubernetesSource(Source):
+    """The settings that follow from the Nodes.
 
     The informer's thread notes the names of changed Nodes; the loop's thread updates the table with them.
     """

@@ -45,6 +45,10 @@ class PeerError(SettingsError):
         self.peer = peer
 
 
+class SettingsFileError(Exception):
+    """Why a settings file is refused: path, line and reason in one line."""
+
+
 class TunnelSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The `[tunnel]` table: when to use VXLAN, its network identifier and its UDP port."""
 

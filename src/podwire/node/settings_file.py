@@ -20,6 +20,7 @@ from podwire.node.settings import (
     Peer,
     PeerError,
     SettingsError,
+    SettingsFileError,
     Tunnel,
     TunnelSettings,
 )
@@ -74,10 +75,6 @@ class LoadedFile(Struct):
     settings: NodeSettings
     peers: dict[str, Peer]
     tables: dict[str, Peer]
-
-
-class SettingsFileError(Exception):
-    """Why a file is refused: path, line and reason in one line."""
 
 
 class _PlaceError(Exception):
