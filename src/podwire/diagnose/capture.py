@@ -69,11 +69,9 @@ class Capture:
             return
         packet = parse_frame(data, ethernet=kind in ETHERNET_KINDS)
         if packet is not None:
-            outgoing = direction == socket.PACKET_OUTGOING
+            outgoing, other_mac = direction == socket.PACKET_OUTGOING, direction == socket.PACKET_OTHERHOST
             for name in self._sockets[source]:
-                self.packets.append(
-                    CapturedPacket(name, device, outgoing, packet, direction == socket.PACKET_OTHERHOST)
-                )
+                self.packets.append(CapturedPacket(name, device, outgoing, packet, other_mac))
 
 
 def _open() -> socket.socket:

@@ -9,29 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from podwire.diagnose.causes_firewall import dropped, too_large
-from podwire.diagnose.causes_link import (
-    device_down,
-    no_carrier,
-    no_neighbour,
-    not_decapsulated,
-    not_encapsulated,
-    other_mac_beyond,
-    small_underlay,
-    underlay,
-    wrong_mac,
-)
-from podwire.diagnose.causes_routing import (
-    default_only,
-    forwarding_off,
-    ignores_echo,
-    no_address,
-    no_route,
-    not_accepted,
-    not_masqueraded,
-)
+from podwire.diagnose import causes_firewall as firewall
+from podwire.diagnose import causes_link as link
+from podwire.diagnose import causes_routing as routing
 from podwire.diagnose.drop_point import DropKind
-from podwire.diagnose.packet_loss import Cause, PacketLoss, command_at
+from podwire.diagnose.packet_loss import Cause, PacketLoss, cause_at
 from podwire.record import Record
 
 
@@ -43,25 +25,25 @@ class Finder(Record):
 
 
 FINDERS: list[Finder] = [
-    Finder(wrong_mac, ("unanswered", "inside", "not received")),
-    Finder(not_masqueraded, ("unanswered", "between")),
-    Finder(forwarding_off, ("inside",)),
-    Finder(no_address, ("unanswered",)),
-    Finder(default_only, ("inside", "between")),
-    Finder(not_accepted, ("unanswered", "inside")),
-    Finder(device_down, ("not sent", "unanswered")),
-    Finder(no_route, ("not sent", "unanswered", "inside")),
-    Finder(no_carrier, ("not sent", "inside")),
-    Finder(small_underlay, ("between",)),
-    Finder(other_mac_beyond, ("between",)),
-    Finder(no_neighbour, ("not sent", "unanswered", "between", "not encapsulated")),
-    Finder(ignores_echo, ("unanswered",)),
-    Finder(too_large, ("inside",)),
-    Finder(dropped, ("not sent", "unanswered", "inside", "not received")),
-    Finder(no_neighbour, ("inside",)),  # a forwarded packet passes the firewall before the neighbour is looked up
-    Finder(underlay, ("between",)),
-    Finder(not_encapsulated, ("not encapsulated",)),
-    Finder(not_decapsulated, ("not decapsulated",)),
+    Finder(link.wrong_mac, ("unanswered", "inside", "not received")),
+    Finder(routing.not_masqueraded, ("unanswered", "between")),
+    Finder(routing.forwarding_off, ("inside",)),
+    Finder(routing.no_address, ("unanswered",)),
+    Finder(routing.default_only, ("inside", "between")),
+    Finder(routing.not_accepted, ("unanswered", "inside")),
+    Finder(link.device_down, ("not sent", "unanswered")),
+    Finder(routing.no_route, ("not sent", "unanswered", "inside")),
+    Finder(link.no_carrier, ("not sent", "inside")),
+    Finder(link.small_underlay, ("between",)),
+    Finder(link.other_mac_beyond, ("between",)),
+    Finder(link.no_neighbour, ("not sent", "unanswered", "between", "not encapsulated")),
+    Finder(routing.ignores_echo, ("unanswered",)),
+    Finder(firewall.too_large, ("inside",)),
+    Finder(firewall.dropped, ("not sent", "unanswered", "inside", "not received")),
+    Finder(link.no_neighbour, ("inside",)),  # a forwarded packet passes the firewall before the neighbour is looked up
+    Finder(link.underlay, ("between",)),
+    Finder(link.not_encapsulated, ("not encapsulated",)),
+    Finder(link.not_decapsulated, ("not decapsulated",)),
 ]
 
 
@@ -78,6 +60,6 @@ def _unknown(loss: PacketLoss) -> Cause:
         words = "this time every packet was captured on the whole path: packets are lost only sometimes, or late"
         return Cause(loss.drop.at, words + legacy, (), "run the check again", sure=False)
     words = f"the packet is lost in {loss.state.endpoint}; routes, devices and firewall do not show why{errors}{legacy}"
-    shown = command_at(loss.state, "nstat", "-az")
-    advice = "run ping and see which drop counter of the kernel increases"
-    return Cause(loss.state.endpoint, words, shown, advice, sure=False)
+    return cause_at(
+        loss.state, words, "nstat -az", "run ping and see which drop counter of the kernel increases", False
+    )

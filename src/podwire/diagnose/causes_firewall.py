@@ -7,23 +7,19 @@ from ipaddress import ip_address
 
 from podwire.diagnose.network_state import NetworkState
 from podwire.diagnose.nft_verdict import FilteredPacket, PacketDrop, find_drops
-from podwire.diagnose.packet_loss import Cause, PacketLoss, command_at
+from podwire.diagnose.packet_loss import Cause, PacketLoss, cause_at
 from podwire.diagnose.packets import ECHO_REQUEST, ICMP, ICMPV6, TCP, UDP, Packet
 
-PROTOCOLS = {
-    "ping": {4: ICMP, 6: ICMPV6},
-    "mtu": {4: ICMP, 6: ICMPV6},
-    "tcp": {4: TCP, 6: TCP},
-    "udp": {4: UDP, 6: UDP},
-}
-TUNNEL_STATES = ("new", "established")
+ICMP_OF = {4: ICMP, 6: ICMPV6}
+PROTOCOLS = {"ping": ICMP_OF, "mtu": ICMP_OF, "tcp": {4: TCP, 6: TCP}, "udp": {4: UDP, 6: UDP}}
 OUTPUT_HOOKS = ("output", "postrouting")
+INPUT_HOOKS = ("ingress", "prerouting", "input")
 HOOKS = {
     "not sent": OUTPUT_HOOKS,
-    "unanswered": ("ingress", "prerouting", "input"),
+    "unanswered": INPUT_HOOKS,
     "inside": ("ingress", "prerouting", "forward", "postrouting"),
-    "not decapsulated": ("ingress", "prerouting", "input"),
-    "not received": ("ingress", "prerouting", "input"),
+    "not decapsulated": INPUT_HOOKS,
+    "not received": INPUT_HOOKS,
 }
 
 
@@ -43,33 +39,30 @@ def too_large(loss: PacketLoss) -> Iterator[Cause]:
     device = state.devices.get(state.route.device)
     if not loss.too_large or packet is None or device is None or device.mtu >= loss.too_large:
         return
-    icmp_type, protocol = (3, ICMP) if state.family == 4 else (2, ICMPV6)
+    icmp_type = 3 if state.family == 4 else 2
     error = FilteredPacket(
-        source=packet.destination,
-        destination=packet.source,
-        protocol=protocol,
+        packet.destination,
+        packet.source,
+        ICMP_OF[state.family],
         type=icmp_type,
         output_device=loss.drop.device,
         states=("related",),
     )
     words = f"{state.endpoint} must report that {device.name} carries {device.mtu} bytes, and its ICMP error is dropped"
     for packet_drop in find_drops(state.ruleset, OUTPUT_HOOKS, error)[:1]:
-        cause = _cause_of(state, packet_drop)
         advice = "accept ICMP 'fragmentation needed' and 'packet too big'"
-        yield Cause(state.endpoint, f"{words}: {packet_drop.words}", cause.command, advice, packet_drop.certain)
+        yield cause_at(state, f"{words}: {packet_drop.words}", packet_drop.command, advice, packet_drop.certain)
         return
     advice = f"accept ICMP, or set the pods' MTU to {device.mtu} (mtu in the settings)"
-    yield Cause(state.endpoint, words, command_at(state, "ip", "link", "show", device.name), advice)
+    yield cause_at(state, words, f"ip link show {device.name}", advice)
 
 
 def _filtered_packet(loss: PacketLoss, packet: Packet) -> FilteredPacket:
     """The lost packet as a firewall sees it: in a tunnel, the outer packet."""
     state, drop = loss.state, loss.drop
     if drop.kind == "not decapsulated" and packet.tunnel_from is not None and packet.tunnel_to is not None:
-        port = next((device.port for device in state.devices.values() if device.kind == "vxlan"), 0)
-        return FilteredPacket(
-            packet.tunnel_from, packet.tunnel_to, UDP, port, input_device=drop.device, states=TUNNEL_STATES
-        )
+        outer, states = (packet.tunnel_from, packet.tunnel_to, UDP, state.tunnel_port), ("new", "established")
+        return FilteredPacket(*outer, input_device=drop.device, states=states)
     is_sent = drop.kind in ("inside", "not sent", "not encapsulated")
     is_reply = drop.direction == "reply" and drop.kind != "unanswered"
     return FilteredPacket(
@@ -86,16 +79,9 @@ def _filtered_packet(loss: PacketLoss, packet: Packet) -> FilteredPacket:
 
 
 def _reply_to(request: FilteredPacket, output_device: str) -> FilteredPacket:
-    return FilteredPacket(
-        request.destination,
-        request.source,
-        request.protocol,
-        request.source_port,
-        request.port,
-        {8: 0, 128: 129}.get(request.type, -1),
-        output_device=output_device,
-        states=("established",),
-    )
+    addresses = request.destination, request.source, request.protocol, request.source_port, request.port
+    icmp_type = {8: 0, 128: 129}.get(request.type, -1)
+    return FilteredPacket(*addresses, icmp_type, output_device=output_device, states=("established",))
 
 
 def _unsent_packet(loss: PacketLoss) -> Packet:
@@ -109,15 +95,9 @@ def _unsent_packet(loss: PacketLoss) -> Packet:
 
 
 def _cause_of(state: NetworkState, packet_drop: PacketDrop) -> Cause:
-    endpoint = state.endpoint
+    endpoint, verb = state.endpoint, "drops it" if packet_drop.certain else "may drop it"
     advice = f"accept the pod CIDRs in that chain, or start the podwire agent on {endpoint}: it adds the accept rule"
     if packet_drop.handle:
         advice = "remove that rule, or accept the pod CIDRs before it"
-    verb = "drops it" if packet_drop.certain else "may drop it"
-    return Cause(
-        endpoint,
-        f"the firewall of {endpoint} {verb}: {packet_drop.words}",
-        command_at(state, *packet_drop.command),
-        advice,
-        packet_drop.certain,
-    )
+    words = f"the firewall of {endpoint} {verb}: {packet_drop.words}"
+    return cause_at(state, words, packet_drop.command, advice, packet_drop.certain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from podwire.diagnose.endpoints import Endpoint
 from podwire.diagnose.network_state import NetworkState
 from podwire.diagnose.nft_verdict import source_nat_rules
-from podwire.diagnose.packet_loss import Cause, command_at
+from podwire.diagnose.packet_loss import Cause, cause_at
 from podwire.diagnose.plan import Outcome
 from podwire.nft.names import TABLE_PREFIX
 
@@ -18,18 +18,15 @@ def explain_source(outcome: Outcome, source: Endpoint, state: NetworkState | Non
         return Cause("an unknown host", words, advice="look for NAT on the path", sure=False)
     if seen in source.sends_from:
         words = f"{state.endpoint} does not masquerade: {target} sees the pod's own address {seen}"
-        advice = (
-            f"start the podwire agent on {state.endpoint} with masquerade = true; check cluster_cidrs and exceptions"
-        )
-        return Cause(state.endpoint, words, command_at(state, "nft", "list", "ruleset"), advice)
+        advice = f"start the podwire agent on {state.endpoint} with masquerade = true"
+        return cause_at(state, words, "nft list ruleset", f"{advice}; check cluster_cidrs and exceptions")
     rules = source_nat_rules(state.ruleset)
     foreign = [rule for rule in rules if not rule.table.startswith(TABLE_PREFIX)]
     words = f"{state.endpoint} masquerades inside the cluster: {target} sees {seen} instead of {expected}"
     if not rules:
-        advice = "look for NAT on that node and before it"
-        return Cause(state.endpoint, words, command_at(state, "conntrack", "-L"), advice, sure=False)
+        return cause_at(state, words, "conntrack -L", "look for NAT on that node and before it", sure=False)
     rule = (foreign or rules)[0]
     advice = "except the pod CIDRs of the cluster from that rule, or remove it"
     if not foreign:
         advice = "list all pod CIDRs of the cluster in cluster_cidrs (network in the plugin's configuration)"
-    return Cause(state.endpoint, f"{words} ({rule.words})", command_at(state, *rule.command), advice)
+    return cause_at(state, f"{words} ({rule.words})", rule.command, advice)

@@ -76,10 +76,9 @@ def direction_of(trace: Trace, packet: Packet) -> Direction | None:
         return "request" if to == server else ("reply" if sender == server else None)
     if packet.token != trace.token:
         return None
-    is_reply = (
-        packet.source_port == trace.port if packet.protocol == UDP else packet.type == ECHO_REPLY[packet.source.version]
-    )
-    return "reply" if is_reply else "request"
+    if packet.protocol == UDP:
+        return "reply" if packet.source_port == trace.port else "request"
+    return "reply" if packet.type == ECHO_REPLY[packet.source.version] else "request"
 
 
 def find_drop_point(
@@ -144,17 +143,15 @@ def _follow(
 def _drop_point(
     kind: DropKind, at: str, last: CapturedPacket | None, direction: Direction, following: str = ""
 ) -> DropPoint:
-    if last is None:
-        return DropPoint(kind, at, following, direction)
-    return DropPoint(kind, at, following, direction, last.device, last.packet, last.other_mac)
+    known = (last.device, last.packet, last.other_mac) if last else ()
+    return DropPoint(kind, at, following, direction, *known)
 
 
 def icmp_errors(trace: Trace, captured: Sequence[CapturedPacket]) -> list[str]:
     """The ICMP errors about the request, each once: `192.168.30.1: network unreachable`."""
     errors = [packet.packet for packet in captured if direction_of(trace, packet.packet) == "error"]
-    return list(
-        dict.fromkeys(f"{error.source}: {icmp_text(error.source.version, error.type, error.code)}" for error in errors)
-    )
+    lines = (f"{error.source}: {icmp_text(error.source.version, error.type, error.code)}" for error in errors)
+    return list(dict.fromkeys(lines))
 
 
 def describe_captured(trace: Trace, captured: Sequence[CapturedPacket]) -> list[str]:

@@ -58,7 +58,6 @@ class Endpoint(Record):
     mtu: int = 0
 
     def of_family(self, family: int) -> tuple[Address, ...]:
-        """The addresses of family 4 or 6."""
         return tuple(address for address in self.addresses if address.version == family)
 
     @property
@@ -114,9 +113,8 @@ def parse_address(text: str, where: str) -> Address:
     try:
         address = ip_address(text)
     except ValueError:
-        raise EndpointError(
-            f"{where}: {shown(text)} is not an IP address: write an address such as 10.244.1.5"
-        ) from None
+        words = f"{shown(text)} is not an IP address: write an address such as 10.244.1.5"
+        raise EndpointError(f"{where}: {words}") from None
     if address.is_unspecified or address.is_multicast or address.is_link_local:
         raise EndpointError(f"{where}: {address} cannot be called from another node: give a unicast address")
     return address
@@ -146,9 +144,8 @@ def check_endpoints(endpoints: Sequence[Endpoint]) -> None:
         if endpoint.kind == "pod" and not endpoint.node:
             raise EndpointError(f"pod {endpoint.name}: its node is missing: give the name of its host")
         if not endpoint.netns and not endpoint.addresses:
-            raise EndpointError(
-                f"{endpoint.kind} {endpoint.name}: has neither addresses nor a namespace: give one of them"
-            )
+            label = f"{endpoint.kind} {endpoint.name}"
+            raise EndpointError(f"{label}: has neither addresses nor a namespace: give one of them")
     if not any(endpoint.kind == "pod" and endpoint.netns for endpoint in endpoints):
         raise EndpointError("there is no pod to check from: start one, or name it with its netns in --topology")
 

@@ -7,7 +7,7 @@ import socket as sockets
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
-from podwire.attachments.read import ShownAttachment, read_attachments
+from podwire.attachments.read import read_attachments
 from podwire.datapath.peers_read import read_underlay
 from podwire.diagnose.endpoints import Endpoint
 from podwire.ip import Address
@@ -39,15 +39,10 @@ def read_endpoints(settings: NodeSettings | None = None, peers: Iterable[Peer] =
         if name in names:
             name = f"{name} {attachment.ifname}"
         names.add(name)
-        endpoints.append(_pod(name, attachment, node, files.get(netns_ids.get(attachment.device, -1), "")))
-    for peer in peers:
-        endpoints.append(Endpoint(f"host {peer.name}", "host", peer.name, peer.addresses))
-    return endpoints
-
-
-def _pod(name: str, attachment: ShownAttachment, node: str, netns: str) -> Endpoint:
-    addresses: tuple[Address, ...] = tuple(ip_address(address) for address in attachment.addresses)
-    return Endpoint(name, "pod", node, addresses, netns)
+        addresses = tuple(ip_address(address) for address in attachment.addresses)
+        netns = files.get(netns_ids.get(attachment.device, -1), "")
+        endpoints.append(Endpoint(name, "pod", node, addresses, netns))
+    return endpoints + [Endpoint(f"host {peer.name}", "host", peer.name, peer.addresses) for peer in peers]
 
 
 def _host_addresses(socket: Netlink, settings: NodeSettings | None) -> list[Address]:
@@ -67,8 +62,7 @@ def _host_addresses(socket: Netlink, settings: NodeSettings | None) -> list[Addr
 def _peer_netns_ids(socket: Netlink) -> dict[str, int]:
     """The ID (IFLA_LINK_NETNSID) of the namespace of each veth's peer, by the veth's name."""
     found = {}
-    request = nl.message(c.RTM_GETLINK, c.NLM_F_DUMP, nl.link_body(), read.SKIP_STATS)
-    for kind, payload in socket.get(request):
+    for kind, payload in socket.get(nl.message(c.RTM_GETLINK, c.NLM_F_DUMP, nl.link_body(), read.SKIP_STATS)):
         values = nl.attributes(payload, 16)
         if kind == c.RTM_NEWLINK and c.IFLA_LINK_NETNSID in values:
             found[read.string(values.get(c.IFLA_IFNAME))] = _signed(values[c.IFLA_LINK_NETNSID])

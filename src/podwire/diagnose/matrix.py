@@ -37,9 +37,8 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(note, style="dim"))
     if not report.ok:
         console.print(Text(f"{BAD} fails: {WORDS}", style="dim"))
-    if no_namespace := [
-        endpoint.name for endpoint in report.endpoints if endpoint.kind == "pod" and not endpoint.netns
-    ]:
+    pods = [endpoint for endpoint in report.endpoints if endpoint.kind == "pod"]
+    if no_namespace := [pod.name for pod in pods if not pod.netns]:
         console.print(f"not checked from: {', '.join(no_namespace)} (their namespaces were not found)", highlight=False)
     causes: dict[object, list[Failure]] = {}
     for failure in report.failures:
@@ -64,17 +63,13 @@ def _stem(failure: Failure) -> str:
 def _columns(report: Report) -> list[Column]:
     called = {outcome.probe.target for outcome in report.outcomes}
     targets = [endpoint for endpoint in report.endpoints if endpoint.name in called]
-    if len(targets) <= MAX_COLUMNS:
-        return [Column(endpoint.name, frozenset([endpoint.name])) for endpoint in targets]
-    single = [Column(endpoint.name, frozenset([endpoint.name])) for endpoint in targets if endpoint.kind != "pod"]
-    nodes = dict.fromkeys(endpoint.node for endpoint in targets if endpoint.kind == "pod")
-    return single + [
-        Column(
-            f"pods of {node}",
-            frozenset(endpoint.name for endpoint in targets if endpoint.kind == "pod" and endpoint.node == node),
-        )
-        for node in nodes
-    ]
+    single = [target for target in targets if target.kind != "pod" or len(targets) <= MAX_COLUMNS]
+    by_node: dict[str, set[str]] = {}
+    for pod in targets if len(targets) > MAX_COLUMNS else ():
+        if pod.kind == "pod":
+            by_node.setdefault(pod.node, set()).add(pod.name)
+    columns = [Column(target.name, frozenset([target.name])) for target in single]
+    return columns + [Column(f"pods of {node}", frozenset(names)) for node, names in by_node.items()]
 
 
 def _matrix(report: Report, width: int) -> tuple[Table, list[str]]:
@@ -143,11 +138,9 @@ def _show_cause(same: Sequence[Failure], console: Console) -> None:
     console.print(Text(f"{BAD} {first.headline}", style="bold"), soft_wrap=True)
     if len(same) > 1:
         console.print(f"  and {len(same) - 1} more failures with this cause", highlight=False)
-    lines = [("cause" if first.sure else "likely cause", first.cause)]
-    lines += [("see", " ".join(first.command))] if first.command else []
-    lines += [("next", first.advice)] if first.advice else []
-    lines += [("seen last", first.last)] if first.last else []
-    for word, text in lines:
-        line = Text(f"  {word}: ", style="dim")
-        line.append(text, style="not dim")
-        console.print(line, soft_wrap=True)
+    lines = {"cause" if first.sure else "likely cause": first.cause, "see": " ".join(first.command)}
+    for word, text in {**lines, "next": first.advice, "seen last": first.last}.items():
+        if text:
+            line = Text(f"  {word}: ", style="dim")
+            line.append(text, style="not dim")
+            console.print(line, soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from podwire.netlink.socket import Netlink
 from podwire.record import replace
 
 Answer = TypeVar("Answer")
-LOOPBACK = "lo"
+LOOPBACK_MTU = 65536
 
 
 class Namespaces:
@@ -34,17 +34,10 @@ class Namespaces:
             self.close()
             raise
 
-    def __enter__(self) -> Namespaces:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the descriptors."""
         for descriptor in (self._own, *self._descriptors.values()):
             os.close(descriptor)
-        self._descriptors.clear()
 
     def __contains__(self, name: str) -> bool:
         return name in self._descriptors
@@ -97,15 +90,14 @@ def completed(namespaces: Namespaces) -> list[Endpoint]:
 
     Raises EndpointError for an endpoint without an address.
     """
-    found = []
+
+    def complete(endpoint: Endpoint) -> Endpoint:
+        if endpoint.name not in namespaces:
+            return endpoint
+        namespaces.enter(endpoint.name)
+        return _complete(endpoint)
+
     with ThreadPoolExecutor(8) as pool:
-
-        def complete(endpoint: Endpoint) -> Endpoint:
-            if endpoint.name not in namespaces:
-                return endpoint
-            namespaces.enter(endpoint.name)
-            return _complete(endpoint)
-
         found = list(pool.map(complete, namespaces.endpoints.values()))
     for endpoint in found:
         if not endpoint.addresses:
@@ -120,38 +112,29 @@ def _complete(endpoint: Endpoint) -> Endpoint:
         links = {link.index: link for link in read.links(socket)}
         rows = [row for version in (4, 6) for row in read.all_addresses(socket, version)]
         underlays = [each.address.ip for each in read_underlay(socket)] if endpoint.kind == "host" else []
-    own: list[Address] = []
-    mtus: dict[Address, int] = {}
-    for index, interface in rows:
-        address = interface.ip
-        if not address.is_link_local and not address.is_loopback and index in links:
-            own.append(address)
-            mtus[address] = links[index].mtu
-    outward = [address for address in own if links and mtus[address] < 65536]
-    addresses = endpoint.addresses or _first_of_each_family(underlays or outward or own)
+    mtus = {
+        interface.ip: links[index].mtu
+        for index, interface in rows
+        if not interface.ip.is_link_local and not interface.ip.is_loopback and index in links
+    }
+    outward = [address for address, mtu in mtus.items() if mtu < LOOPBACK_MTU]
+    first_of_each_family: dict[int, Address] = {}
+    for address in underlays or outward or mtus:
+        first_of_each_family.setdefault(address.version, address)
+    addresses = endpoint.addresses or tuple(first_of_each_family.values())
     mtu = next((mtus[address] for address in addresses if address in mtus), 0)
-    return replace(endpoint, addresses=addresses, own=tuple(own), mtu=mtu)
+    return replace(endpoint, addresses=addresses, own=tuple(mtus), mtu=mtu)
 
 
-def _first_of_each_family(addresses: Sequence[Address]) -> tuple[Address, ...]:
-    found: dict[int, Address] = {}
-    for address in addresses:
-        found.setdefault(address.version, address)
-    return tuple(found.values())
-
-
-class NamespaceThreadPool:
+class NamespaceThreadPool(ThreadPoolExecutor):
     """A pool of `size` threads; each job runs in the namespace of its endpoint."""
 
     def __init__(self, namespaces: Namespaces, size: int) -> None:
+        super().__init__(size, thread_name_prefix="probe")
         self._namespaces = namespaces
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix="probe")
-
-    def __enter__(self) -> NamespaceThreadPool:
-        return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.shutdown(cancel_futures=True)
 
     def run_all(self, jobs: Iterable[tuple[str, Callable[[], Answer]]]) -> list[Answer]:
         """Run all (endpoint name, job) pairs and return the answers in order."""
@@ -160,4 +143,4 @@ class NamespaceThreadPool:
             self._namespaces.enter(name)
             return job()
 
-        return [future.result() for future in [self._pool.submit(in_namespace, name, job) for name, job in jobs]]
+        return [future.result() for future in [self.submit(in_namespace, name, job) for name, job in jobs]]

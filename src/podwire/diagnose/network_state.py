@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -70,6 +72,11 @@ class NetworkState(Record):
     ruleset: tuple[Row, ...] = ()
     legacy: bool = False
 
+    @property
+    def tunnel_port(self) -> int:
+        """The UDP port of its VXLAN device, or 0."""
+        return next((device.port for device in self.devices.values() if device.kind == "vxlan"), 0)
+
 
 class StateQuery(Record):
     """A packet at an endpoint: the destination to which it goes from there, and how it arrived.
@@ -89,7 +96,8 @@ def read_network_state(namespaces: Namespaces, query: StateQuery) -> NetworkStat
     prefix = namespaces.prefix(query.endpoint)
 
     def ip(*words: str) -> tuple[list[Row], str]:
-        return _rows([*prefix, "ip", "-j", *words])
+        rows, error = _json([*prefix, "ip", "-j", *words], [])
+        return [row for row in rows if row], error.removeprefix("RTNETLINK answers: ").strip()
 
     route = _route(ip, str(query.destination))
     input_error, reply_device = "", ""
@@ -98,25 +106,19 @@ def read_network_state(namespaces: Namespaces, query: StateQuery) -> NetworkStat
         input_error = ip("route", "get", destination, "from", source, "iif", query.input_device)[1]
         reply_device = _route(ip, source).device
     neighbour, mac = _neighbour(ip, route, query.destination)
-    devices = {row["ifname"]: _device(row) for row in ip("-d", "link", "show")[0]}
     rows = ip(f"-{family}", "address", "show")[0]
-    ruleset = _ruleset([*prefix, "nft", "-j", "list", "ruleset"])
     keys = [*SYSCTLS[family], *_device_sysctls(family, query.input_device)]
     values, legacy = namespaces.run(query.endpoint, lambda: (_read_sysctls(keys), _legacy()))
     return NetworkState(
-        query.endpoint,
-        family,
-        kind=namespaces.endpoints[query.endpoint].kind,
-        prefix=tuple(prefix),
-        route=route,
+        *(query.endpoint, family, namespaces.endpoints[query.endpoint].kind, tuple(prefix), route),
         input_error=input_error,
         reply_device=reply_device,
         neighbour=neighbour,
         neighbour_mac=mac,
-        devices=devices,
+        devices={row["ifname"]: _device(row) for row in ip("-d", "link", "show")[0]},
         addresses=tuple(str(each.get("local", "")) for row in rows for each in row.get("addr_info", ())),
         sysctls=values,
-        ruleset=ruleset,
+        ruleset=tuple(_json([*prefix, "nft", "-j", "list", "ruleset"], {})[0].get("nftables", ())),
         legacy=legacy,
     )
 
@@ -147,18 +149,12 @@ def _neighbour(ip: Any, route: Route, destination: Address) -> tuple[str, str]:
 
 
 def _device(row: Row) -> Device:
-    info = row.get("linkinfo", {})
-    data = info.get("info_data", {})
+    info, flags = row.get("linkinfo", {}), row.get("flags", ())
+    kind = str(info.get("info_kind", ""))
+    data = info.get("info_data", {}) if kind == "vxlan" else {}
     return Device(
-        str(row["ifname"]),
-        "UP" in row.get("flags", ()),
-        "LOWER_UP" in row.get("flags", ()),
-        int(row.get("mtu", 0)),
-        str(row.get("address", "")),
-        str(info.get("info_kind", "")),
-        str(row.get("master", "")),
-        int(data.get("id", 0)) if info.get("info_kind") == "vxlan" else 0,
-        int(data.get("port", 0)) if info.get("info_kind") == "vxlan" else 0,
+        *(str(row["ifname"]), "UP" in flags, "LOWER_UP" in flags, int(row.get("mtu", 0)), str(row.get("address", ""))),
+        *(kind, str(row.get("master", "")), int(data.get("id", 0)), int(data.get("port", 0))),
     )
 
 
@@ -175,37 +171,20 @@ def _read_sysctls(keys: Sequence[str]) -> dict[str, str]:
 
 def _legacy() -> bool:
     """Whether iptables-legacy has tables in this namespace."""
+    found = False
     for name in ("ip_tables_names", "ip6_tables_names"):
-        try:
-            with open(f"/proc/thread-self/net/{name}") as file:  # noqa: PTH123 -- of this thread's namespace
-                if file.read().strip():
-                    return True
-        except OSError:
-            continue
-    return False
+        with suppress(OSError):
+            found |= bool(Path(f"/proc/thread-self/net/{name}").read_text().strip())
+    return found
 
 
-def _rows(argv: Sequence[str]) -> tuple[list[Row], str]:
-    """A command's JSON rows, and its standard error if it failed."""
-    out, error = _run(argv)
-    try:
-        rows = msgspec.json.decode(out) if out.strip() else []
-    except msgspec.DecodeError:
-        rows = []
-    return [row for row in rows if row], error.removeprefix("RTNETLINK answers: ").strip()
-
-
-def _ruleset(argv: Sequence[str]) -> tuple[Row, ...]:
-    out, _ = _run(argv)
-    try:
-        return tuple(msgspec.json.decode(out)["nftables"]) if out.strip() else ()
-    except (msgspec.DecodeError, KeyError):
-        return ()
-
-
-def _run(argv: Sequence[str]) -> tuple[str, str]:
+def _json(argv: Sequence[str], default: Any) -> tuple[Any, str]:
+    """A command's JSON, or `default`; and its standard error if it failed."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as failed:
-        return "", str(failed)
-    return done.stdout, done.stderr if done.returncode else ""
+        return default, str(failed)
+    found = default
+    with suppress(msgspec.DecodeError):
+        found = msgspec.json.decode(done.stdout)
+    return found, done.stderr if done.returncode else ""

@@ -19,7 +19,6 @@ TRANSPORTS = {"icmp": (1,), "tcp": (6,), "udp": (17,), "icmpv6": (58,), "ipv6-ic
 FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "bridge": (4, 6), "netdev": (4, 6), "arp": ()}
 TYPES = {"echo-request": (8, 128), "echo-reply": (0, 129), "destination-unreachable": (3, 1), "packet-too-big": (-1, 2)}
 SILENT = {"counter", "comment", "log", "mangle", "notrack", "flow"}
-NAT = ("masquerade", "snat")
 
 
 class FilteredPacket(Record):
@@ -53,8 +52,8 @@ class PacketDrop(Record):
         return words if self.certain else f"{words} (perhaps)"
 
     @property
-    def command(self) -> list[str]:
-        return ["nft", "-a", "list", "chain", self.family, self.table, self.chain]
+    def command(self) -> str:
+        return f"nft -a list chain {self.family} {self.table} {self.chain}"
 
 
 def find_drops(ruleset: Sequence[Row], hooks: Collection[str], packet: FilteredPacket) -> list[PacketDrop]:
@@ -74,11 +73,8 @@ class _Evaluation:
 
     def __init__(self, ruleset: Sequence[Row], packet: FilteredPacket) -> None:
         self.rules = [row["rule"] for row in ruleset if "rule" in row]
-        self.sets = {
-            (row["set"]["family"], row["set"]["table"], row["set"]["name"]): row["set"]
-            for row in ruleset
-            if "set" in row
-        }
+        sets = [row["set"] for row in ruleset if "set" in row]
+        self.sets = {(each["family"], each["table"], each["name"]): each for each in sets}
         self.packet = packet
         self.certain = True
         self.found: list[PacketDrop] = []
@@ -121,12 +117,9 @@ class _Evaluation:
         """(whether it matches, its verdict, the chain that it jumps to)."""
         matches: bool | None = True
         for part in rule.get("expr", ()):
-            for verdict in ("accept", "drop", "reject", "return"):
+            for verdict in ("accept", "drop", "reject", "return", "jump", "goto"):
                 if verdict in part:
-                    return matches, verdict, ""
-            for verdict in ("jump", "goto"):
-                if verdict in part:
-                    return matches, verdict, part[verdict]["target"]
+                    return matches, verdict, part[verdict]["target"] if verdict in ("jump", "goto") else ""
             if part.get("xt", {}).get("name") == "REJECT":
                 return matches, "reject", ""
             if "match" in part:
@@ -153,50 +146,39 @@ class _Evaluation:
 
     def left(self, left: Any) -> tuple[Any, ...] | None:
         """The packet's values for the left side of a match; () if it has no such header, None if they are unknown."""
-
-        if not isinstance(left, dict):
-            return None
-        if "payload" in left:
-            return self._payload(left["payload"])
-        if "meta" in left:
-            known: dict[str, Any] = {
-                "l4proto": self.packet.protocol,
-                "iifname": self.packet.input_device,
-                "iif": self.packet.input_device,
-                "oifname": self.packet.output_device,
-                "oif": self.packet.output_device,
-            }
-            value = known.get(left["meta"]["key"])
-            if left["meta"]["key"] in ("nfproto", "protocol"):
-                return {4: ("ipv4", "ip"), 6: ("ipv6", "ip6")}[self.packet.source.version]
-            return (value,) if value else None
-        if "ct" in left and left["ct"].get("key") == "state":
-            return self.packet.states
-        return None
+        match left:
+            case {"payload": payload}:
+                return self._payload(payload)
+            case {"meta": {"key": "nfproto" | "protocol"}}:
+                return ("ipv4", "ip") if self.packet.source.version == 4 else ("ipv6", "ip6")
+            case {"meta": {"key": "l4proto"}}:
+                value: Any = self.packet.protocol
+            case {"meta": {"key": "iifname" | "iif"}}:
+                value = self.packet.input_device
+            case {"meta": {"key": "oifname" | "oif"}}:
+                value = self.packet.output_device
+            case {"ct": {"key": "state"}}:
+                return self.packet.states
+            case _:
+                return None
+        return (value,) if value else None
 
     def _payload(self, payload: Row) -> tuple[Any, ...] | None:
-
-        protocol, field = str(payload.get("protocol")), str(payload.get("field"))
+        packet, protocol, field = self.packet, str(payload.get("protocol")), str(payload.get("field"))
         if protocol in ("ip", "ip6"):
-            if (protocol == "ip") != (self.packet.source.version == 4):
+            if (protocol == "ip") != (packet.source.version == 4):
                 return ()
-            header = {
-                "saddr": self.packet.source,
-                "daddr": self.packet.destination,
-                "protocol": self.packet.protocol,
-                "nexthdr": self.packet.protocol,
-            }
-            return (header[field],) if header.get(field) else None
-        if not self.packet.protocol or protocol not in TRANSPORTS:
+            header: dict[str, Any] = {"saddr": packet.source, "daddr": packet.destination}
+            value = header.get(field) or (packet.protocol if field in ("protocol", "nexthdr") else None)
+            return (value,) if value else None
+        if not packet.protocol or protocol not in TRANSPORTS:
             return None
-        if self.packet.protocol not in TRANSPORTS[protocol]:
+        if packet.protocol not in TRANSPORTS[protocol]:
             return ()
-        rest = {
-            "dport": self.packet.port or None,
-            "sport": self.packet.source_port or None,
-            "type": self.packet.type if self.packet.type >= 0 else None,
-        }
-        return None if rest.get(field) is None else (rest[field],)
+        if field == "type" and packet.type >= 0:
+            return (packet.type,)
+        port = {"dport": packet.port, "sport": packet.source_port}.get(field)
+        return (port,) if port else None
 
     def right(self, rule: Row, right: Any) -> list[Any]:
         """The values of the right side of a match; a set gives its elements."""
@@ -239,11 +221,10 @@ def _within(have: Any, want: Row) -> bool | None:
 def source_nat_rules(ruleset: Sequence[Row]) -> list[PacketDrop]:
     """The rules that change source addresses (masquerade, snat)."""
     found = []
-    for row in ruleset:
-        rule = row.get("rule", {})
+    for rule in (row["rule"] for row in ruleset if "rule" in row):
         for part in rule.get("expr", ()):
-            for word in NAT:
-                if word in part or (part.get("xt") or {}).get("name") == "MASQUERADE":
-                    found.append(PacketDrop(rule["family"], rule["table"], rule["chain"], rule["handle"], word))
-                    break
+            masquerades = "masquerade" in part or (part.get("xt") or {}).get("name") == "MASQUERADE"
+            if masquerades or "snat" in part:
+                verb = "masquerade" if masquerades else "snat"
+                found.append(PacketDrop(rule["family"], rule["table"], rule["chain"], rule["handle"], verb))
     return found

@@ -43,6 +43,10 @@ class PacketLoss(Record):
         return self.drop.packet
 
     @property
+    def next_hop(self) -> str:
+        return self.state.route.gateway or self.to
+
+    @property
     def to(self) -> str:
         """The lost packet's destination; for a request without a reply the destination of the reply."""
         if self.packet is not None:
@@ -55,14 +59,17 @@ def hop_text(drop: DropPoint) -> str:
     """The hop in words: "between node-1 and node-2", "in node-1"."""
     is_reply = drop.direction == "reply" and drop.kind not in ("unanswered", "not received")
     prefix = "on the way back, " if is_reply else ""
-    if drop.kind == "between":
-        return f"{prefix}between {drop.at} and {drop.next}"
-    return f"{prefix}in {drop.at}"
+    return prefix + (f"between {drop.at} and {drop.next}" if drop.kind == "between" else f"in {drop.at}")
 
 
 def command_at(state: NetworkState, *words: str) -> tuple[str, ...]:
     """A command line that runs in an endpoint's namespace."""
     return (*state.prefix, *words)
+
+
+def cause_at(state: NetworkState, words: str, command: str, advice: str, sure: bool = True) -> Cause:
+    """A cause to repair at an endpoint; `command` shows it there."""
+    return Cause(state.endpoint, words, command_at(state, *command.split()), advice, sure)
 
 
 def restore_advice(state: NetworkState) -> str:

@@ -15,13 +15,9 @@ IP, IPV6, VLAN = 0x0800, 0x86DD, 0x8100
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 ECHO_REQUEST = {4: 8, 6: 128}
 ECHO_REPLY = {4: 0, 6: 129}
-HEADERS_BYTES = {4: 28, 6: 48}
-"""An IP header without options and an ICMP header."""
-
-TOKEN_PREFIX = b"podwire!"
-TOKEN_BYTES = 16
-EXTENSIONS = (0, 43, 60)
-FRAGMENT = 44
+HEADERS_BYTES = {4: 28, 6: 48}  # an IP header without options and an ICMP header
+TOKEN_PREFIX, TOKEN_BYTES = b"podwire!", 16
+EXTENSIONS, FRAGMENT = (0, 43, 60), 44
 
 
 class Packet(Record):
@@ -66,10 +62,8 @@ def echo_request(family: int, token: bytes, sequence: int, packet_bytes: int = 0
     """
     payload = token.ljust(max(packet_bytes - HEADERS_BYTES[family], len(token)), b".")
     identifier = int.from_bytes(token[8:10], "big")
-    head = struct.pack(">BBHHH", ECHO_REQUEST[family], 0, 0, identifier, sequence)
-    if family == 4:
-        head = struct.pack(">BBHHH", ECHO_REQUEST[4], 0, checksum(head + payload), identifier, sequence)
-    return head + payload
+    message = struct.pack(">BBHHH", ECHO_REQUEST[family], 0, 0, identifier, sequence) + payload
+    return message if family == 6 else message[:2] + checksum(message).to_bytes(2, "big") + message[4:]
 
 
 def is_echo_reply(family: int, data: bytes, token: bytes) -> bool:

@@ -35,7 +35,6 @@ class Probe(Record):
 
     @property
     def pair(self) -> tuple[str, str, Address]:
-        """The source, the target and the address, which all methods share."""
         return self.source, self.target, self.address
 
 
@@ -92,24 +91,14 @@ def spread(values: Sequence[Any], most: int) -> Sequence[Any]:
 def _between(source: Endpoint, host: Endpoint | None, target: Endpoint, family: int) -> list[Probe]:
     own_host = target.kind == "host" and target.node == source.node
     called = target.of_family(family) if own_host else target.of_family(family)[:1]
-    allowed, words = _sources(source, host, target, family)
+    sources = _sources(source, host, target, family)
     probes = []
     for address in called:
         for method in METHODS:
-            served = target.netns or (method == "tcp" and target.tcp_port)
-            if method in ("tcp", "udp") and not served:
-                continue
-            seen = method in ("tcp", "udp") and bool(target.netns)
-            probes.append(
-                Probe(
-                    source.name,
-                    target.name,
-                    address,
-                    method,
-                    allowed if seen else frozenset(),
-                    words if seen and allowed else "",
-                )
-            )
+            if method in ("ping", "mtu") or (method == "tcp" and target.tcp_port and not target.netns):
+                probes.append(Probe(source.name, target.name, address, method))
+            elif target.netns:
+                probes.append(Probe(source.name, target.name, address, method, *sources))
     return probes
 
 
@@ -120,7 +109,7 @@ def _sources(source: Endpoint, host: Endpoint | None, target: Endpoint, family: 
     """
     own = frozenset(address for address in source.sends_from if address.version == family)
     if target.kind == "pod" or (target.kind == "host" and target.node == source.node):
-        return own, OWN
+        return own, OWN if own else ""
     nodes = frozenset(address for address in (host.sends_from if host else ()) if address.version == family)
     if not nodes:
         return frozenset(), ""

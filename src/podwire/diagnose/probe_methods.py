@@ -10,12 +10,14 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 
 from podwire.diagnose import packets
 from podwire.diagnose.plan import Outcome, Probe, Status, verdict
 from podwire.ip import Address
 from podwire.netlink import constants as c
+from podwire.netlink import message as nl
 
 RESEND_SECONDS = 0.25
 ICMP_ORIGINS = (c.SO_EE_ORIGIN_ICMP, c.SO_EE_ORIGIN_ICMP6)
@@ -55,8 +57,7 @@ def ping(probe: Probe, timeout_seconds: float, token: bytes = b"", packet_bytes:
 def tcp(probe: Probe, port: int, timeout_seconds: float) -> Outcome:
     """A TCP connection; the check's own server answers with the source address that it sees."""
     begun = time.monotonic()
-    family = socket.AF_INET if probe.family == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_STREAM) as client:
+    with socket.socket(nl.family(probe.family), socket.SOCK_STREAM) as client:
         client.settimeout(timeout_seconds)
         try:
             client.connect((str(probe.address), port))
@@ -74,8 +75,7 @@ def tcp(probe: Probe, port: int, timeout_seconds: float) -> Outcome:
 def udp(probe: Probe, port: int, timeout_seconds: float, token: bytes = b"") -> Outcome:
     """A UDP datagram, repeated until the timeout; the server answers with the source address that it sees."""
     token = token or _new_token()
-    family = socket.AF_INET if probe.family == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as client:
+    with socket.socket(nl.family(probe.family), socket.SOCK_DGRAM) as client:
         _enable_errors(client, probe.family)
         reply = _ask(client, probe.address, port, token, timeout_seconds, lambda data: data.startswith(token))
     if reply.answered:
@@ -100,13 +100,8 @@ def mtu(probe: Probe, device_mtu: int, timeout_seconds: float) -> Outcome:
         size = reply.path_mtu
     passing = _largest(probe.address, size, timeout_seconds)
     found = f"{passing} bytes pass" if passing else "small packets do not pass either"
-    return Outcome(
-        probe,
-        "black hole",
-        mtu=passing,
-        lost_bytes=size,
-        words=f"packets of {size} bytes are lost without an ICMP error; {found}" + (f" ({words})" if words else ""),
-    )
+    words = f"packets of {size} bytes are lost without an ICMP error; {found}" + (f" ({words})" if words else "")
+    return Outcome(probe, "black hole", mtu=passing, lost_bytes=size, words=words)
 
 
 def _largest(address: Address, size: int, timeout_seconds: float) -> int:
@@ -120,9 +115,7 @@ def _largest(address: Address, size: int, timeout_seconds: float) -> int:
             with suppress(OSError):
                 client.send(packets.echo_request(address.version, token, 1, length))
         until = time.monotonic() + timeout_seconds
-        poll = select.poll()
-        poll.register(client, select.POLLIN | select.POLLERR)
-        while (left := until - time.monotonic()) > 0 and poll.poll(left * 1000):
+        while _is_ready(client, until):
             with suppress(OSError):
                 data = client.recv(RECEIVE_BYTES)
                 if packets.is_echo_reply(address.version, data, token):
@@ -138,11 +131,15 @@ def _echo(address: Address, packet_bytes: int, timeout_seconds: float, token: by
         return Reply(words=refused.strerror or "refused")
     with client:
         message = packets.echo_request(address.version, token, 1, packet_bytes)
-
-        def is_answer(data: bytes) -> bool:
-            return packets.is_echo_reply(address.version, data, token)
-
+        is_answer = partial(packets.is_echo_reply, address.version, token=token)
         return _ask(client, address, 0, message, timeout_seconds, is_answer, packet_bytes)
+
+
+def _is_ready(client: socket.socket, until: float) -> bool:
+    """Wait for an answer or an error until the time `until`."""
+    poll = select.poll()
+    poll.register(client, select.POLLIN | select.POLLERR)
+    return (left := until - time.monotonic()) > 0 and bool(poll.poll(left * 1000))
 
 
 def _raw(address: Address) -> socket.socket:
@@ -153,9 +150,8 @@ def _raw(address: Address) -> socket.socket:
         client.setsockopt(socket.IPPROTO_IP, c.IP_MTU_DISCOVER, c.IP_PMTUDISC_PROBE)
     else:
         client = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
-        blocked = [0xFFFFFFFF] * 8
-        blocked[packets.ECHO_REPLY[6] >> 5] &= ~(1 << (packets.ECHO_REPLY[6] & 31)) & 0xFFFFFFFF
-        client.setsockopt(socket.IPPROTO_ICMPV6, c.ICMPV6_FILTER, struct.pack("=8I", *blocked))
+        blocked = ((1 << 256) - 1) & ~(1 << packets.ECHO_REPLY[6])
+        client.setsockopt(socket.IPPROTO_ICMPV6, c.ICMPV6_FILTER, blocked.to_bytes(32, "little"))
         client.setsockopt(socket.IPPROTO_IPV6, c.IPV6_MTU_DISCOVER, c.IPV6_PMTUDISC_PROBE)
     try:
         # In this order: a raw socket that is not connected receives errors for all destinations.
@@ -169,10 +165,8 @@ def _raw(address: Address) -> socket.socket:
 
 def _enable_errors(client: socket.socket, family: int) -> None:
     """Enable ICMP errors, with their senders, in the socket's error queue (IP_RECVERR, ip(7))."""
-    if family == 4:
-        client.setsockopt(socket.IPPROTO_IP, c.IP_RECVERR, 1)
-    else:
-        client.setsockopt(socket.IPPROTO_IPV6, c.IPV6_RECVERR, 1)
+    option = (socket.IPPROTO_IP, c.IP_RECVERR) if family == 4 else (socket.IPPROTO_IPV6, c.IPV6_RECVERR)
+    client.setsockopt(*option, 1)
 
 
 def _ask(
@@ -191,15 +185,12 @@ def _ask(
     try:
         if port:
             client.connect((str(address), port))
-        poll = select.poll()
-        poll.register(client, select.POLLIN | select.POLLERR)
         while (now := time.monotonic()) < until:
             try:
                 client.send(message)
             except OSError as refused:
                 errors += _note(reply, refused)
-            pause = min(now + RESEND_SECONDS, until)
-            while (left := pause - time.monotonic()) > 0 and poll.poll(left * 1000):
+            while _is_ready(client, min(now + RESEND_SECONDS, until)):
                 errors += _take(client, address.version, reply, is_answer)
                 if reply.answered:
                     reply.rtt_seconds = time.monotonic() - begun

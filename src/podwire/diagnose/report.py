@@ -38,24 +38,11 @@ class Failure(Record):
     @classmethod
     def of(cls, outcomes: Sequence[Outcome], hop: str, cause: Cause, seen: Sequence[str], last: str = "") -> Failure:
         """The failure of a group of outcomes."""
-        first = outcomes[0]
-        return cls(
-            source=first.probe.source,
-            target=first.probe.target,
-            address=str(first.probe.address),
-            family=first.probe.family,
-            methods=tuple(outcome.probe.method for outcome in outcomes),
-            status=first.status,
-            words=first.words,
-            hop=hop,
-            at=cause.at,
-            cause=cause.words,
-            command=cause.command,
-            advice=cause.advice,
-            sure=cause.sure,
-            seen=tuple(seen),
-            last=last,
-        )
+        first, probe = outcomes[0], outcomes[0].probe
+        methods = tuple(outcome.probe.method for outcome in outcomes)
+        what = probe.source, probe.target, str(probe.address), probe.family, methods, first.status, first.words
+        why = cause.at, cause.words, cause.command, cause.advice, cause.sure
+        return cls(*what, hop, *why, tuple(seen), last)
 
     @property
     def headline(self) -> str:
@@ -78,16 +65,14 @@ class Report(Record):
 
     @property
     def ok(self) -> bool:
-        """Whether no probe failed."""
         return not any(outcome.failed for outcome in self.outcomes)
 
     def document(self) -> dict[str, Any]:
         """The report for JSON; times are in milliseconds."""
-        failed = sum(outcome.failed for outcome in self.outcomes)
         return {
             "ok": self.ok,
             "probes": len(self.outcomes),
-            "failed": failed,
+            "failed": sum(outcome.failed for outcome in self.outcomes),
             "seconds": round(self.seconds, 3),
             "endpoints": [_endpoint(endpoint) for endpoint in self.endpoints],
             "results": [_outcome(outcome) for outcome in self.outcomes],
@@ -106,13 +91,8 @@ def group_outcomes(outcomes: Iterable[Outcome]) -> list[list[Outcome]]:
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     addresses = [str(address) for address in endpoint.addresses]
-    return {
-        "name": endpoint.name,
-        "kind": endpoint.kind,
-        "node": endpoint.node,
-        "addresses": addresses,
-        "mtu": endpoint.mtu or None,
-    }
+    names = {"name": endpoint.name, "kind": endpoint.kind, "node": endpoint.node}
+    return {**names, "addresses": addresses, "mtu": endpoint.mtu or None}
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

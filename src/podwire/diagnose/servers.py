@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
-from podwire.diagnose.endpoints import Endpoint
 from podwire.diagnose.namespaces import Namespaces, NamespaceThreadPool
 from podwire.diagnose.packets import TOKEN_BYTES
 from podwire.ip import Address
+from podwire.netlink import message as nl
 from podwire.netlink.constants import IP_FREEBIND, IPV6_FREEBIND
 
 BACKLOG = 256
@@ -25,36 +25,22 @@ Key = tuple[str, Address]
 
 
 class Servers:
-    """A TCP and a UDP server on each of the given addresses, on free ports.
+    """TCP and UDP servers on the addresses of endpoints with a namespace; `ports` are their free ports, (TCP, UDP)."""
 
-    `ports` has (TCP port, UDP port) by the endpoint's name and its address.
-    """
-
-    def __init__(
-        self, namespaces: Namespaces, pool: NamespaceThreadPool, wanted: Iterable[tuple[Endpoint, Address]]
-    ) -> None:
-        self.ports: dict[Key, tuple[int, int]] = {}
+    def __init__(self, namespaces: Namespaces, pool: NamespaceThreadPool, wanted: Iterable[Key]) -> None:
         self._selector = selectors.DefaultSelector()
-        self._sockets: list[socket.socket] = []
-        keys = [(endpoint.name, address) for endpoint, address in wanted if endpoint.name in namespaces]
-        for key, pair in zip(
-            keys, pool.run_all([(name, partial(_open, address)) for name, address in keys]), strict=True
-        ):
-            self._sockets += pair
-            for server in pair:
-                self._selector.register(server, selectors.EVENT_READ)
-            self.ports[key] = (pair[0].getsockname()[1], pair[1].getsockname()[1])
-        self._wake, wake = os.pipe()
+        keys = [(name, address) for name, address in wanted if name in namespaces]
+        pairs = pool.run_all([(name, partial(_open, address)) for name, address in keys])
+        self.ports = {
+            key: (tcp.getsockname()[1], udp.getsockname()[1]) for key, (tcp, udp) in zip(keys, pairs, strict=True)
+        }
+        self._sockets = [server for pair in pairs for server in pair]
+        self._wake, self._waker = os.pipe()
         self._selector.register(self._wake, selectors.EVENT_READ)
-        self._waker = wake
+        for server in self._sockets:
+            self._selector.register(server, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._serve, daemon=True, name="servers")
         self._thread.start()
-
-    def __enter__(self) -> Servers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop the thread and close all sockets."""
@@ -87,12 +73,11 @@ def _answer(server: socket.socket) -> None:
 
 
 def _open(address: Address) -> tuple[socket.socket, socket.socket]:
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     # If the address does not exist, the probes report it.
     freebind = (socket.IPPROTO_IP, IP_FREEBIND) if address.version == 4 else (socket.IPPROTO_IPV6, IPV6_FREEBIND)
     opened = []
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        server = socket.socket(family, kind)
+        server = socket.socket(nl.family(address.version), kind)
         server.setsockopt(*freebind, 1)
         server.bind((str(address), 0))
         server.setblocking(False)

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 
-from podwire.diagnose import probe_methods
+from podwire.diagnose import drop_point, probe_methods
 from podwire.diagnose.capture import Capture
 from podwire.diagnose.causes import explain
 from podwire.diagnose.causes_source import explain_source
-from podwire.diagnose.drop_point import (
-    CapturedPacket,
-    DropPoint,
-    Trace,
-    describe_captured,
-    direction_of,
-    find_drop_point,
-    icmp_errors,
-    last_seen,
-)
+from podwire.diagnose.drop_point import CapturedPacket, DropPoint, Trace, describe_captured, direction_of
 from podwire.diagnose.endpoints import Endpoint, host_of
 from podwire.diagnose.namespaces import Namespaces, NamespaceThreadPool
 from podwire.diagnose.network_state import NetworkState, StateQuery, read_network_state
@@ -48,7 +39,7 @@ class Tracer:
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         pods = (endpoint for endpoint in endpoints if endpoint.kind == "pod")
         self._pod_addresses = frozenset(address for pod in pods for address in pod.sends_from)
-        self._states: dict[StateQuery, NetworkState] = {}
+        self._read = cache(partial(read_network_state, namespaces))
 
     def diagnose(self, failed: Sequence[Outcome], timeout_seconds: float) -> list[Failure]:
         """A failure for each pair of endpoints and kind of loss, with its hop and cause."""
@@ -56,13 +47,12 @@ class Tracer:
         lost = [outcomes for outcomes in groups if outcomes[0].status != "source"]
         chosen = spread(lost, MAX_TRACED)
         traced = dict(zip(map(id, chosen), self._trace(chosen, timeout_seconds), strict=True))
-        found = []
-        for outcomes in groups:
-            if outcomes[0].status == "source":
-                found.append(self._wrong_source(outcomes))
-            else:
-                found.append(traced.get(id(outcomes)) or Failure.of(outcomes, "", Cause("", NOT_TRACED), ()))
-        return found
+        return [
+            self._wrong_source(outcomes)
+            if outcomes[0].status == "source"
+            else traced.get(id(outcomes)) or Failure.of(outcomes, "", Cause("", NOT_TRACED), ())
+            for outcomes in groups
+        ]
 
     def _wrong_source(self, outcomes: Sequence[Outcome]) -> Failure:
         """The failure of packets that arrive with a wrong source address."""
@@ -82,9 +72,9 @@ class Tracer:
         if not groups:
             return []
         outcomes = [group[0] for group in groups]
-        wanted = [(self._endpoints[outcome.probe.target], outcome.probe.address) for outcome in outcomes]
+        probes = [outcome.probe for outcome in outcomes]
         # Each trace has servers of its own: their ports identify its TCP packets even if NAT changes the addresses.
-        servers = [Servers(self._namespaces, self._pool, [endpoint_and_address]) for endpoint_and_address in wanted]
+        servers = [Servers(self._namespaces, self._pool, [(probe.target, probe.address)]) for probe in probes]
         try:
             traces = [self._prepare(outcome, server) for outcome, server in zip(outcomes, servers, strict=True)]
             watched = frozenset(name for trace in traces for name in trace.watched)
@@ -106,14 +96,8 @@ class Tracer:
         names = [source.name, *(host.name for host in hosts if host is not None), target.name]
         ports = server.ports.get((probe.target, probe.address))
         port = target.tcp_port if ports is None else ports[1 if probe.method == "udp" else 0]
-        return Trace(
-            probe,
-            token(os.urandom(8)),
-            port,
-            tuple(dict.fromkeys(names)),
-            frozenset(name for name in names if name in self._namespaces),
-            outcome.lost_bytes,
-        )
+        watched = frozenset(name for name in names if name in self._namespaces)
+        return Trace(probe, token(os.urandom(8)), port, tuple(dict.fromkeys(names)), watched, outcome.lost_bytes)
 
     def _failure(
         self,
@@ -123,7 +107,7 @@ class Tracer:
         tunnels: Mapping[str, frozenset[str]],
     ) -> Failure:
         own = [packet for packet in captured if direction_of(trace, packet.packet)]
-        drop = find_drop_point(trace, own, tunnels)
+        drop = drop_point.find_drop_point(trace, own, tunnels)
         state = self._state_of(drop.at, trace, drop)
         if state is None:
             cause = Cause(drop.at, f"{drop.at} cannot be inspected: its namespace is not known", sure=False)
@@ -141,9 +125,11 @@ class Tracer:
             to_pod=destination in self._pod_addresses,
             too_large=trace.packet_bytes,
             not_masqueraded_by=self._not_masqueraded_by(trace, own),
-            icmp_errors=icmp_errors(trace, own),
+            icmp_errors=drop_point.icmp_errors(trace, own),
         )
-        return Failure.of(outcomes, hop_text(drop), explain(loss), describe_captured(trace, own), last_seen(drop))
+        return Failure.of(
+            outcomes, hop_text(drop), explain(loss), describe_captured(trace, own), drop_point.last_seen(drop)
+        )
 
     def _sender_state(self, trace: Trace, drop: DropPoint) -> NetworkState | None:
         """For a request without a reply: the state of the endpoint that sent the request to the target."""
@@ -175,11 +161,6 @@ class Tracer:
             return self._read(StateQuery(name, destination))
         received: tuple[Address, Address] = (packet.destination, packet.source)
         return self._read(StateQuery(name, destination, received, drop.device))
-
-    def _read(self, query: StateQuery) -> NetworkState:
-        if query not in self._states:
-            self._states[query] = read_network_state(self._namespaces, query)
-        return self._states[query]
 
 
 def _run_again(trace: Trace, timeout_seconds: float) -> None:
