@@ -1,7 +1,6 @@
 """A process for one call: the shim runs it if no agent answers. It runs the same code as the agent.
 
-Started as `python -I -S oneshot.py SITE-PACKAGES`: without `site`, Python starts in half the time, so the folders
-of the package and its libraries are added here.
+Started as `python -I -S oneshot.py SITE-PACKAGES`: without `site`, Python starts in half the time.
 """
 
 import gc
@@ -21,9 +20,8 @@ def main() -> int:
     try:
         from podwire.netlink.host import Host
         from podwire.plugin.context import PluginState
-        from podwire.plugin.dispatch import serve
+        from podwire.plugin.dispatch import serve, undo
         from podwire.plugin.timings import Timings
-        from podwire.plugin.undo import undo
     except ImportError as missing:
         write(2, f"podwire: {missing}\n".encode())
         write(1, BROKEN.encode())
@@ -40,7 +38,6 @@ def main() -> int:
 
 
 def read_stdin() -> bytes:
-    """All of standard input; nothing where it is closed."""
     try:
         with open(0, "rb", closefd=False) as file:
             return file.read()
@@ -49,7 +46,6 @@ def read_stdin() -> bytes:
 
 
 def open_netns(path: str) -> int:
-    """A descriptor of the pod's namespace, -1 where there is none."""
     try:
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC) if path else -1
     except (OSError, ValueError):

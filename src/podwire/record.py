@@ -1,7 +1,6 @@
 """The value class of the code base: immutable, with named fields, compared by value.
 
-It generates no code, and a one-shot process loads nothing for it: `dataclasses` and msgspec would each take a fifth
-of the time of such a process (ADR 8).
+It generates no code: for a one-shot process, `dataclasses` or msgspec would take a fifth of its time (ADR 8).
 """
 
 from __future__ import annotations

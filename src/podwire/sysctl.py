@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 
 ROOT = os.environ.get("PODWIRE_PROC_SYS") or "/proc/sys"
-"""The node's /proc/sys may be mounted elsewhere: in a container it is read-only, and nothing can be mounted in /proc.
-
-Wherever it is mounted, `net` shows each thread the settings of the network namespace that the thread is in.
-"""
-
-VALUE_BYTES = 4096
+"""In a container, /proc/sys is read-only, so the node's may be mounted elsewhere. Wherever it is, `net` shows each
+thread the settings of the thread's network namespace."""
 
 
 def read(path: str) -> str | None:
-    """The value of a setting such as `net/ipv4/ip_forward`, or None if the kernel has no such setting.
+    """The value of a setting such as `net/ipv4/ip_forward`, or None if the kernel has no such setting: sysctl -n PATH
 
     Raises OSError, also if the root has no `net`: then the mount is missing.
-    sysctl -n PATH
     """
     try:
         descriptor = os.open(f"{ROOT}/{path}", os.O_RDONLY | os.O_CLOEXEC)
@@ -26,16 +21,13 @@ def read(path: str) -> str | None:
             raise
         return None
     try:
-        return os.read(descriptor, VALUE_BYTES).decode().strip()
+        return os.read(descriptor, 4096).decode().strip()
     finally:
         os.close(descriptor)
 
 
 def ensure(path: str, value: str) -> bool:
-    """Set a setting to `value`; True if it was changed. Raises OSError.
-
-    sysctl -w PATH=VALUE
-    """
+    """Set a setting to `value`; True if it was changed. Raises OSError."""
     if read(path) in (value, None):
         return False
     write(path, value)
@@ -43,10 +35,7 @@ def ensure(path: str, value: str) -> bool:
 
 
 def write(path: str, value: str) -> None:
-    """Write a setting; raises OSError.
-
-    sysctl -w PATH=VALUE
-    """
+    """Write a setting; raises OSError: sysctl -w PATH=VALUE"""
     descriptor = os.open(f"{ROOT}/{path}", os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, value.encode())

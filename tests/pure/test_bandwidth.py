@@ -12,7 +12,7 @@ from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
 from podwire.attachments.identity import Attachment, device_of_egress, egress_device
 from podwire.bandwidth.config import Bandwidth, Rate
-from podwire.bandwidth.operations import bucket, egress_operations
+from podwire.bandwidth.steps import bucket, egress_operations
 from podwire.cni.errors import CniError
 from podwire.netlink import operations as op
 from podwire.netlink import tc_operations as shaping

@@ -18,7 +18,6 @@ from podwire.ipam.ranges import PodAddress
 from podwire.netlink.message import PADDING, padded
 from podwire.netlink.read import Link
 from podwire.netlink.rtnl import ALIAS_LENGTHS, encode
-from podwire.plugin.answer import add_answer
 from podwire.plugin.config import Configuration, parse_configuration
 from podwire.plugin.template import samples
 from podwire.plugin.template.add import EMBEDDED_IPV4_END, FAMILIES, is_common
@@ -104,7 +103,7 @@ def test_filled_templates_are_the_encoded_messages_and_the_answer(drawn: tuple[C
         filled_in = message.template.fill((bytes([7, 0, 0]), *values))
         assert unnumbered(filled_in) == encoded(plan, other)
         assert filled_in[8:12] == bytes([0, 7, 0, 0])
-    assert templates.answer.fill(values) == add_answer(config, other, GATEWAY.mac)
+    assert templates.answer.fill(values) == config.answer(wire.result(other, GATEWAY.mac, config.dns))
 
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6).filter(lambda one: int(one) >= EMBEDDED_IPV4_END))

@@ -23,7 +23,7 @@ def loaded(*modules: str) -> set[str]:
     return {*done.stdout.split()}
 
 
-ALWAYS = ("podwire.netlink.host", "podwire.plugin.context", "podwire.plugin.dispatch", "podwire.plugin.undo")
+ALWAYS = ("podwire.netlink.host", "podwire.plugin.context", "podwire.plugin.dispatch")
 
 
 @pytest.mark.parametrize("verb", ["add", "check", "delete", "status", "loopback"])

@@ -25,9 +25,8 @@ from podwire.agent.protocol import Connection
 from podwire.netlink.host import Host
 from podwire.observe.log import AgentLog
 from podwire.plugin.context import PluginState
-from podwire.plugin.dispatch import Answer, serve
+from podwire.plugin.dispatch import Answer, serve, undo
 from podwire.plugin.timings import Timings
-from podwire.plugin.undo import undo
 
 BACKLOG = 512
 USUAL_THREADS, MOST_THREADS = 2, 64

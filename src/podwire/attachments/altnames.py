@@ -16,17 +16,7 @@ from podwire.record import Record
 PROTOCOLS = ("tcp", "udp", "sctp")
 
 
-def is_address(name: str) -> bool:
-    """Is this altname an address, that is, a lease?"""
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def leased_addresses(names: Iterable[str]) -> list[Address]:
-    """The addresses among altnames."""
     found: list[Address] = []
     for name in names:
         try:
@@ -56,8 +46,7 @@ class HostPort(Record):
         return same and (anywhere or self.address == other.address)
 
 
-HostPorts = dict[HostPort, int]
-"""The host ports of an attachment, each with the port of the pod that it leads to."""
+HostPorts = dict[HostPort, int]  # the host ports of an attachment, each with the port of the pod that it leads to
 
 
 def host_port_altnames(ports: HostPorts) -> list[str]:
@@ -68,16 +57,13 @@ def host_port_altnames(ports: HostPorts) -> list[str]:
 
 def parse_host_ports(names: Iterable[str]) -> HostPorts:
     """The host ports among altnames; other names are skipped."""
-    found: HostPorts = {}
-    pod_ports: HostPorts = {}
+    found, pod_ports = dict[HostPort, int](), dict[HostPort, int]()
     for name in names:
         host, arrow, target = name.partition(">")
         port = _host_port(host)
-        if port is None:
-            continue
-        if not arrow:
+        if port and not arrow:
             found[port] = port.port
-        elif _is_port(target):
+        elif port and _is_port(target):
             pod_ports[port] = int(target)
     return {port: pod_ports.get(port, same) for port, same in found.items()}
 

@@ -1,7 +1,6 @@
 """The names of an attachment: its device on the host, the alias that identifies it, its MACs.
 
-All follow from (network, container ID, interface name): these three find the attachment without a state file, and a
-second attachment with the same three is impossible.
+All follow from (network, container ID, interface name), so a second attachment with the same three is impossible.
 """
 
 from __future__ import annotations
@@ -17,27 +16,22 @@ PREFIX = "pw"
 EGRESS_PREFIX = "pi"
 DEVICE_LETTERS = 15
 ALIAS_MARK = "podwire"
-MADE_ALIAS = "podwire made"
-"""The alias of bridges and VXLAN devices that podwire made; more words may follow."""
-
-ALIAS_BYTES = 254
-"""The kernel takes 255 with the NUL that ends the string (IFALIASZ, dev_set_alias())."""
-
+MADE_ALIAS = "podwire made"  # the alias of bridges and VXLAN devices that podwire made; more words may follow
+ALIAS_BYTES = 254  # the kernel takes 255 with the NUL that ends the string (IFALIASZ, dev_set_alias())
 FIELD_BYTES = 100
 NETWORK_LETTERS = 4
 ATTACHMENT_LETTERS = 9
+# Five bits a letter, in an order that sorts like the bits (RFC 4648, base32hex).
 BASE32 = "0123456789abcdefghijklmnopqrstuv"
-"""Five bits a letter, in an order that sorts like the bits (RFC 4648, base32hex)."""
-
-NAME_ENDS = "abcdefghijklmnopqrstuvwxyz0123456789"
-NAME_LETTERS = NAME_ENDS + ".-"
+NAME_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.-"
+NAME_ENDS = frozenset(NAME_LETTERS[:-2])
 
 
 class Attachment(Record):
     """What identifies an attachment (section 2: Operations), and the pod's `namespace/name` for display.
 
-    `device` is the host's device: `pw`, 20 bits of the network name's hash, 45 bits of the whole identity's hash.
-    `host_mac` is its MAC: locally administered, from the same hash. Both are computed.
+    `device` (computed): `pw`, 20 bits of the network name's hash, 45 bits of the whole identity's hash. `host_mac`
+    (computed): its MAC, locally administered, from the same hash.
     """
 
     network: str
@@ -52,7 +46,6 @@ class Attachment(Record):
         super().__init__(network, container_id, ifname, pod, device, host_mac.hex(":"))
 
     def alias(self, since: str) -> str:
-        """`alias_of` for this attachment."""
         return alias_of(self.network, self.container_id, self.ifname, since, self.pod)
 
 
@@ -66,11 +59,10 @@ def names(network: str, container_id: str, ifname: str) -> tuple[str, bytes]:
 def alias_of(network: str, container_id: str, ifname: str, since: str, pod: str) -> str:
     """`podwire <network> <container ID> <ifname> <since> [<namespace>/<pod>]`, at most 254 bytes.
 
-    `since` is the time of ADD, UTC in ISO 8601. A field that is too long is shortened to a hash behind `~`;
-    the pod's name is cut.
+    `since` is the time of ADD, UTC in ISO 8601. A field that is too long is a hash behind `~`; the pod's name is cut.
     """
     if len(network) > FIELD_BYTES or len(container_id) > FIELD_BYTES:
-        network, container_id = _short(network), _short(container_id)
+        network, container_id = alias_field(network), alias_field(container_id)
     alias = f"{ALIAS_MARK} {network} {container_id} {ifname} {since}"
     return f"{alias} {pod}".encode()[:ALIAS_BYTES].decode() if _is_pod(pod) else alias
 
@@ -82,12 +74,11 @@ def network_prefix(network: str) -> str:
 
 
 def egress_device(device: str) -> str:
-    """The name of an attachment's egress device (kind ifb): `pi` in place of `pw`."""
+    """An attachment's egress device (kind ifb): `pi` in place of `pw`."""
     return EGRESS_PREFIX + device[len(PREFIX) :]
 
 
 def device_of_egress(name: str) -> str:
-    """The attachment's device that an egress device belongs to."""
     return PREFIX + name[len(EGRESS_PREFIX) :]
 
 
@@ -109,21 +100,14 @@ def parse_alias(alias: str) -> Owner | None:
     return Owner(*words[1:])
 
 
-def alias_network(network: str) -> str:
-    """A network's name as aliases hold it."""
-    return _short(network)
-
-
 def pod_mac(address: Address | None, device: str) -> str:
     """The MAC of the pod's end: `mac_of_address`; without an address it follows from the device's name."""
     return mac_of_address(address.packed if address is not None else f"pod {device}".encode()).hex(":")
 
 
 def mac_of_address(packed: bytes) -> bytes:
-    """`0a:58` and the IPv4 address: an address that is leased again has the same MAC, so neighbour caches stay valid.
-
-    For an IPv6 address, `0a:58` and its hash.
-    """
+    """`0a:58` and the IPv4 address, or an IPv6 one's hash: a new lease has the same MAC, so neighbour caches stay
+    valid."""
     return b"\x0a\x58" + (packed if len(packed) == 4 else blake2b(packed, digest_size=4).digest())
 
 
@@ -146,22 +130,19 @@ def _digest(text: str) -> bytes:
 
 
 def _letters(digest: bytes, count: int) -> str:
-    """The first bits of a digest as `count` letters, at most 16."""
-    bits = int.from_bytes(digest, "big")
+    bits = int.from_bytes(digest, "big")  # the first of them make the letters, at most 16
     return "".join([BASE32[bits >> shift & 31] for shift in range(75, 75 - 5 * count, -5)])
 
 
 def _is_pod(text: str) -> bool:
     """`namespace/name`, both as Kubernetes allows them (RFC 1123)?"""
     namespace, _, name = text.partition("/")
-    return _is_name(namespace) and _is_name(name)
+    both = namespace, name
+    return all(part and not part.strip(NAME_LETTERS) and {part[0], part[-1]} <= NAME_ENDS for part in both)
 
 
-def _is_name(text: str) -> bool:
-    return bool(text) and not text.strip(NAME_LETTERS) and text[0] in NAME_ENDS and text[-1] in NAME_ENDS
-
-
-def _short(text: str) -> str:
+def alias_field(text: str) -> str:
+    """A network's name or a container ID as aliases hold it: a hash if it is too long."""
     if len(text) <= FIELD_BYTES:
         return text
     return "~" + blake2b(text.encode(), digest_size=16).hexdigest()

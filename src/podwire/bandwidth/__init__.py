@@ -1,5 +1,5 @@
 """Bandwidth: limits of a pod's rates (`bandwidth`), as token buckets of the kernel.
 
-`config` parses what the runtime asks for, `operations` turns it into tc operations, `steps` is what ADD and CHECK do,
-`egress` finds and deletes the egress devices (ifb), which the kernel does not delete with the veth.
+`config` parses what the runtime asks for, `steps` is what ADD and CHECK do, `egress` finds and deletes the egress
+devices (ifb), which the kernel does not delete with the veth.
 """

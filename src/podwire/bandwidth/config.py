@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podwire.cni import fields as take
 from podwire.cni.document import JsonObject
-from podwire.cni.errors import INVALID_CONFIGURATION, CniError
+from podwire.cni.errors import invalid
 from podwire.record import Record
 
 LARGEST_RATE_BITS = 2**63 - 1
@@ -36,9 +36,9 @@ def _rate(raw: JsonObject, side: str) -> Rate | None:
     rate, burst = take.integer(raw, f"{side}Rate"), take.integer(raw, f"{side}Burst")
     for key, value, largest in (("Rate", rate, LARGEST_RATE_BITS), ("Burst", burst, LARGEST_BURST_BITS)):
         if not 0 <= value <= largest:
-            raise CniError(INVALID_CONFIGURATION, f"bandwidth: {side}{key}={value} is not between 0 and {largest}")
+            raise invalid(f"bandwidth: {side}{key}={value} is not between 0 and {largest}")
     if burst and not rate:
-        raise CniError(INVALID_CONFIGURATION, f"bandwidth: {side}Burst={burst} needs {side}Rate: set the rate as well")
+        raise invalid(f"bandwidth: {side}Burst={burst} needs {side}Rate: set the rate as well")
     if 0 < rate < 8:
-        raise CniError(INVALID_CONFIGURATION, f"bandwidth: {side}Rate={rate} is less than a byte a second")
+        raise invalid(f"bandwidth: {side}Rate={rate} is less than a byte a second")
     return Rate(rate, burst) if rate else None

@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the status; returns the exit status."""
     from podwire.attachments.read import read_attachments
-    from podwire.datapath.peers_read import read_peer_routes
+    from podwire.datapath.peers import read_peer_routes
     from podwire.netlink.socket import Netlink
 
     agent, no_answer = _query(getattr(options, "socket", SOCKET))

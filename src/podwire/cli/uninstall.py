@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         for line in removal.remove():
             print(line)
         left = removal.remains()
-    except (InstallationError, removal.RemovalError, SocketInUseError) as error:
+    except (InstallationError, SocketInUseError) as error:
         raise UserError(str(error)) from None
     if left:
         raise UserError(

@@ -44,6 +44,11 @@ class CniError(Exception):
         self.details = one_line(details)
 
 
+def invalid(message: str) -> CniError:
+    """The error for a wrong network configuration (code 7)."""
+    return CniError(INVALID_CONFIGURATION, message)
+
+
 def refusal_of_kernel(doing: str, refused: OSError) -> CniError:
     """The error for a refusal by the kernel: code 11 (try again) if it is temporary, else 100."""
     message = f"{doing}: {refused.strerror}"

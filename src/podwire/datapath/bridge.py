@@ -11,8 +11,6 @@ from podwire.ip import Address
 from podwire.ipam.ranges import PodAddress
 from podwire.netlink import operations as op
 from podwire.netlink import read
-from podwire.netlink.operations import Operation
-from podwire.netlink.read import Link
 from podwire.netlink.socket import Netlink
 
 
@@ -34,7 +32,6 @@ class Bridge(Datapath):
         return self.bridge
 
     def prefix(self, address: Address, subnet_prefix: int) -> int:
-        """The subnet's, so that the pods of a subnet reach each other through the bridge."""
         return subnet_prefix
 
     def gateway(self, gateways: Iterable[tuple[Address, int]], *, is_gateway: bool) -> Gateway:
@@ -43,14 +40,14 @@ class Bridge(Datapath):
 
     def host_operations(
         self, device: str, addresses: Sequence[PodAddress], pod_mac: str, *, has_host_ports: bool
-    ) -> list[Operation]:
+    ) -> list[op.Operation]:
         # With br_netfilter, a packet of a pod to a host port of its own goes back to the port that it came from.
         return [op.SetHairpin(device)] if self.hairpin or has_host_ports else []
 
     def result_interfaces(self, gateway_mac: str) -> list[ResultInterface]:
         return [ResultInterface(self.bridge, gateway_mac)]
 
-    def difference(self, socket: Netlink, link: Link, addresses: Sequence[Address]) -> str:
+    def difference(self, socket: Netlink, link: read.Link, addresses: Sequence[Address]) -> str:
         bridge = read.link(socket, self.bridge)
         if bridge is None or link.master != bridge.index:
             return f"the host's device {link.name} is not a port of bridge {self.bridge}"

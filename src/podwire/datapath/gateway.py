@@ -9,8 +9,6 @@ from podwire.ip import Interface
 from podwire.netlink import operations as op
 from podwire.netlink import read
 from podwire.netlink.apply import apply_each
-from podwire.netlink.operations import Operation, describe
-from podwire.netlink.read import Link
 from podwire.netlink.socket import Netlink
 from podwire.record import Record
 
@@ -27,66 +25,42 @@ class Gateway(Record):
     promiscuous: bool = False
 
 
-class ActualGateway(Record):
-    """The state read from the kernel; `exists` and `up` are the device's.
-
-    `unmarked`: podwire made the device (its MAC shows it) but ended before it set the device's alias.
-    """
-
-    exists: bool = False
-    unmarked: bool = False
-    up: bool = False
-    promiscuous: bool = False
-    addresses: tuple[Interface, ...] = ()
-
-
-def ensure_gateway(socket: Netlink, gateway: Gateway) -> tuple[Link, list[str]]:
-    """Put a gateway in place; its device, and the commands that equal the changes.
-
-    Raises KernelRefusedError, OSError.
-    """
-    link, actual = _read(socket, gateway)
-    operations = missing(gateway, actual)
+def ensure_gateway(socket: Netlink, gateway: Gateway) -> read.Link:
+    """Put a gateway in place; its device. Raises KernelRefusedError, OSError."""
+    link, operations = _compare(socket, gateway)
     if operations or link is None:
         apply_each(socket, operations)
         link = read.link(socket, gateway.device)
         if link is None:
             raise OSError(f"device {gateway.device} was deleted while it was set up: try again")
-    changes = [describe(operation) for operation in operations]
     for family in gateway.families:
-        if sysctl.ensure(FORWARDING[family], "1"):
-            changes.append(f"sysctl -w {FORWARDING[family]}=1")
-    return link, changes
+        sysctl.ensure(FORWARDING[family], "1")
+    return link
 
 
-def missing_operations(socket: Netlink, gateway: Gateway) -> list[Operation]:
+def missing_operations(socket: Netlink, gateway: Gateway) -> list[op.Operation]:
     """What `ensure_gateway` would do to the device. Raises NetlinkError."""
-    return missing(gateway, _read(socket, gateway)[1])
+    return _compare(socket, gateway)[1]
 
 
-def _read(socket: Netlink, gateway: Gateway) -> tuple[Link | None, ActualGateway]:
-    link = read.link(socket, gateway.device)
+def _compare(socket: Netlink, gateway: Gateway) -> tuple[read.Link | None, list[op.Operation]]:
+    """The gateway device, and the operations that it needs. Other addresses and flags are left alone."""
+    device, link = gateway.device, read.link(socket, gateway.device)
+    operations: list[op.Operation] = []
     if link is None:
-        return None, ActualGateway()
-    addresses = [address for family in gateway.families for address in read.addresses(socket, link.index, family)]
-    unmarked = is_made(link.name, link.mac) and not link.alias.startswith(MADE_ALIAS)
-    return link, ActualGateway(True, unmarked, link.up, link.promiscuous, tuple(addresses))
-
-
-def missing(gateway: Gateway, actual: ActualGateway) -> list[Operation]:
-    """The operations that turn `actual` into `gateway`. Addresses and flags that are not desired are left alone."""
-    operations: list[Operation] = []
-    if not actual.exists:
-        operations.append(op.AddBridge(gateway.device, device_mac(gateway.device), gateway.mtu))
-    if actual.unmarked or not actual.exists:
-        operations.append(op.SetAlias(gateway.device, MADE_ALIAS))
-    if not actual.up:
-        operations.append(op.SetUp(gateway.device))
-    if gateway.promiscuous and not actual.promiscuous:
-        operations.append(op.SetPromiscuous(gateway.device))
-    absent = [address for address in gateway.addresses if address not in actual.addresses]
-    operations += [op.AddAddress(gateway.device, address) for address in absent]
-    return operations
+        operations.append(op.AddBridge(device, device_mac(device), gateway.mtu))
+    # Without alias: podwire made the device, but ended before it set the alias.
+    if link is None or (is_made(link.name, link.mac) and not link.alias.startswith(MADE_ALIAS)):
+        operations.append(op.SetAlias(device, MADE_ALIAS))
+    if link is None or not link.up:
+        operations.append(op.SetUp(device))
+    if gateway.promiscuous and (link is None or not link.promiscuous):
+        operations.append(op.SetPromiscuous(device))
+    actual = (
+        [found for family in gateway.families for found in read.addresses(socket, link.index, family)] if link else []
+    )
+    operations += [op.AddAddress(device, address) for address in gateway.addresses if address not in actual]
+    return link, operations
 
 
 def is_made(device: str, mac: str) -> bool:

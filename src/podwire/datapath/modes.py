@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from podwire.cni import fields as take
 from podwire.cni.document import JsonObject
-from podwire.cni.errors import INVALID_CONFIGURATION, CniError
+from podwire.cni.errors import invalid
 from podwire.cni.request import why_not_an_interface_name
 from podwire.datapath.bridge import Bridge
 from podwire.datapath.protocol import Datapath
@@ -19,8 +19,6 @@ DEFAULT_MODE = "bridge"
 
 
 class Options(Record):
-    """The keys of a network configuration that a datapath may use."""
-
     mtu: int | None
     bridge: str
     hairpin: bool
@@ -37,13 +35,13 @@ def parse_datapath(raw: JsonObject) -> Datapath:
     """The datapath of a network configuration with lower-case keys. Raises CniError 6 or 7."""
     mode = take.string(raw, "mode") or DEFAULT_MODE
     if mode not in DATAPATHS:
-        raise CniError(INVALID_CONFIGURATION, f"mode={shown(mode)} is unknown: use {' or '.join(DATAPATHS)}")
+        raise invalid(f"mode={shown(mode)} is unknown: use {' or '.join(DATAPATHS)}")
     bridge = take.string(raw, "bridge") or "cni0"
     if reason := why_not_an_interface_name(bridge):
-        raise CniError(INVALID_CONFIGURATION, f"bridge={shown(bridge)} is not a device name: it {reason}")
+        raise invalid(f"bridge={shown(bridge)} is not a device name: it {reason}")
     mtu = take.integer(raw, "mtu")
     if mtu and not MTU_LIMITS[0] <= mtu <= MTU_LIMITS[1]:
-        raise CniError(INVALID_CONFIGURATION, f"mtu={mtu} is not between {MTU_LIMITS[0]} and {MTU_LIMITS[1]}")
+        raise invalid(f"mtu={mtu} is not between {MTU_LIMITS[0]} and {MTU_LIMITS[1]}")
     return DATAPATHS[mode](
         Options(mtu or None, bridge, take.boolean(raw, "hairpinMode"), take.boolean(raw, "promiscMode"))
     )

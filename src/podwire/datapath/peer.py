@@ -1,10 +1,9 @@
-"""What every way to another node's pods works with: this node, the kernel objects, and the protocol of such a way."""
+"""What every way to another node's pods works with: this node, and the kernel objects for other nodes' pods."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from msgspec import Struct, field
 
@@ -33,8 +32,8 @@ class LocalNode(Struct, frozen=True):
 class PeerRoutes(Struct):
     """The kernel objects for other nodes' pods, by what identifies them in the kernel.
 
-    `destinations` (the pod CIDRs that are reached) and `problems` (why one is not) are by the peer's name; they are
-    empty in what was read from the kernel. A peer may have both, for different pod CIDRs.
+    `destinations` (the pod CIDRs that are reached) and `problems` (why one is not) are by the peer's name,
+    `routes_over` counts routes by device; they are empty in what was read. Only that has `down`, devices that are down.
     """
 
     devices: dict[str, op.AddVxlan] = field(default_factory=dict)
@@ -44,13 +43,9 @@ class PeerRoutes(Struct):
     destinations: dict[str, tuple[Network, ...]] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
     routes_over: Counter[str] = field(default_factory=Counter)
-    """The number of peers' routes over each device."""
-
     down: set[str] = field(default_factory=set)
-    """Devices that exist but are down; only in what was read from the kernel."""
 
     def add(self, peer: str, route: op.AddRoute) -> None:
-        """Add a route to a pod CIDR of a peer."""
         self.routes[route.destination] = route
         self.destinations[peer] = (*self.destinations.get(peer, ()), route.destination)
         self.routes_over[route.device] += 1
@@ -66,10 +61,7 @@ class PeerRoutes(Struct):
         self.routes_over.update(other.routes_over)
 
     def take_out(self, peers: Iterable[str]) -> PeerRoutes:
-        """Take the objects of these peers out; a device that no route uses any more goes as well.
-
-        Costs what these peers have, however many others there are: peers share nothing but devices.
-        """
+        """Take out what these peers have, and devices that no route uses any more. Peers share only devices."""
         gone = PeerRoutes()
         for peer in peers:
             self.problems.pop(peer, None)
@@ -89,15 +81,3 @@ class PeerRoutes(Struct):
             if not self.routes_over[device]:
                 self.devices.pop(device, None)
         return gone
-
-
-class PeerDatapath(Protocol):
-    """One way to reach another node's pods."""
-
-    def add(
-        self, routes: PeerRoutes, node: LocalNode, peer: str, addresses: Sequence[Address], destination: Network
-    ) -> str:
-        """Add what the kernel must have so that `destination`, a pod CIDR of `peer`, is reached.
-
-        Returns "", or why it cannot be reached this way; then nothing is added.
-        """

@@ -1,7 +1,7 @@
 """What a datapath must answer: how the pods of a network are connected to their node.
 
-A new mode is one file with a subclass of `Datapath` and one entry in `modes.DATAPATHS`. A base class stands here
-instead of a `typing.Protocol`: a process for one call does not load `typing` (ADR 8).
+A new mode is one file with a subclass of `Datapath` and one entry in `modes.DATAPATHS`. It is no `typing.Protocol`:
+a process for one call does not load `typing` (ADR 8).
 """
 
 from __future__ import annotations
@@ -21,25 +21,17 @@ DEFAULT_MTU = 1500
 
 
 class Datapath(Record):
-    """How pods are connected to their node, with the settings that a network configuration gives.
-
-    `mtu` is the configured MTU of both ends of a veth; None leaves the kernel's default.
-    """
+    """How pods are connected to their node. `mtu` is that of both ends of a veth; None leaves the kernel's default."""
 
     mtu: int | None = None
 
-    supports_layer2 = False
-    """May a pod have an interface without any address?"""
-
+    supports_layer2 = False  # May a pod have an interface without any address?
+    # Is the gateway needed by every pod? Then it is on the host and has a default route whatever the configuration.
     requires_gateway = False
-    """Is the gateway needed by every pod? Then it is on the host and has a default route whatever the configuration."""
-
-    gateway_is_onlink = False
-    """Does the pod reach its gateway although no subnet of the interface contains it?"""
+    gateway_is_onlink = False  # Does the pod reach its gateway although no subnet of the interface contains it?
 
     @property
     def pod_mtu(self) -> int:
-        """The MTU that both ends of the veth have."""
         return self.mtu or DEFAULT_MTU
 
     @property

@@ -9,8 +9,6 @@ from podwire.ip import Address, single_address
 from podwire.ipam.ranges import PodAddress
 from podwire.netlink import operations as op
 from podwire.netlink import read
-from podwire.netlink.operations import Operation
-from podwire.netlink.read import Link
 from podwire.netlink.socket import Netlink
 
 GATEWAY_DEVICE = "podwire0"
@@ -31,23 +29,23 @@ class Routed(Datapath):
 
     def host_operations(
         self, device: str, addresses: Sequence[PodAddress], pod_mac: str, *, has_host_ports: bool
-    ) -> list[Operation]:
+    ) -> list[op.Operation]:
         """A host route and a permanent neighbour for every address. The kernel deletes them with the device."""
-        operations: list[Operation] = []
+        operations: list[op.Operation] = []
         for address in addresses:
             operations.append(op.AddRoute(device, single_address(address.ip), link_scope=True))
             operations.append(op.AddNeighbour(device, address.ip, pod_mac))
         return operations
 
-    def pod_operations(self, ifname: str, gateways: Mapping[int, Address], host_mac: str) -> list[Operation]:
+    def pod_operations(self, ifname: str, gateways: Mapping[int, Address], host_mac: str) -> list[op.Operation]:
         """A link route and a permanent neighbour for every gateway."""
-        operations: list[Operation] = []
+        operations: list[op.Operation] = []
         for gateway in gateways.values():
             operations.append(op.AddRoute(ifname, single_address(gateway), link_scope=True, may_exist=True))
             operations.append(op.AddNeighbour(ifname, gateway, host_mac))
         return operations
 
-    def difference(self, socket: Netlink, link: Link, addresses: Sequence[Address]) -> str:
+    def difference(self, socket: Netlink, link: read.Link, addresses: Sequence[Address]) -> str:
         routes = [*read.routes(socket, 4), *read.routes(socket, 6)]
         present = {route.destination.network_address for route in routes if route.device == link.index}
         missing = next((address for address in addresses if address not in present), None)

@@ -9,47 +9,38 @@ from podwire.digest import blake2b
 from podwire.ip import Address, Network
 from podwire.netlink import operations as op
 
-VXLAN_DEVICE = {4: "podwire-vx4", 6: "podwire-vx6"}
-"""The device by the IP version of the nodes' addresses."""
-
+VXLAN_DEVICE = {4: "podwire-vx4", 6: "podwire-vx6"}  # the device by the IP version of the nodes' addresses
+# What VXLAN adds to a packet: the outer IP header, UDP (8), VXLAN (8) and the inner Ethernet header (14).
 OVERHEAD_BYTES = {4: 50, 6: 70}
-"""What VXLAN adds to a packet: the outer IP header, UDP (8), VXLAN (8) and the inner Ethernet header (14)."""
-
 MIN_MTU = 1280
 
 
-class Vxlan:
-    """A route through the peer's gateway address, whose MAC is that of the peer's VTEP. See `PeerDatapath`."""
+def add_vxlan(
+    routes: PeerRoutes, node: LocalNode, peer: str, addresses: Sequence[Address], destination: Network
+) -> str:
+    """A route through the peer's gateway address, whose MAC is that of the peer's VTEP. See `peers.AddPath`.
 
-    def add(
-        self, routes: PeerRoutes, node: LocalNode, peer: str, addresses: Sequence[Address], destination: Network
-    ) -> str:
-        """The VXLAN device if it is the first route over it, a route, a neighbour and a forwarding entry.
-
-        ip route replace DESTINATION via GATEWAY dev podwire-vx4 onlink src OWN proto 112
-        ip neigh replace GATEWAY lladdr MAC dev podwire-vx4 nud permanent
-        bridge fdb replace MAC dev podwire-vx4 dst NODE self permanent
-        """
-        own = {address.version: address for address in node.addresses}
-        remote = min(
-            (address for address in addresses if address.version in own), key=lambda one: one.version, default=None
-        )
-        if remote is None:
-            return f"peer {peer} has no address of a family that this node has: {destination} is not reachable"
-        local = own[remote.version]
-        device = VXLAN_DEVICE[remote.version]
-        if device not in routes.devices:
-            vxlan = _device(node, device, local)
-            if vxlan is None:
-                return f"address {local} of this node is on none of its devices: correct addresses"
-            routes.devices[device] = vxlan
-        gateway = destination[1] if destination.num_addresses > 2 else destination[0]
-        mac = vtep_mac(remote)
-        source = _source(node, destination.version)
-        routes.add(peer, op.AddRoute(device, destination, gateway, onlink=True, source=source, replace=True))
-        routes.neighbours[device, gateway] = op.AddNeighbour(device, gateway, mac)
-        routes.forwarding[device, mac] = op.AddForwarding(device, mac, remote)
-        return ""
+    ip route replace DESTINATION via GATEWAY dev podwire-vx4 onlink src OWN proto 112
+    ip neigh replace GATEWAY lladdr MAC dev podwire-vx4 nud permanent
+    bridge fdb replace MAC dev podwire-vx4 dst NODE self permanent
+    """
+    own = {address.version: address for address in node.addresses}
+    common = sorted((address for address in addresses if address.version in own), key=lambda found: found.version)
+    if not common:
+        return f"peer {peer} has no address of a family that this node has: {destination} is not reachable"
+    remote = common[0]
+    local, device = own[remote.version], VXLAN_DEVICE[remote.version]
+    if device not in routes.devices:
+        vxlan = _device(node, device, local)
+        if vxlan is None:
+            return f"address {local} of this node is on none of its devices: correct addresses"
+        routes.devices[device] = vxlan
+    gateway = destination[1] if destination.num_addresses > 2 else destination[0]
+    mac, source = vtep_mac(remote), _source(node, destination.version)
+    routes.add(peer, op.AddRoute(device, destination, gateway, onlink=True, source=source, replace=True))
+    routes.neighbours[device, gateway] = op.AddNeighbour(device, gateway, mac)
+    routes.forwarding[device, mac] = op.AddForwarding(device, mac, remote)
+    return ""
 
 
 def _device(node: LocalNode, name: str, local: Address) -> op.AddVxlan | None:

@@ -12,7 +12,6 @@ from podwire.datapath.protocol import Datapath
 from podwire.ip import Address, Network
 from podwire.ipam.ranges import PodAddress
 from podwire.netlink import operations as op
-from podwire.netlink.operations import Operation
 from podwire.record import Record
 
 ANYWHERE: dict[int, Network] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
@@ -24,9 +23,8 @@ POD_INDEX_OFFSET = 0x10000000
 class Wiring(Record):
     """One attachment with all that was decided about it.
 
-    `index` is the index of the host's end; 0 lets the kernel choose. `alias` is the alias of the host's end,
-    `note` that of the gateway device ("": it stays as it is). `initial_mac` is the MAC with which the pod's end was
-    created, if it may differ from `pod_mac`: the first address that was tried gave it.
+    `index`: of the host's end; 0 lets the kernel choose. `alias`: of the host's end. `note`: the gateway device's; ""
+    leaves it. `initial_mac`: the pod's MAC when the veth was created, if the first address that was tried gave it.
     """
 
     attachment: Attachment
@@ -56,34 +54,21 @@ class Wiring(Record):
         return self.index + POD_INDEX_OFFSET if self.index else 0
 
 
-def veth_operations(wiring: Wiring) -> list[Operation]:
+def veth_operations(wiring: Wiring) -> list[op.Operation]:
     """Create the veth with one end on the host and the other in the pod; as a port of a bridge if there is one."""
-    veth = op.AddVeth(
-        name=wiring.device,
-        mac=wiring.attachment.host_mac,
-        peer=wiring.ifname,
-        peer_mac=wiring.pod_mac,
-        mtu=wiring.datapath.mtu,
-        master=wiring.datapath.veth_master,
-        index=wiring.index,
-        peer_index=wiring.pod_index,
-    )
-    return [veth]
+    mtu, master = wiring.datapath.mtu, wiring.datapath.veth_master
+    ends = wiring.device, wiring.attachment.host_mac, wiring.ifname, wiring.pod_mac
+    return [op.AddVeth(*ends, mtu=mtu, master=master, index=wiring.index, peer_index=wiring.pod_index)]
 
 
-def lease_operations(wiring: Wiring) -> list[Operation]:
-    """The alias that identifies the attachment, its leases, then up.
-
-    Up comes last: the kernel sends no notification about a changed alias of a device that is down.
-    """
-    device = wiring.device
-    alias = op.SetAlias(device, wiring.alias, wiring.addrgenmode_none)
-    leases = [op.AddAltname(device, str(address.ip)) for address in wiring.addresses]
-    return [alias, *leases, op.SetUp(device)]
+def lease_operations(wiring: Wiring) -> list[op.Operation]:
+    """The alias that identifies the attachment, its leases, then up: a device that is down notifies of no alias."""
+    alias = op.SetAlias(wiring.device, wiring.alias, wiring.addrgenmode_none)
+    leases = [op.AddAltname(wiring.device, str(address.ip)) for address in wiring.addresses]
+    return [alias, *leases, op.SetUp(wiring.device)]
 
 
-def host_operations(wiring: Wiring) -> list[Operation]:
-    """What the host's end gets after its leases are reserved."""
+def host_operations(wiring: Wiring) -> list[op.Operation]:
     operations = wiring.datapath.host_operations(
         wiring.device, wiring.addresses, wiring.pod_mac, has_host_ports=wiring.has_host_ports
     )
@@ -92,16 +77,16 @@ def host_operations(wiring: Wiring) -> list[Operation]:
     return operations
 
 
-def all_host_operations(wiring: Wiring) -> list[Operation]:
+def all_host_operations(wiring: Wiring) -> list[op.Operation]:
     """All operations on the host as one batch; the wiring must have an index."""
     return veth_operations(wiring) + lease_operations(wiring) + host_operations(wiring)
 
 
-def pod_operations(wiring: Wiring) -> list[Operation]:
+def pod_operations(wiring: Wiring) -> list[op.Operation]:
     """What the pod gets: loopback up, interface up, addresses and routes."""
     ifname, datapath = wiring.ifname, wiring.datapath
     gateways = gateway_of_family(wiring.addresses)
-    operations: list[Operation] = [op.SetUp(LOOPBACK)]
+    operations: list[op.Operation] = [op.SetUp(LOOPBACK)]
     if wiring.initial_mac not in ("", wiring.pod_mac):
         operations.append(op.SetMac(ifname, wiring.pod_mac))
     operations.append(op.SetUp(ifname))
@@ -112,12 +97,11 @@ def pod_operations(wiring: Wiring) -> list[Operation]:
 
 
 def _pod_route(wiring: Wiring, route: ResultRoute, gateway: Address | None) -> op.AddRoute:
-    via = route.gateway or gateway
-    numbers = route.numbers
+    via, numbers = route.gateway or gateway, route.numbers
     return op.AddRoute(
-        device=wiring.ifname,
-        destination=route.destination,
-        via=via,
+        wiring.ifname,
+        route.destination,
+        via,
         may_exist=True,
         mtu=numbers.get("mtu"),
         advmss=numbers.get("advmss"),
@@ -130,7 +114,6 @@ def _pod_route(wiring: Wiring, route: ResultRoute, gateway: Address | None) -> o
 
 
 def gateway_of_family(addresses: Sequence[PodAddress]) -> dict[int, Address]:
-    """The gateway of each IP version."""
     found: dict[int, Address] = {}
     for address in addresses:
         if address.gateway is not None:
@@ -146,20 +129,12 @@ def wants_addrgenmode_none(datapath: Datapath, *, ipv6: bool) -> bool:
 def configured_routes(
     routes: Sequence[ResultRoute] | None, addresses: Sequence[PodAddress], *, default: bool
 ) -> list[ResultRoute]:
-    """The pod's routes where podwire leases the addresses: the configured ones, and a default route.
+    """The pod's routes where podwire leases its addresses: the configured ones; a default route if there are none.
 
-    The default route is added if no routes are configured, or if the configuration asks for it (`default`).
+    With `default` the configuration asks for the default route in any case.
     """
     found = list(routes or ())
     return found if routes is not None and not default else found + default_routes(addresses, found)
-
-
-def delegated_routes(
-    datapath: Datapath, routes: Sequence[ResultRoute], addresses: Sequence[PodAddress], *, default: bool
-) -> list[ResultRoute]:
-    """The routes of another IPAM plugin; a default route as well if the datapath or the configuration needs it."""
-    found = list(routes)
-    return found + default_routes(addresses, found) if default or datapath.requires_gateway else found
 
 
 def default_routes(addresses: Sequence[PodAddress], present: Iterable[ResultRoute]) -> list[ResultRoute]:
@@ -172,8 +147,7 @@ def default_routes(addresses: Sequence[PodAddress], present: Iterable[ResultRout
     ]
 
 
-def needs_ipv6(operation: Operation) -> bool:
-    """Is it about an IPv6 address, route or neighbour?"""
+def needs_ipv6(operation: op.Operation) -> bool:
     match operation:
         case op.AddAddress(address=address) | op.AddNeighbour(address=address):
             return address.version == 6
@@ -184,12 +158,10 @@ def needs_ipv6(operation: Operation) -> bool:
 
 def result(wiring: Wiring, gateway_mac: str = "", dns: Mapping[str, Json] = NOTHING) -> Result:
     """What ADD answers: the datapath's interfaces, the host's end, the pod's end with the addresses."""
-    datapath, mtu = wiring.datapath, wiring.datapath.pod_mtu
-    interfaces = datapath.result_interfaces(gateway_mac)
-    interfaces.append(ResultInterface(wiring.device, wiring.attachment.host_mac, mtu=mtu))
-    interfaces.append(ResultInterface(wiring.ifname, wiring.pod_mac, wiring.sandbox, mtu))
-    index = len(interfaces) - 1
-    addresses = [
-        ResultAddress(datapath.interface_address(address), address.gateway, index) for address in wiring.addresses
-    ]
+    path = wiring.datapath
+    host = ResultInterface(wiring.device, wiring.attachment.host_mac, mtu=path.pod_mtu)
+    pod = ResultInterface(wiring.ifname, wiring.pod_mac, wiring.sandbox, path.pod_mtu)
+    interfaces = [*path.result_interfaces(gateway_mac), host, pod]
+    pod_index = len(interfaces) - 1
+    addresses = [ResultAddress(path.interface_address(own), own.gateway, pod_index) for own in wiring.addresses]
     return Result(interfaces, addresses, list(wiring.routes), dns)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from podwire.attachments.read import read_attachments
-from podwire.datapath.peers_read import read_underlay
+from podwire.datapath.peers import read_underlay
 from podwire.diagnose.endpoints import Endpoint
 from podwire.ip import Address
 from podwire.netlink import constants as c

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from podwire.datapath.peers_read import read_underlay
+from podwire.datapath.peers import read_underlay
 from podwire.diagnose.endpoints import Endpoint, EndpointError
 from podwire.ip import Address
 from podwire.netlink import namespaces as namespace

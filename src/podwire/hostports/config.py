@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from podwire.attachments.altnames import PROTOCOLS, HostPort, HostPorts
 from podwire.cni import fields as take
 from podwire.cni.document import JsonObject
-from podwire.cni.errors import INVALID_CONFIGURATION, CniError
+from podwire.cni.errors import invalid
 from podwire.ip import Address
 from podwire.record import Record
 from podwire.text import shown
@@ -32,17 +32,11 @@ def port_mappings(runtime: JsonObject) -> tuple[PortMapping, ...]:
     found: dict[PortMapping, None] = {}
     for entry in take.objects(runtime, "portMappings"):
         host_port = _port(entry, "hostPort", smallest=0)
-        mapping = PortMapping(
-            protocol=(take.string(entry, "protocol") or PROTOCOLS[0]).lower(),
-            host_port=host_port,
-            container_port=_port(entry, "containerPort", smallest=1),
-            host_ip=_host_ip(take.string(entry, "hostIP")),
-        )
-        if mapping.protocol not in PROTOCOLS:
-            raise CniError(
-                INVALID_CONFIGURATION,
-                f"portMappings: protocol={shown(mapping.protocol)} is unknown: use one of {', '.join(PROTOCOLS)}",
-            )
+        protocol = (take.string(entry, "protocol") or PROTOCOLS[0]).lower()
+        pod_port, host_ip = _port(entry, "containerPort", smallest=1), _host_ip(take.string(entry, "hostIP"))
+        if protocol not in PROTOCOLS:
+            raise invalid(f"portMappings: protocol={shown(protocol)} is unknown: use one of {', '.join(PROTOCOLS)}")
+        mapping = PortMapping(protocol, host_port, pod_port, host_ip)
         if host_port:
             found[mapping] = None
     return tuple(found)
@@ -51,9 +45,7 @@ def port_mappings(runtime: JsonObject) -> tuple[PortMapping, ...]:
 def _port(values: JsonObject, key: str, *, smallest: int) -> int:
     port = take.integer(values, key)
     if not smallest <= port <= LARGEST_PORT:
-        raise CniError(
-            INVALID_CONFIGURATION, f"portMappings: {key}={port} is not between {smallest} and {LARGEST_PORT}"
-        )
+        raise invalid(f"portMappings: {key}={port} is not between {smallest} and {LARGEST_PORT}")
     return port
 
 
@@ -65,36 +57,25 @@ def _host_ip(text: str) -> Address | None:
             raise ValueError
         return ip_address(text)
     except ValueError:
-        raise CniError(INVALID_CONFIGURATION, f"portMappings: hostIP={shown(text)} is not an IP address") from None
+        raise invalid(f"portMappings: hostIP={shown(text)} is not an IP address") from None
 
 
 def desired_host_ports(mappings: Iterable[PortMapping], addresses: Sequence[Address]) -> HostPorts:
-    """What mappings mean for a pod with these addresses: one host port for each family of the pod.
-
-    Raises CniError 7 if no family fits, or if two mappings want the same host port.
-    """
+    """What mappings mean for a pod with these addresses: a host port for each family of the pod. Raises CniError 7."""
     families = {address.version for address in addresses}
     found: HostPorts = {}
     for mapping in mappings:
+        number = mapping.host_port
         wanted = [mapping.host_ip] if mapping.host_ip else list(ANY.values())
         fitting = [address for address in wanted if address.version in families]
         if not fitting:
-            raise CniError(
-                INVALID_CONFIGURATION,
-                f"hostPort {mapping.host_port}: the pod has no address of the family of hostIP={mapping.host_ip}: "
-                "choose a hostIP of the pod's family",
-            )
+            reason = f"the pod has no address of the family of hostIP={mapping.host_ip}"
+            raise invalid(f"hostPort {number}: {reason}: choose a hostIP of the pod's family")
         for address in fitting:
             if address == IPV6_LOOPBACK:
-                raise CniError(
-                    INVALID_CONFIGURATION,
-                    f"hostPort {mapping.host_port}: Linux does not forward what comes from ::1: choose another hostIP",
-                )
-            port = HostPort(mapping.protocol, address, mapping.host_port)
+                raise invalid(f"hostPort {number}: Linux does not forward what comes from ::1: choose another hostIP")
+            port = HostPort(mapping.protocol, address, number)
             if any(other.overlaps(port) for other in found):
-                raise CniError(
-                    INVALID_CONFIGURATION,
-                    f"portMappings: hostPort {mapping.host_port}/{mapping.protocol} is mapped twice: remove one",
-                )
+                raise invalid(f"portMappings: hostPort {number}/{mapping.protocol} is mapped twice: remove one")
             found[port] = mapping.container_port
     return found

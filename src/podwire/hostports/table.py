@@ -1,74 +1,96 @@
-"""The table of host ports: read the devices' altnames and the table, compare them, write the difference."""
+"""Host ports: the devices' altnames reserve them, the nftables table follows; what ADD, DEL and CHECK do about them."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from podwire import sysctl
-from podwire.attachments.altnames import HostPort, HostPorts, leased_addresses, parse_host_ports
+from podwire.attachments.altnames import HostPorts, host_port_altnames, leased_addresses, parse_host_ports
 from podwire.attachments.identity import MADE_ALIAS, PREFIX, parse_alias
 from podwire.cni.document import JsonObject
+from podwire.cni.errors import FIREWALL, HOST_PORT_TAKEN, CniError, refusal_of_kernel
+from podwire.hostports.config import PortMapping, desired_host_ports
 from podwire.ip import Address, Network, single_address
 from podwire.netlink import read
+from podwire.netlink.apply import Indexes, apply
 from podwire.netlink.conntrack import delete_udp_flows
 from podwire.netlink.host import Host
 from podwire.netlink.namespaces import open_own
-from podwire.netlink.read import Link
+from podwire.netlink.operations import AddAltname
 from podwire.nft.apply import Firewall
 from podwire.nft.hostports import Elements, Target, change_text, changed_ports, desired_elements, read_elements
-from podwire.nft.library import table_exists
+from podwire.nft.library import NftablesError, table_exists
 from podwire.nft.names import PORTS_TABLE as TABLE
 from podwire.record import Record
+from podwire.text import shown
 
 
-class PortTakenError(Exception):
-    """Another device has the host port already: the port and that device."""
-
-    def __init__(self, port: HostPort, link: Link) -> None:
-        super().__init__(port.altname)
-        self.port = port
-        self.link = link
-
-
-class _Exclusive:
-    """One writer at a time among all threads and processes of this network namespace: the namespace is the lock."""
-
-    def __enter__(self) -> None:
-        self._descriptor = open_own()
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        except OSError:
-            os.close(self._descriptor)
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+def reserve(
+    host: Host, device: str, mappings: Sequence[PortMapping], addresses: Sequence[Address], index_of: Indexes
+) -> None:
+    """ADD: reserve the host ports as altnames of the device. Raises CniError 7 or 108, KernelRefusedError."""
+    names = host_port_altnames(desired_host_ports(mappings, addresses))
+    for operation in apply(host.socket, [AddAltname(device, name) for name in names], index_of):
+        assert isinstance(operation, AddAltname)
+        raise _in_use(operation.altname, read.link(host.socket, operation.altname))
 
 
-def host_ports(link: Link) -> HostPorts:
+def may_have_ports(host: Host, device: str, mappings: Sequence[PortMapping]) -> bool:
+    """DEL: may the attachment have host ports? Asked before its device is deleted. Raises NetlinkError.
+
+    It costs one message if no pod of the host has any. A device that is deleted already may have had.
+    """
+    if mappings:
+        return True
+    if not table_exists(host.netfilter, TABLE):
+        return False
+    link = read.link(host.socket, device)
+    return link is None or bool(host_ports(link))
+
+
+def withdraw(host: Host, firewall: Firewall) -> None:
+    """DEL: remove elements of devices that no longer exist. Raises CniError 11, 100 or 106."""
+    try:
+        sync(host, firewall)
+    except NftablesError as refused:
+        raise CniError(FIREWALL, f"host ports cannot be withdrawn: {refused}") from None
+    except OSError as refused:
+        raise refusal_of_kernel("host ports cannot be withdrawn", refused) from None
+
+
+def difference(
+    host: Host, firewall: Firewall, link: read.Link, mappings: Sequence[PortMapping], addresses: Sequence[Address]
+) -> str:
+    """CHECK: the first difference between the mappings and the kernel; "" if there is none."""
+    reserved = parse_host_ports(link.altnames)
+    for port, pod_port in desired_host_ports(mappings, addresses).items():
+        if reserved.get(port) != pod_port:
+            return f"host port {port.altname} does not belong to {link.name}"
+    actual = read_elements(firewall.listing(f"table inet {TABLE}"))
+    wanted = desired_elements(_targets(host, link, read.links(host.socket)))
+    if any(actual[name].get(key) != value for name, content in wanted.items() for key, value in content.items()):
+        return f"the firewall does not lead the host ports of {link.name} to the container"
+    return ""
+
+
+def host_ports(link: read.Link) -> HostPorts:
     """The host ports of a device; none if it is not an attachment's."""
     if not link.name.startswith(PREFIX) or link.kind != "veth" or parse_alias(link.alias) is None:
         return {}
     return parse_host_ports(link.altnames)
 
 
-class SyncResult(Record):
-    """What was changed, as nft(8) commands, and the devices that have host ports."""
+def sync(host: Host, firewall: Firewall, new_device: str = "") -> list[str]:
+    """Make the table what the devices' altnames say; what was changed, as nft(8) commands.
 
-    changes: list[str]
-    devices: frozenset[str]
-
-
-def sync(host: Host, firewall: Firewall, new_device: str = "") -> SyncResult:
-    """Make the table what the devices' altnames say; no changes if it is so already.
-
-    Elements of deleted devices are removed, those of existing devices are added, and conntrack entries of UDP flows
-    to every changed port are deleted. Raises PortTakenError if `new_device` has a port that overlaps another
-    device's; NftablesError, NetlinkError, OSError.
+    It deletes conntrack entries of UDP flows to every changed port. Raises CniError 108 if `new_device` has a port that
+    overlaps another device's; NftablesError, NetlinkError, OSError.
     """
-    with _Exclusive():
+    lock = open_own()  # one writer at a time among all processes of this network namespace: the namespace is the lock
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         links = read.links(host.socket)
         _check_overlaps(links, new_device)
         targets = [target for link in links for target in _targets(host, link, links)]
@@ -82,7 +104,9 @@ def sync(host: Host, firewall: Firewall, new_device: str = "") -> SyncResult:
                 continue
         if text:
             _delete_flows(host, changed_ports(wanted, read_elements(listing), "udp"))
-    return SyncResult(_commands(text), frozenset(link.name for link in links if host_ports(link)))
+    finally:
+        os.close(lock)
+    return _commands(text)
 
 
 class Missing(Record):
@@ -114,23 +138,16 @@ def _commands(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(("add element", "delete"))]
 
 
-def is_in_place(host: Host, firewall: Firewall, link: Link) -> bool:
-    """Does the table hold everything that this device's host ports need?"""
-    actual = read_elements(firewall.listing(f"table inet {TABLE}"))
-    wanted = desired_elements(_targets(host, link, read.links(host.socket)))
-    return all(actual[name].get(key) == value for name, content in wanted.items() for key, value in content.items())
-
-
-def _check_overlaps(links: list[Link], new_device: str) -> None:
+def _check_overlaps(links: list[read.Link], new_device: str) -> None:
     own_ports = next((host_ports(link) for link in links if link.name == new_device), {})
     for link in links if own_ports else []:
         for other in host_ports(link) if link.name != new_device else ():
             for port in own_ports:
                 if port.overlaps(other):
-                    raise PortTakenError(port, link)
+                    raise _in_use(port.altname, link)
 
 
-def _targets(host: Host, link: Link, links: Iterable[Link]) -> list[Target]:
+def _targets(host: Host, link: read.Link, links: Iterable[read.Link]) -> list[Target]:
     """Where a device's host ports lead: to its first address of the port's family."""
     found = []
     ports = host_ports(link)
@@ -149,12 +166,11 @@ def _targets(host: Host, link: Link, links: Iterable[Link]) -> list[Target]:
     return found
 
 
-def _localnet_settings(links: list[Link], targets: list[Target]) -> list[tuple[str, str]]:
+def _localnet_settings(links: list[read.Link], targets: list[Target]) -> list[tuple[str, str]]:
     """The desired route_localnet: 1 on devices with host ports, so that 127.0.0.1 of the node leads to pods; else 0.
 
-    The table guards the devices where it is 1. A bridge that podwire did not make is left as it is. The setting of a
-    pod's own device goes with the device. If settings cannot be written, as in some containers, host ports work on all
-    addresses except 127.0.0.1.
+    The table guards the devices where it is 1. A bridge that podwire did not make is left as it is; a pod's own device
+    takes the setting along. Where settings cannot be written, host ports work on all addresses except 127.0.0.1.
     """
     pods = {target.address for target in targets if target.address.version == 4}
     serving = [link for link in links if pods.intersection(leased_addresses(link.altnames))]
@@ -174,3 +190,13 @@ def _delete_flows(host: Host, ports: Iterable[tuple[Address | None, int, int]]) 
             local[version] = {interface.ip for _, interface in read.all_addresses(host.socket, version)}
         wanted = [own for own in local[version] if address in (None, own)]
         delete_udp_flows(host.netfilter, version, port, wanted)
+
+
+def _in_use(name: str, link: read.Link | None) -> CniError:
+    owner = parse_alias(link.alias) if link else None
+    holder = "another device"
+    if link:
+        holder = f"device {link.name}"
+    if owner:
+        holder = f"{shown(owner.pod) + ', ' if owner.pod else ''}container {shown(owner.container_id, 64)}"
+    return CniError(HOST_PORT_TAKEN, f"host port {name} is in use by {holder}: free it or choose another hostPort")

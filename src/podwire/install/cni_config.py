@@ -15,8 +15,8 @@ from podwire.plugin.config import parse_configuration
 
 FILE_NAME = "10-podwire.conflist"
 DEFAULT_CLUSTER = "10.244.0.0/16"
+# podman 4 and containerd 1.6 refuse results of 1.1.0; newer readers take the newest of `cniVersions`.
 OLDEST_READERS = "1.0.0"
-"""podman 4 and containerd 1.6 refuse results of 1.1.0; newer readers take the newest of `cniVersions`."""
 
 
 def conflist(
@@ -31,8 +31,7 @@ def conflist(
 ) -> bytes:
     """The conflist. `mtu` is in bytes. Raises InstallationError for values that the plugin itself would refuse."""
     plugin: dict[str, Any] = {"type": "podwire", "mode": mode, "subnet": subnet, "ipMasq": masquerade}
-    cluster = network or _default_cluster(subnet)
-    if cluster:
+    if cluster := network or _default_cluster(subnet):
         plugin["network"] = cluster
     plugin["capabilities"] = {"portMappings": True, "bandwidth": True}
     if mtu:

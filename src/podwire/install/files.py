@@ -22,11 +22,7 @@ NEXT_STEP = "choose other folders with --bin-dir and --conf-dir"
 
 
 def install(bin_dir: Path, conf_dir: Path, text: bytes) -> list[str]:
-    """Put everything in place, the configuration last; what was done, a line each. Raises InstallationError.
-
-    A file is written under another name, flushed and renamed: a runtime finds the old file or the new one, and a plugin
-    that is running now is not disturbed ("text file busy").
-    """
+    """Put everything in place, the configuration last; what was done, a line each. Raises InstallationError."""
     binary = stamped(_shim(), oneshot_argv())
     done = []
     try:
@@ -45,15 +41,15 @@ def install_for_pod(bin_dir: Path, conf_dir: Path) -> list[str]:
     """Put the plugin in place for an agent that runs in a pod; what was done, a line each. Raises InstallationError.
 
     It gets no one-shot command: the Python of a container does not exist on the node. Without the agent an ADD is then
-    refused with code 11, "try again later", and the plugin itself does a DEL. The agent writes the CNI configuration.
-    A `loopback` plugin of another project is as good as podwire's, and stays.
+    refused with code 11, and the plugin itself does a DEL. The agent writes the CNI configuration. Another project's
+    `loopback` plugin is as good as podwire's, and stays.
     """
     binary = _shim()
     try:
         bin_dir.mkdir(parents=True, exist_ok=True)
         loopback = bin_dir / LOOPBACK
-        names = [NAMES[0]] if loopback.exists() and not _holds_mark(loopback) else [NAMES[0], LOOPBACK]
-        return [_put(bin_dir, binary, names), *_others_before(conf_dir)]
+        foreign = loopback.exists() and not (loopback.is_file() and MARK in loopback.read_bytes())
+        return [_put(bin_dir, binary, NAMES[:1] if foreign else (NAMES[0], LOOPBACK)), *_others_before(conf_dir)]
     except OSError as refused:
         raise InstallationError(f"{refused.filename}: {refused.strerror}: {NEXT_STEP}") from None
 
@@ -84,7 +80,10 @@ def _others_before(conf_dir: Path) -> list[str]:
 
 
 def write_atomically(path: Path, content: bytes, mode: int) -> None:
-    """Write a file under another name, flush it to the disk and rename it to `path`. Raises OSError."""
+    """Write a file under another name, flush it to the disk and rename it. Raises OSError.
+
+    A runtime finds the old file or the new one, and a running plugin is not disturbed ("text file busy").
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -120,27 +119,13 @@ def uninstall(bin_dir: Path, conf_dir: Path) -> list[str]:
     """Remove the files that `install` makes, the configuration first; other files stay. Raises InstallationError."""
     done = []
     try:
-        plugin = bin_dir / NAMES[0]
-        for path in (conf_dir / FILE_NAME, *(bin_dir / name for name in NAMES[1:])):
-            if path.suffix or (path.exists() and _holds_mark(path)):
-                done += _remove(path)
-        if plugin.exists() and _holds_mark(plugin):
-            done += _remove(plugin)
+        for path in (conf_dir / FILE_NAME, *(bin_dir / name for name in (*NAMES[1:], NAMES[0]))):
+            if os.path.lexists(path) and (path.suffix or (path.is_file() and MARK in path.read_bytes())):
+                path.unlink()
+                done.append(f"{path}: removed")
     except OSError as refused:
         raise InstallationError(f"{refused.filename}: {refused.strerror}: remove it by hand") from None
     return done
-
-
-def _holds_mark(path: Path) -> bool:
-    return path.is_file() and MARK in path.read_bytes()
-
-
-def _remove(path: Path) -> list[str]:
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return []
-    return [f"{path}: removed"]
 
 
 def file_state(path: Path) -> object:

@@ -7,8 +7,9 @@ from typing import Any
 from podwire.attachments.identity import DEVICE_LETTERS, MADE_ALIAS, PREFIX, parse_alias
 from podwire.bandwidth.egress import is_egress
 from podwire.datapath.gateway import is_made
-from podwire.datapath.peers_read import read_peer_routes
+from podwire.datapath.peers import read_peer_routes
 from podwire.datapath.vxlan import VXLAN_DEVICE
+from podwire.install.errors import InstallationError
 from podwire.netlink import read
 from podwire.netlink.apply import KernelRefusedError, apply
 from podwire.netlink.link_deleter import delete_group
@@ -20,19 +21,14 @@ from podwire.nft.names import COMMENT_PREFIX, TABLE_PREFIX, is_identifier
 GROUP = 0x7077FFFF
 
 
-class RemovalError(Exception):
-    """The kernel or nftables refused a removal; one line."""
-
-
 def devices(socket: Netlink) -> list[str]:
     """Attachments, and the bridges and VXLAN devices that podwire made."""
-    found = []
-    for link in read.links(socket):
-        named = link.kind == "veth" and link.name.startswith(PREFIX) and len(link.name) == DEVICE_LETTERS
-        attachment = named and (not link.alias or parse_alias(link.alias) is not None)
-        if attachment or is_egress(link) or _is_made(link):
-            found.append(link.name)
-    return found
+    return [link.name for link in read.links(socket) if _is_attachment(link) or is_egress(link) or _is_made(link)]
+
+
+def _is_attachment(link: read.Link) -> bool:
+    named = link.kind == "veth" and link.name.startswith(PREFIX) and len(link.name) == DEVICE_LETTERS
+    return named and (not link.alias or parse_alias(link.alias) is not None)
 
 
 def _is_made(link: read.Link) -> bool:
@@ -43,33 +39,26 @@ def _is_made(link: read.Link) -> bool:
 
 
 def routes(socket: Netlink) -> list[DeleteRoute]:
-    """The routes to other nodes' pods that are not deleted with a device."""
-    return [DeleteRoute(route.device, network) for network, route in read_peer_routes(socket).routes.items()]
+    return [DeleteRoute(one.device, network) for network, one in read_peer_routes(socket).routes.items()]
 
 
 def rules(nftables: Nftables) -> list[dict[str, Any]]:
-    """The accept rules in other programs' chains."""
     chains = [entry["chain"] for entry in nftables.list("chains") if "chain" in entry]
     forward = [chain for chain in chains if chain.get("hook") == "forward" and is_identifier(chain["name"])]
     found = []
     for chain in forward:
         listing = nftables.list(f"chain {chain['family']} {chain['table']} {chain['name']}")
-        found += [
-            entry["rule"]
-            for entry in listing
-            if "rule" in entry and entry["rule"].get("comment", "").startswith(COMMENT_PREFIX)
-        ]
-    return found
+        found += [entry["rule"] for entry in listing if "rule" in entry]
+    return [rule for rule in found if rule.get("comment", "").startswith(COMMENT_PREFIX)]
 
 
 def tables(nftables: Nftables) -> list[str]:
-    """podwire's own tables."""
     listing = [entry["table"] for entry in nftables.list("tables") if "table" in entry]
     return [entry["name"] for entry in listing if entry["family"] == "inet" and entry["name"].startswith(TABLE_PREFIX)]
 
 
 def remove() -> list[str]:
-    """Remove everything; returns a line for each object. Raises RemovalError, PermissionError."""
+    """Remove it all; a line for each. Raises InstallationError, PermissionError."""
     done = []
     try:
         with Netlink() as socket:
@@ -83,18 +72,18 @@ def remove() -> list[str]:
         for rule in rules(nftables):
             place = f"{rule['family']} {rule['table']} {rule['chain']}"
             nftables.run(f"delete rule {place} handle {rule['handle']}")
-            done.append(f"nft rule in {rule['family']} {rule['table']} {rule['chain']}: removed")
+            done.append(f"nft rule in {place}: removed")
         for table in tables(nftables):
             nftables.run(f"delete table inet {table}")
             done.append(f"nft table inet {table}: removed")
     except NetlinkError as refused:
         if refused.errno == 1:
             raise PermissionError(1, "not permitted", "removing devices") from None
-        raise RemovalError(f"the kernel refused: {refused.strerror}") from None
+        raise InstallationError(f"the kernel refused: {refused.strerror}") from None
     except KernelRefusedError as refused:
-        raise RemovalError(str(refused)) from None
+        raise InstallationError(str(refused)) from None
     except NftablesError as refused:
-        raise RemovalError(f"nftables: {refused}") from None
+        raise InstallationError(f"nftables: {refused}") from None
     return done
 
 

@@ -1,7 +1,6 @@
 """The allocator: which address an attachment gets next, reserved in the kernel as an altname of its device.
 
-The kernel decides whether an address is free. What the allocator keeps (the last address of each range set, addresses
-seen in use) saves attempts; a new process starts without it.
+The kernel decides whether an address is free. What the allocator keeps saves attempts; a new process starts without.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from itertools import islice
 from threading import Lock
 
 from podwire.attachments.identity import parse_alias
-from podwire.cni.errors import ADDRESS_TAKEN, INVALID_CONFIGURATION, RANGE_FULL, CniError
+from podwire.cni.errors import ADDRESS_TAKEN, RANGE_FULL, CniError, invalid
 from podwire.cni.result import parse_address
 from podwire.ip import Address
 from podwire.ipam.ranges import PodAddress, RangeSet
@@ -23,15 +22,11 @@ from podwire.netlink.operations import AddAltname, Operation
 
 PROBES_BEFORE_DUMP = 8
 
-Allocation = dict[RangeSet, Address]
-"""For each range set the address of an attachment."""
+Allocation = dict[RangeSet, Address]  # for each range set the address of an attachment
 
 
 class Cursor:
-    """The last address (as an integer) that was tried in a range set.
-
-    `taken` are addresses that were in use when the devices were last read; some may be free again.
-    """
+    """The last address (as an integer) that was tried in a range set, and addresses that were in use lately."""
 
     __slots__ = ("last", "taken")
 
@@ -53,10 +48,7 @@ class Allocator:
         return self._cursors.setdefault(range_set, Cursor())
 
     def allocate(self, range_sets: Iterable[RangeSet], requested: Allocation, gateway_alias: str) -> Allocation:
-        """The addresses to try first: the requested ones, else the ones after the last lease.
-
-        `gateway_alias` is the gateway device's alias, which names the last leases of earlier processes.
-        """
+        """The addresses to try first: the requested ones, else the ones after the last lease."""
         return {group: requested.get(group) or self._next(group, gateway_alias) for group in range_sets}
 
     def _next(self, range_set: RangeSet, alias: str) -> Address:
@@ -68,14 +60,9 @@ class Allocator:
             return first
 
     def reserve(
-        self,
-        host: Host,
-        index_of: Indexes,
-        device: str,
-        allocation: Allocation,
-        requested: Allocation,
+        self, host: Host, index_of: Indexes, device: str, allocation: Allocation, requested: Allocation,
         taken: Iterable[Operation],
-    ) -> Allocation:
+    ) -> Allocation:  # fmt: skip
         """The addresses that the device leases in the end. `taken` are altnames that other devices had already.
 
         Raises CniError 102 if a range is full and 103 if a requested address is taken; KernelRefusedError.
@@ -95,10 +82,7 @@ class Allocator:
     def note_leases(
         self, device: str, alias: str, range_sets: tuple[RangeSet, ...], leased: Iterable[Address | str]
     ) -> str | None:
-        """The gateway device's alias with these leases in it; None if the alias is not podwire's.
-
-        `alias` is what it was when the device was read.
-        """
+        """The alias of the gateway device, `alias` when it was read, with these leases; None if it is not podwire's."""
         with self.lock:
             known = self._notes.get(device)
             if known is None or known[0] != range_sets:
@@ -120,9 +104,7 @@ def requested_addresses(addresses: Iterable[str], range_sets: Sequence[RangeSet]
         range_set = next((candidate for candidate in range_sets if candidate.range_of(address)), None)
         if range_set is None or range_set in found:
             ranges = ", ".join(map(str, range_sets)) or "no range at all"
-            raise CniError(
-                INVALID_CONFIGURATION, f"the requested IP {address} cannot be leased: ask for one of {ranges}"
-            )
+            raise invalid(f"the requested IP {address} cannot be leased: ask for one of {ranges}")
         found[range_set] = address
     return found
 
@@ -147,11 +129,8 @@ def _reserve_next_free(host: Host, device: str, range_set: RangeSet, start: Addr
     for address in candidates:
         if str(address) not in names and not apply(host.socket, [AddAltname(device, str(address))], index_of):
             return address
-    raise CniError(
-        RANGE_FULL,
-        f"{range_set} is full ({range_set.size} of {range_set.size} in use): free pods or give the node a larger "
-        "podCIDR",
-    )
+    use = f"({range_set.size} of {range_set.size} in use)"
+    raise CniError(RANGE_FULL, f"{range_set} is full {use}: free pods or give the node a larger podCIDR")
 
 
 def _taken(host: Host, address: str) -> CniError:

@@ -1,7 +1,4 @@
-"""Address ranges of a configuration: `subnet`, `ranges`, `ipam.*` and `runtimeConfig.ipRanges`, typed and checked.
-
-The keys are those of the reference plugin host-local.
-"""
+"""Address ranges of a configuration: `subnet`, `ranges`, `ipam.*` and `runtimeConfig.ipRanges`, as in host-local."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from ipaddress import IPv4Network
 
 from podwire.cni import fields as take
 from podwire.cni.document import JsonObject
-from podwire.cni.errors import INVALID_CONFIGURATION, UNDECODABLE, CniError
+from podwire.cni.errors import UNDECODABLE, CniError, invalid
 from podwire.cni.result import parse_address, parse_network
 from podwire.ip import Address, Network
 from podwire.ipam.ranges import Range, RangeSet
@@ -17,24 +14,18 @@ from podwire.text import shown
 
 
 def parse_ranges(raw: JsonObject, ipam: JsonObject, runtime: JsonObject) -> tuple[RangeSet, ...]:
-    """The range sets; every attachment gets an address of each. Raises CniError 6 or 7.
+    """The range sets, `ipRanges` first; every attachment gets an address of each. Raises CniError 6 or 7.
 
-    `subnet` may name several ranges (`10.244.1.0/24,fd00:10:244:1::/64`): each is a set of its own. What the
-    runtime gives (`ipRanges`) comes first, then what the configuration gives.
+    `subnet` may name several ranges (`10.244.1.0/24,fd00:10:244:1::/64`): each is a set of its own.
     """
     sets = _sets(runtime, "ipRanges")
     for source in (ipam, raw):
         for subnet in take.listed(source, "subnet"):
-            same_family = [text for text in take.listed(source, "gateway") if _family(text) == _family(subnet)]
-            gateway = same_family[0] if same_family else None
-            sets.append(RangeSet((_range({**source, "subnet": subnet, "gateway": gateway}),)))
+            gateways = (text for text in take.listed(source, "gateway") if (":" in text) == (":" in subnet))
+            sets.append(RangeSet((_range({**source, "subnet": subnet, "gateway": next(gateways, None)}),)))
         sets += _sets(source, "ranges")
     _check_overlap(sets)
     return tuple(sets)
-
-
-def _family(text: str) -> int:
-    return 6 if ":" in text else 4
 
 
 def _sets(values: JsonObject, key: str) -> list[RangeSet]:
@@ -42,17 +33,13 @@ def _sets(values: JsonObject, key: str) -> list[RangeSet]:
     if listed is None:
         return []
     if not isinstance(listed, list) or not all(isinstance(group, list) and group for group in listed):
-        raise CniError(
-            UNDECODABLE,
-            f'{key}={shown(listed)} is not a list of lists: write it like [[{{"subnet": "10.244.1.0/24"}}]]',
-        )
+        reason = 'is not a list of lists: write it like [[{"subnet": "10.244.1.0/24"}]]'
+        raise CniError(UNDECODABLE, f"{key}={shown(listed)} {reason}")
     sets = []
     for group in listed:
         ranges = tuple(_range(entry) for entry in take.objects({key.lower(): group}, key))
         if len({item.subnet.version for item in ranges}) > 1:
-            raise CniError(
-                INVALID_CONFIGURATION, f"{key}={shown(group)} mixes families: put IPv4 and IPv6 into two lists"
-            )
+            raise invalid(f"{key}={shown(group)} mixes families: put IPv4 and IPv6 into two lists")
         sets.append(RangeSet(ranges))
     return sets
 
@@ -61,11 +48,9 @@ def _range(values: JsonObject) -> Range:
     subnet = parse_network(values.get("subnet"), "subnet")
     given = str(values["subnet"]).partition("/")[0]
     if parse_address(given, "subnet") != subnet.network_address:
-        raise CniError(INVALID_CONFIGURATION, f"subnet={shown(values['subnet'])} has host bits set: write {subnet}")
+        raise invalid(f"subnet={shown(values['subnet'])} has host bits set: write {subnet}")
     if subnet.num_addresses < 4:
-        raise CniError(
-            INVALID_CONFIGURATION, f"subnet={subnet} is too small: it must hold a gateway and a pod, as a /30 does"
-        )
+        raise invalid(f"subnet={subnet} is too small: it must hold a gateway and a pod, as a /30 does")
     low = int(subnet.network_address)
     high = low + subnet.num_addresses - 1 - isinstance(subnet, IPv4Network)
     gateway = _inside(values, "gateway", subnet) or subnet[1]
@@ -73,9 +58,9 @@ def _range(values: JsonObject) -> Range:
     first = max(int(start), low + 1) if start else low + 1
     last = min(int(end), high) if end else high
     if first > last:
-        raise CniError(INVALID_CONFIGURATION, f"rangeStart={start} lies behind rangeEnd={end}: exchange them")
+        raise invalid(f"rangeStart={start} lies behind rangeEnd={end}: exchange them")
     if first == last == int(gateway):
-        raise CniError(INVALID_CONFIGURATION, f"the range {start} to {end} holds its gateway alone: make it larger")
+        raise invalid(f"the range {start} to {end} holds its gateway alone: make it larger")
     return Range(subnet, first, last, gateway)
 
 
@@ -85,7 +70,7 @@ def _inside(values: JsonObject, key: str, subnet: Network) -> Address | None:
         return None
     address = parse_address(text, key)
     if address not in subnet:
-        raise CniError(INVALID_CONFIGURATION, f"{key}={address} is not in subnet {subnet}: choose one that is")
+        raise invalid(f"{key}={address} is not in subnet {subnet}: choose one that is")
     return address
 
 
@@ -95,6 +80,4 @@ def _check_overlap(sets: list[RangeSet]) -> None:
         for second in ranges[number + 1 :]:
             same = first.subnet.version == second.subnet.version
             if same and first.first <= second.last and second.first <= first.last:
-                raise CniError(
-                    INVALID_CONFIGURATION, f"ranges {first.subnet} and {second.subnet} overlap: give each its own"
-                )
+                raise invalid(f"ranges {first.subnet} and {second.subnet} overlap: give each its own")

@@ -15,8 +15,6 @@ TIMEOUT_SECONDS = {"ADD": 55, "DEL": 15, "CHECK": 15, "GC": 50, "STATUS": 1.5}
 
 
 class IpamPlugin(Record):
-    """The IPAM plugin named `type`, and the call that it is run for."""
-
     type: str
     request: Request
     stdin: bytes
@@ -24,31 +22,20 @@ class IpamPlugin(Record):
     def run(self, verb: str) -> bytes:
         """Run the plugin for `verb`; what it prints. Its error is passed on as CniError.
 
-        Its output goes into files instead of pipes: a child that it leaves behind could keep a pipe open for ever.
+        Its output goes into files: a child that it leaves behind could keep a pipe open for ever.
         """
         import subprocess  # noqa: PLC0415  9 ms, and most calls have no IPAM plugin
 
         program = find(self.type, self.request.path)
         environment = {"PATH": os.environ.get("PATH", os.defpath), **self.request.environment, "CNI_COMMAND": verb}
         with memory("stdin", self.stdin) as given, memory("stdout") as out, memory("stderr") as err:
+            files = {"stdin": given, "stdout": out, "stderr": err}
             try:
-                ended = subprocess.run(
-                    [program],
-                    stdin=given,
-                    stdout=out,
-                    stderr=err,
-                    env=environment,
-                    timeout=TIMEOUT_SECONDS[verb],
-                    check=False,
-                )
+                ended = subprocess.run([program], **files, env=environment, timeout=TIMEOUT_SECONDS[verb], check=False)
             except subprocess.TimeoutExpired:
-                raise CniError(
-                    DELEGATE_FAILED, f"the IPAM plugin {program} did not answer {verb} in time: see its own log"
-                ) from None
+                raise _failed(f"{program} did not answer {verb} in time: see its own log") from None
             except OSError as refused:
-                raise CniError(
-                    DELEGATE_FAILED, f"the IPAM plugin {program} cannot be run: {refused.strerror}"
-                ) from None
+                raise _failed(f"{program} cannot be run: {refused.strerror}") from None
             answer = _content(out)
             if ended.returncode:
                 raise _failure(program, verb, ended.returncode, answer, _content(err))
@@ -60,7 +47,7 @@ class IpamPlugin(Record):
             source = f"the answer of the IPAM plugin {self.type}"
             result = parse_result(parse(self.run("ADD"), source, DELEGATE_FAILED, "see its own log"), source)
             if not result.addresses:
-                raise CniError(DELEGATE_FAILED, f"the IPAM plugin {self.type} gave no address: see its configuration")
+                raise _failed(f"{self.type} gave no address: see its configuration")
             return result
         except CniError:
             self.release()
@@ -82,10 +69,11 @@ def find(name: str, path: str) -> str:
         candidate = f"{folder}/{name}"
         if folder and os.path.isfile(candidate):
             return candidate
-    raise CniError(
-        DELEGATE_FAILED,
-        f"the IPAM plugin {shown(name)} is in none of CNI_PATH={shown(path)}: install it or change ipam.type",
-    )
+    raise _failed(f"{shown(name)} is in none of CNI_PATH={shown(path)}: install it or change ipam.type")
+
+
+def _failed(reason: str) -> CniError:
+    return CniError(DELEGATE_FAILED, f"the IPAM plugin {reason}")
 
 
 def memory(name: str, content: bytes = b"") -> Json:
@@ -98,8 +86,7 @@ def memory(name: str, content: bytes = b"") -> Json:
 
 def _content(file: Json) -> bytes:
     file.seek(0)
-    content: bytes = file.read()
-    return content
+    return bytes(file.read())
 
 
 def _failure(program: str, verb: str, status: int, answer: bytes, error_output: bytes) -> CniError:
@@ -112,4 +99,4 @@ def _failure(program: str, verb: str, status: int, answer: bytes, error_output: 
     except CniError:
         pass
     output = one_line((answer or error_output).decode(errors="replace"), 200)
-    return CniError(DELEGATE_FAILED, f"the IPAM plugin {program} failed {verb} with status {status}: {output}")
+    return _failed(f"{program} failed {verb} with status {status}: {output}")

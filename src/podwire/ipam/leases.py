@@ -14,8 +14,7 @@ from podwire.netlink.socket import Netlink
 
 AT_ONCE = 50
 ATTRIBUTES_START = 16
-NAME_START = 20
-"""`struct ifinfomsg` and an attribute's head: the kernel writes IFLA_IFNAME first (rtnl_fill_ifinfo)."""
+NAME_START = 20  # `struct ifinfomsg` and an attribute's head: the kernel writes IFLA_IFNAME first (rtnl_fill_ifinfo)
 
 
 def read_leases(socket: Netlink, yield_now: Callable[[], None]) -> tuple[int, list[Address]]:

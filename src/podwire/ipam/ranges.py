@@ -1,7 +1,4 @@
-"""Address ranges, and the order in which their addresses are tried: round-robin.
-
-No list of taken addresses is kept: an address is taken if the kernel refuses it as an altname.
-"""
+"""Address ranges, and the order in which their addresses are tried: round-robin. The kernel knows which are taken."""
 
 from __future__ import annotations
 
@@ -20,7 +17,6 @@ class PodAddress(Record):
 
     @property
     def network(self) -> Network:
-        """The subnet that it belongs to."""
         return with_prefix(self.ip, self.prefix).network
 
 
@@ -41,7 +37,6 @@ class Range(Record):
 
     @property
     def size(self) -> int:
-        """How many addresses can be leased."""
         return self.last - self.first + 1 - (self.first <= int(self.gateway) <= self.last)
 
 
@@ -59,11 +54,9 @@ class RangeSet(Record):
         return sum(item.size for item in self.ranges)
 
     def address(self, value: int) -> Address:
-        """An address of this family by its value."""
         return type(self.ranges[0].gateway)(value)
 
     def range_of(self, address: Address) -> Range | None:
-        """The range that an address belongs to."""
         return next((item for item in self.ranges if address in item), None)
 
     def first_after(self, last: Address | None) -> Address:

@@ -14,13 +14,13 @@ from podwire.nft.masquerade import Masquerade, is_in_place, masquerade_text
 
 
 class Firewall:
-    """The nftables ruleset of one network namespace: the one in which `ensure` is called. Any thread may call it.
+    """The nftables ruleset of the network namespace in which `ensure` is called. Any thread may call it.
 
     Its only state is a cache: at which generation of the ruleset the rules of a network were in place.
     """
 
     def __init__(self) -> None:
-        self._nftables: Nftables | None = None
+        self._library: Nftables | None = None
         self._lock = allocate_lock()
         self._in_place: dict[tuple[str, Masquerade | None, tuple[Network, ...]], int] = {}
 
@@ -29,65 +29,52 @@ class Firewall:
     ) -> list[str]:
         """Put a network's rules in place; one line for each change. Raises NftablesError, NetlinkError.
 
-        `ranges` are the networks whose packets other programs' chains have to accept. `socket` is the calling
-        thread's netfilter socket.
+        Chains of other programs must accept packets of `ranges`. `socket` is the calling thread's netfilter socket.
         """
-        if self._is_in_place(socket, network, masquerade, ranges):
-            return []
         with self._lock:
             changes = self._differences(socket, network, masquerade, ranges)
             for _, text in changes:
-                self._write(text)
+                self._nftables().run(text)
         return [line for line, _ in changes]
 
     def missing(
         self, socket: Netlink, network: str, masquerade: Masquerade | None, ranges: Sequence[Network]
     ) -> list[str]:
-        """What `ensure` would write, one line for each change. Reads only when the ruleset has changed.
-
-        Raises NftablesError, NetlinkError.
-        """
-        if self._is_in_place(socket, network, masquerade, ranges):
-            return []
+        """What `ensure` would write, one line for each change. Raises NftablesError, NetlinkError."""
         return [line for line, _ in self._differences(socket, network, masquerade, ranges)]
-
-    def _is_in_place(
-        self, socket: Netlink, network: str, masquerade: Masquerade | None, ranges: Sequence[Network]
-    ) -> bool:
-        """Is the ruleset of the generation in which all was in place the last time?"""
-        return self._in_place.get((network, masquerade, tuple(ranges))) == generation(socket)
 
     def _differences(
         self, socket: Netlink, network: str, masquerade: Masquerade | None, ranges: Sequence[Network]
     ) -> list[tuple[str, str]]:
-        """What is missing: a line for the log, and the nft(8) commands."""
+        """What is missing: a line for the log, and the nft(8) commands. Reads only if the ruleset has changed."""
+        rules = network, masquerade, tuple(ranges)
         current = generation(socket)
+        if self._in_place.get(rules) == current:
+            return []
         chains = ruleset.chains(socket)
         changes = _masquerade_differences(socket, masquerade, chains) if masquerade else []
         changes += _accept_differences(socket, network, ranges, chains)
         # Another program may have changed the ruleset after `current`: only a look that finds nothing counts.
         if not changes:
-            self._in_place[network, masquerade, tuple(ranges)] = current
+            self._in_place[rules] = current
         return changes
 
     def listing(self, what: str) -> list[JsonObject]:
         """The objects that `nft -j list <what>` shows; none where it does not exist."""
         try:
-            if self._nftables is None:
-                self._nftables = Nftables()
-            return self._nftables.list(what)
+            return self._nftables().list(what)
         except NftablesError:
             return []
 
     def run(self, commands: str) -> None:
         """Run nft(8) commands in one transaction. Raises NftablesError."""
         with self._lock:
-            self._write(commands)
+            self._nftables().run(commands)
 
-    def _write(self, commands: str) -> None:
-        if self._nftables is None:
-            self._nftables = Nftables()
-        self._nftables.run(commands)
+    def _nftables(self) -> Nftables:
+        if self._library is None:
+            self._library = Nftables()
+        return self._library
 
 
 def _masquerade_differences(
@@ -106,8 +93,7 @@ def _accept_differences(
     changes = []
     for chain in forward.dropping_chains(chains):
         desired = forward.accept_rules(chain, network, ranges)
-        listing = ruleset.rules(socket, chain.family, chain.table)
-        existing = forward.existing_accept_rules(chain, network, listing)
+        existing = forward.existing_accept_rules(chain, network, ruleset.rules(socket, chain.family, chain.table))
         if len(existing) < len(desired):
             deletions = [f"delete rule {chain.place} handle {rule['handle']}" for rule in existing]
             line = f"nft chain {chain.place}: accept rules of {network} written"

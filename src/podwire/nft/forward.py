@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from podwire.cni.document import JsonObject
 from podwire.ip import Network
-from podwire.nft.names import TABLE_PREFIX, accept_comment, is_identifier
-from podwire.nft.networks import KEYWORD, collapsed
+from podwire.nft.names import KEYWORD, TABLE_PREFIX, accept_comment, collapsed, is_identifier
 from podwire.record import Record
 
 
@@ -20,19 +19,17 @@ class Chain(Record):
 
     @property
     def place(self) -> str:
-        """The chain in nft(8)'s commands: family, table and name."""
         return f"{self.family} {self.table} {self.name}"
 
 
 def dropping_chains(chains: Sequence[JsonObject]) -> list[Chain]:
     """Base chains of other programs on the forward hook with policy drop, in a listing (`nft -j list chains`)."""
     found = []
-    for entry in chains:
-        chain = entry.get("chain", {})
-        foreign = not str(chain.get("table", "")).startswith(TABLE_PREFIX)
-        drops = chain.get("hook") == "forward" and chain.get("policy") == "drop"
-        named = all(is_identifier(str(chain.get(key, ""))) for key in ("table", "name"))
-        if foreign and drops and named and chain.get("family") in ("ip", "ip6", "inet"):
+    for chain in (entry["chain"] for entry in chains if "chain" in entry):
+        foreign = not chain["table"].startswith(TABLE_PREFIX)
+        drops = (chain.get("hook"), chain.get("policy")) == ("forward", "drop")
+        named = is_identifier(chain["table"]) and is_identifier(chain["name"])
+        if foreign and drops and named and chain["family"] in ("ip", "ip6", "inet"):
             found.append(Chain(chain["family"], chain["table"], chain["name"]))
     return found
 

@@ -1,7 +1,4 @@
-"""The nftables table of host ports (destination NAT to pods): its rules and elements, compared with a listing.
-
-It computes nft(8) text; `podwire/hostports` runs it.
-"""
+"""The nftables table of host ports (destination NAT to pods): its text, compared with a listing. No effects."""
 
 from __future__ import annotations
 
@@ -15,9 +12,8 @@ from podwire.nft.names import PORTS_TABLE as TABLE
 from podwire.nft.names import content_comment
 from podwire.record import Record
 
+# IP protocol numbers: nft needs /etc/protocols to resolve names, and a host may have none.
 NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
-"""IP protocol numbers: nft needs /etc/protocols to resolve names, and a host may have none."""
-
 LISTS = {
     "any4": "map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }",
     "any6": "map any6 { type inet_proto . inet_service : ipv6_addr . inet_service; }",
@@ -26,9 +22,8 @@ LISTS = {
     "back4": "set back4 { type ipv4_addr . ipv4_addr; flags interval; }",
     "back6": "set back6 { type ipv6_addr . ipv6_addr; flags interval; }",
 }
-"""Host ports on any address (any4, any6) and on one address (at4, at6); and for which sources packets to a pod are
-masqueraded, because the reply would not come back through the host (back4, back6).
-"""
+"""Host ports on any address (any4, any6) and on one address (at4, at6). For sources in back4 and back6, packets to a
+pod are masqueraded: the reply would not come back through the host."""
 
 HOOKS = {
     "ports": "",
@@ -59,11 +54,8 @@ RULES = {
     "guard": ('iifname != "lo" ip daddr 127.0.0.0/8 drop', 'iifname != "lo" ip saddr 127.0.0.0/8 drop'),
 }
 
-Elements = dict[str, dict[str, str]]
-"""The elements of each map or set by its name: key to value, "" in a set."""
-
-UNKNOWN = "?"
-"""Stands for a part of a listed element that podwire never writes: it is unequal to all that it writes."""
+Elements = dict[str, dict[str, str]]  # the elements of each map or set by its name: key to value, "" in a set
+UNKNOWN = "?"  # stands for a part of a listed element that podwire never writes: it is unequal to all that it writes
 
 
 class Target(Record):
@@ -76,23 +68,19 @@ class Target(Record):
 
 
 def desired_elements(targets: Iterable[Target]) -> Elements:
-    """The elements that the maps and sets must have."""
     found: Elements = {name: {} for name in LISTS}
     for target in targets:
         family, port = target.address.version, target.port
-        number = str(NUMBERS[port.protocol])
-        value = f"{target.address} . {target.pod_port}"
-        if port.address.is_unspecified:
-            found[f"any{family}"][f"{number} . {port.port}"] = value
-        else:
-            found[f"at{family}"][f"{number} . {port.address} . {port.port}"] = value
+        anywhere, number = port.address.is_unspecified, NUMBERS[port.protocol]
+        key = f"{number} . {port.port}" if anywhere else f"{number} . {port.address} . {port.port}"
+        found[f"any{family}" if anywhere else f"at{family}"][key] = f"{target.address} . {target.pod_port}"
         for network in target.masqueraded:
             found[f"back{family}"][f"{_network(network)} . {target.address}"] = ""
     return found
 
 
 def _network(network: Network) -> str:
-    """A network as nft lists it: one of a single address without a prefix length."""
+    """As nft lists it: one of a single address without a prefix length."""
     return str(network) if network.prefixlen < network.max_prefixlen else str(network.network_address)
 
 
@@ -110,7 +98,6 @@ def read_elements(listing: Sequence[JsonObject]) -> Elements:
 
 
 def _concatenation(value: Json) -> str:
-    """A concatenation as podwire writes it: parts joined by dots."""
     if not isinstance(value, dict):
         return _part(value)
     if "elem" in value:
@@ -131,15 +118,14 @@ def _part(part: Json) -> str:
 
 def is_intact(listing: Sequence[JsonObject]) -> bool:
     """Does a listing of the table contain exactly podwire's chains, rules, maps and sets?"""
-    chains = {entry["chain"]["name"]: entry["chain"].get("hook", "") for entry in listing if "chain" in entry}
+    chains = {entry["chain"]["name"]: bool(entry["chain"].get("hook")) for entry in listing if "chain" in entry}
     lists = {content["name"] for entry in listing if (content := entry.get("map") or entry.get("set"))}
-    comments: dict[str, list[str]] = {name: [] for name in HOOKS}
-    for entry in listing:
-        if "rule" in entry:
-            comments.setdefault(entry["rule"]["chain"], []).append(entry["rule"].get("comment", ""))
-    hooked = set(chains) == set(HOOKS) and all(bool(hook) == bool(HOOKS[name]) for name, hook in chains.items())
-    desired_comments = {name: [content_comment(rule) for rule in RULES[name]] for name in HOOKS}
-    return hooked and lists == set(LISTS) and comments == desired_comments
+    rules = [entry["rule"] for entry in listing if "rule" in entry]
+    comments = {name: [rule.get("comment", "") for rule in rules if rule["chain"] == name] for name in chains}
+    hooked = chains == {name: bool(hook) for name, hook in HOOKS.items()}
+    return (
+        hooked and lists == set(LISTS) and comments == {name: list(map(content_comment, RULES[name])) for name in HOOKS}
+    )
 
 
 def change_text(desired: Elements, listing: Sequence[JsonObject]) -> str:
@@ -160,7 +146,7 @@ def change_text(desired: Elements, listing: Sequence[JsonObject]) -> str:
         if stale:
             lines.append(f"delete element inet {TABLE} {name} {{ {', '.join(stale)} }}")
         if missing:
-            lines.append(f"add element inet {TABLE} {name} {_element_list(missing)}")
+            lines.append(_addition(name, missing))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -174,25 +160,23 @@ def table_text(desired: Elements) -> str:
         rules = "".join(f'    {rule} comment "{content_comment(rule)}"\n' for rule in RULES[name])
         chains += f"  chain {name} {{\n    {hook}\n{rules}  }}\n"
     lists = "".join(f"  {text}\n" for text in LISTS.values())
-    filled = "".join(
-        f"add element inet {TABLE} {name} {_element_list(content)}\n" for name, content in desired.items() if content
-    )
+    filled = "".join(f"{_addition(name, content)}\n" for name, content in desired.items() if content)
     return f"table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n{lists}{chains}}}\n{filled}"
 
 
-def _element_list(content: dict[str, str]) -> str:
-    return "{ " + ", ".join(f"{key} : {value}" if value else key for key, value in content.items()) + " }"
+def _addition(name: str, content: dict[str, str]) -> str:
+    elements = ", ".join(f"{key} : {value}" if value else key for key, value in content.items())
+    return f"add element inet {TABLE} {name} {{ {elements} }}"
 
 
 def changed_ports(desired: Elements, existing: Elements, protocol: str) -> list[tuple[Address | None, int, int]]:
     """The host ports of a protocol whose target changed: (address, None for any; IP version; port)."""
     found = []
-    number = str(NUMBERS[protocol])
     for name in ("any4", "any6", "at4", "at6"):
-        keys = {*desired[name], *existing[name]}
-        for key in sorted(keys):
+        want, have = desired[name], existing[name]
+        for key in sorted({*want, *have}):
             parts = key.split(" . ")
-            if parts[0] == number and UNKNOWN not in parts and desired[name].get(key) != existing[name].get(key):
+            if parts[0] == str(NUMBERS[protocol]) and UNKNOWN not in parts and want.get(key) != have.get(key):
                 address = ip_address(parts[1]) if name.startswith("at") else None
                 found.append((address, int(name[-1]), int(parts[-1])))
     return found

@@ -12,9 +12,8 @@ from podwire.netlink.socket import Netlink, NetlinkError
 
 NFT_CTX_OUTPUT_JSON = 1 << 4
 NFT_CTX_OUTPUT_HANDLE = 1 << 3
+# Errors of a kernel that has no such table, or no nftables.
 WITHOUT_TABLE = (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
-"""Errors of a kernel that has no such table, or no nftables."""
-
 LIBRARY = "libnftables.so.1"
 
 
@@ -61,17 +60,14 @@ class Nftables:
 
 
 def generation(socket: Netlink) -> int:
-    """The ruleset's generation, which every change increases (NFT_MSG_GETGEN). `socket` is a netfilter socket.
-
-    Raises NetlinkError.
-    """
+    """The ruleset's generation, which every change increases (NFT_MSG_GETGEN). Raises NetlinkError."""
     request = nl.message(c.NFNL_SUBSYS_NFTABLES << 8 | c.NFT_MSG_GETGEN, 0, nl.NFGENMSG.pack(0, 0, 0))
     values = nl.attributes(socket.get(request)[0][1], 4)
     return int.from_bytes(values[c.NFTA_GEN_ID], "big")
 
 
 def table_exists(socket: Netlink, name: str) -> bool:
-    """Does the table `inet <name>` exist (NFT_MSG_GETTABLE)? `socket` is a netfilter socket. Raises NetlinkError.
+    """Does the table exist (NFT_MSG_GETTABLE)? Raises NetlinkError.
 
     nft list table inet NAME
     """

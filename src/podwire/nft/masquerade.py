@@ -8,12 +8,10 @@ from ipaddress import ip_network
 from podwire.cni.document import JsonObject
 from podwire.digest import blake2b
 from podwire.ip import Network
-from podwire.nft.names import PORTS_TABLE, TABLE_PREFIX, content_comment, short_name
-from podwire.nft.networks import KEYWORD, collapsed, set_text
+from podwire.nft.names import KEYWORD, PORTS_TABLE, TABLE_PREFIX, collapsed, content_comment, short_name
 from podwire.record import Record
 
 MULTICAST: dict[int, Network] = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
-"""Never masqueraded."""
 
 
 class Masquerade(Record):
@@ -50,7 +48,8 @@ def masquerade_rules(desired: Masquerade) -> list[str]:
         if not pods:
             continue
         excluded = [network for network in desired.excluded if network.version == version] + [MULTICAST[version]]
-        rule = f"{keyword} saddr {set_text(pods)} {keyword} daddr != {set_text(excluded)} masquerade fully-random"
+        inside, outside = (", ".join(map(str, networks)) for networks in (pods, excluded))
+        rule = f"{keyword} saddr {{ {inside} }} {keyword} daddr != {{ {outside} }} masquerade fully-random"
         rules.append(f'{rule} comment "{content_comment(rule)}"')
     return rules
 

@@ -1,21 +1,21 @@
-"""The names of podwire's tables and the comments of its rules; no other module spells them."""
+"""Names of podwire's tables and comments of its rules, which no other module spells; IP networks in nft's grammar."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from ipaddress import collapse_addresses
+
 from podwire.digest import blake2b
+from podwire.ip import Network
 
-TABLE_PREFIX = "podwire-"
-"""A network's table is `inet podwire-<network>`."""
-
-PORTS_TABLE = TABLE_PREFIX + "ports"
-"""The table of host ports (`hostports.py`); no network's table has this name."""
-
+TABLE_PREFIX = "podwire-"  # a network's table is `inet podwire-<network>`
+PORTS_TABLE = TABLE_PREFIX + "ports"  # the table of host ports (`hostports.py`); no network's table has this name
+# The comment of every rule of podwire begins so, in its own tables and in chains of other programs.
 COMMENT_PREFIX = "podwire "
-"""The comment of every rule of podwire begins so, in its own tables and in chains of other programs."""
-
 NAME_LETTERS = 60
 FIRST_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_."
 LETTERS = FIRST_LETTERS + "0123456789/\\-"
+KEYWORD = {4: "ip", 6: "ip6"}  # the keyword of an IP version, in rules and as a table's family
 
 
 def is_identifier(name: str) -> bool:
@@ -36,5 +36,13 @@ def content_comment(rule: str) -> str:
 
 
 def accept_comment(network: str) -> str:
-    """The comment of a network's accept rules in chains of other programs."""
     return COMMENT_PREFIX + short_name(network)
+
+
+def collapsed(networks: Iterable[Network]) -> list[Network]:
+    """Networks without overlaps, in order, IPv4 first: an nft set refuses overlapping elements."""
+    unique = set(networks)
+    return [
+        *collapse_addresses(network for network in unique if network.version == 4),
+        *collapse_addresses(network for network in unique if network.version == 6),
+    ]

@@ -1,7 +1,5 @@
-"""The host's ruleset, read by netlink: chains, and the comments of rules, as `nft -j list` has them.
-
-This takes a tenth of a millisecond and loads no library; `library.py` writes.
-"""
+"""The host's ruleset, read by netlink in a tenth of a millisecond: chains, and the comments of rules, as in `nft -j
+list`."""
 
 from __future__ import annotations
 
@@ -23,7 +21,6 @@ Object = tuple[int, dict[int, bytes]]
 
 
 def _dump(socket: Netlink, request: int, answer: int, family: int, *attributes: bytes) -> Iterator[Object]:
-    """All objects of a kind: the family and the attributes of each."""
     body = nl.NFGENMSG.pack(family, 0, 0)
     for kind, payload in socket.get(nl.message(c.NFNL_SUBSYS_NFTABLES << 8 | request, c.NLM_F_DUMP, body, *attributes)):
         if kind == c.NFNL_SUBSYS_NFTABLES << 8 | answer:
@@ -33,7 +30,7 @@ def _dump(socket: Netlink, request: int, answer: int, family: int, *attributes: 
 def chains(socket: Netlink) -> list[JsonObject]:
     """nft -j list chains: the base chains of the families that filter packets by hook. Raises NetlinkError.
 
-    A hook or policy without a name here, such as `ingress`, is its number as text: it equals none of the names.
+    A hook or policy without a name here, such as `ingress`, is its number as text.
     """
     found: list[JsonObject] = []
     for number, values in _dump(socket, c.NFT_MSG_GETCHAIN, c.NFT_MSG_NEWCHAIN, 0):

@@ -7,8 +7,7 @@ from pathlib import Path
 import msgspec
 
 from podwire.datapath.peer import PeerRoutes
-from podwire.datapath.peers import pod_mtu
-from podwire.datapath.peers_read import read_underlay
+from podwire.datapath.peers import pod_mtu, read_underlay
 from podwire.install import cni_config
 from podwire.netlink.host import Host
 from podwire.node.settings import NodeSettings, Peer, SettingsChange

@@ -1,4 +1,4 @@
-"""ADD: wire a pod. First the host's part of the network, then the veth, its leases, the host's end, the pod's end.
+"""ADD: wire a pod: the gateway device, then the veth, its leases, the host's end, the pod's end.
 
 The kernel deletes with the veth all that belongs to it, so whatever fails, deleting the veth undoes it.
 """
@@ -15,7 +15,7 @@ from podwire.cni.errors import EXISTS, FIREWALL, IO_FAILURE, KERNEL_REFUSED, Cni
 from podwire.cni.result import Result, ResultAddress, ResultRoute
 from podwire.datapath import wiring as wire
 from podwire.datapath.wiring import Wiring
-from podwire.hostports import steps as hostports
+from podwire.hostports import table as hostports
 from podwire.ipam.allocator import Allocation, pod_addresses, requested_addresses
 from podwire.ipam.ranges import PodAddress
 from podwire.netlink import namespaces, read
@@ -24,45 +24,29 @@ from podwire.netlink.operations import AddAddress, AddRoute, Operation
 from podwire.netlink.read import Link
 from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.nft.library import NftablesError
-from podwire.plugin.answer import add_answer
 from podwire.plugin.context import Invocation
 from podwire.plugin.network import pod_network
 from podwire.plugin.sandbox import check_sandbox
-from podwire.record import Record
-
-
-class Wanted(Record):
-    """What is asked for: addresses by range set, the result of another IPAM plugin, a MAC ("": from the address)."""
-
-    requested: Allocation
-    delegated: Result | None
-    mac: str
 
 
 def add(invocation: Invocation) -> bytes:
-    """Wire the pod; the answer, with the results of earlier plugins of the chain. If it raises CniError, nothing is
-    left behind."""
+    """Wire the pod; the answer. If it raises CniError, nothing is left behind."""
     check_sandbox(invocation.request, invocation.netns, invocation.host)
     invocation.state.networks.check_current(invocation.config)
-    requested, mac, plugin = _requested(invocation), _requested_mac(invocation), invocation.ipam_plugin
+    config, plugin = invocation.config, invocation.ipam_plugin
+    asked = config.requested or invocation.request.args.get("IP", "").split(",")
+    requested = {} if config.ipam_type else requested_addresses(asked, config.range_sets)
+    mac = _requested_mac(invocation)
     delegated = None
     if plugin:
         delegated = plugin.add()
         invocation.timings.end("ipam")
     try:
-        return _attach(invocation, Wanted(requested, delegated, mac))
+        return _attach(invocation, requested, delegated, mac)
     except BaseException:
         if plugin:
             plugin.release()
         raise
-
-
-def _requested(invocation: Invocation) -> Allocation:
-    """The addresses that the runtime asks for (`runtimeConfig.ips`, `args.cni.ips`, CNI_ARGS `IP`)."""
-    config = invocation.config
-    if config.ipam_type:
-        return {}
-    return requested_addresses(config.requested or invocation.request.args.get("IP", "").split(","), config.range_sets)
 
 
 def _requested_mac(invocation: Invocation) -> str:
@@ -73,16 +57,16 @@ def _requested_mac(invocation: Invocation) -> str:
     return invocation.config.requested_mac or mac or invocation.config.mac
 
 
-def _attach(invocation: Invocation, wanted: Wanted) -> bytes:
+def _attach(invocation: Invocation, requested: Allocation, delegated: Result | None, mac: str) -> bytes:
     """`_build` with every failure as a CniError."""
     network = invocation.config.name
     try:
         try:
-            return _build(invocation, wanted)
+            return _build(invocation, requested, delegated, mac)
         except KernelRefusedError:
             # Perhaps the gateway device has just been deleted; the second attempt reads everything again.
             invocation.state.networks.invalidate()
-            return _build(invocation, wanted)
+            return _build(invocation, requested, delegated, mac)
     except KernelRefusedError as refused:
         raise CniError(KERNEL_REFUSED, f"network {network}: {refused}") from None
     except NetlinkError as refused:
@@ -93,22 +77,24 @@ def _attach(invocation: Invocation, wanted: Wanted) -> bytes:
         raise CniError(IO_FAILURE, f"network {network}: the host cannot be prepared: {refused}") from None
 
 
-def _build(invocation: Invocation, wanted: Wanted) -> bytes:
+def _build(invocation: Invocation, requested: Allocation, delegated: Result | None, mac: str) -> bytes:
     host, config, state, timings = invocation.host, invocation.config, invocation.state, invocation.timings
-    gateway, allocation, wiring = _plan(invocation, wanted)
+    gateway, allocation, wiring = _plan(invocation, requested, delegated, mac)
     device = wiring.device
     timings.end("host")
     index_of = Indexes(host.socket, {gateway.name: gateway.index})
-    _create_veth(invocation, wiring, index_of)
+    try:
+        apply(host.socket, wire.veth_operations(wiring), index_of, pod_netns=invocation.netns)
+    except KernelRefusedError as refused:
+        raise _why_no_veth(invocation, refused) from None
     try:
         taken = apply(host.socket, wire.lease_operations(wiring), index_of)
-        if taken and not wanted.delegated:  # altnames of another IPAM plugin's addresses are no leases
-            reserved = state.allocator.reserve(host, index_of, device, allocation, wanted.requested, taken)
-            wiring = _leased_wiring(invocation, gateway, reserved, wanted.mac, initial_mac=wiring.pod_mac)
+        if taken and not delegated:  # altnames of another IPAM plugin's addresses are no leases
+            reserved = state.allocator.reserve(host, index_of, device, allocation, requested, taken)
+            wiring = _leased_wiring(invocation, gateway, reserved, mac, initial_mac=wiring.pod_mac)
         timings.end("lease")
         if config.port_mappings:
-            addresses = [address.ip for address in wiring.addresses]
-            hostports.reserve(host, device, config.port_mappings, addresses, index_of)
+            hostports.reserve(host, device, config.port_mappings, [pod.ip for pod in wiring.addresses], index_of)
             timings.end("ports")
         if config.bandwidth:
             bandwidth.limit(host, device, config.bandwidth, config.datapath.pod_mtu, wiring.alias, index_of)
@@ -120,9 +106,9 @@ def _build(invocation: Invocation, wanted: Wanted) -> bytes:
             host.pod_seconds += pod.busy_seconds
         timings.end("pod")
         if config.port_mappings:
-            hostports.publish(host, state.firewall, device)
+            hostports.sync(host, state.firewall, device)
             timings.end("firewall")
-        return add_answer(config, wiring, gateway.mac)
+        return config.answer(wire.result(wiring, gateway.mac, config.dns))
     except BaseException:
         _undo(invocation, device)
         raise
@@ -137,19 +123,20 @@ def _undo(invocation: Invocation, device: str) -> None:
         hostports.withdraw(host, invocation.state.firewall)
 
 
-def _plan(invocation: Invocation, wanted: Wanted) -> tuple[Link, Allocation, Wiring]:
+def _plan(
+    invocation: Invocation, requested: Allocation, delegated: Result | None, mac: str
+) -> tuple[Link, Allocation, Wiring]:
     """The gateway device, the addresses to try and the wiring with them."""
     host, config, state = invocation.host, invocation.config, invocation.state
-    if wanted.delegated:
-        addresses = [_pod_address(address) for address in wanted.delegated.addresses]
+    if delegated:
+        addresses = [_pod_address(address) for address in delegated.addresses]
         gateway = state.networks.gateway_device(host, state.firewall, pod_network(config, addresses))
-        routes = wire.delegated_routes(
-            config.datapath, wanted.delegated.routes, addresses, default=config.is_default_gateway
-        )
-        return gateway, {}, _wiring(invocation, addresses, routes, wanted.mac)
+        default = config.is_default_gateway or config.datapath.requires_gateway
+        routes = [*delegated.routes, *(wire.default_routes(addresses, delegated.routes) if default else ())]
+        return gateway, {}, _wiring(invocation, addresses, routes, mac)
     gateway = state.networks.gateway_device(host, state.firewall, invocation.network)
-    allocation = state.allocator.allocate(config.range_sets, wanted.requested, gateway.alias)
-    return gateway, allocation, _leased_wiring(invocation, gateway, allocation, wanted.mac)
+    allocation = state.allocator.allocate(config.range_sets, requested, gateway.alias)
+    return gateway, allocation, _leased_wiring(invocation, gateway, allocation, mac)
 
 
 def _pod_address(delegated: ResultAddress) -> PodAddress:
@@ -164,10 +151,9 @@ def _leased_wiring(
 ) -> Wiring:
     """The wiring with these addresses, which the gateway device's alias will name as the last leases."""
     config = invocation.config
-    note = None
+    note, noted = None, invocation.state.allocator.note_leases
     if allocation:
-        leased = allocation.values()
-        note = invocation.state.allocator.note_leases(gateway.name, gateway.alias, tuple(allocation), leased)
+        note = noted(gateway.name, gateway.alias, tuple(allocation), allocation.values())
     addresses = pod_addresses(allocation)
     routes = wire.configured_routes(config.routes, addresses, default=config.is_default_gateway)
     return _wiring(invocation, addresses, routes, mac, note or "", initial_mac)
@@ -182,13 +168,11 @@ def _wiring(
     initial_mac: str = "",
 ) -> Wiring:
     config, attachment = invocation.config, invocation.attachment
-    if not mac:
-        lowest = min(addresses, key=_version).ip if addresses else None
-        mac = pod_mac(lowest, attachment.device)
+    ips = sorted((address.ip for address in addresses), key=lambda ip: ip.version)
     return Wiring(
         attachment,
         config.datapath,
-        mac,
+        mac or pod_mac(ips[0] if ips else None, attachment.device),
         invocation.request.netns,
         addresses,
         routes,
@@ -198,17 +182,6 @@ def _wiring(
         initial_mac=initial_mac,
         has_host_ports=bool(config.port_mappings),
     )
-
-
-def _version(address: PodAddress) -> int:
-    return address.ip.version
-
-
-def _create_veth(invocation: Invocation, wiring: Wiring, index_of: Indexes) -> None:
-    try:
-        apply(invocation.host.socket, wire.veth_operations(wiring), index_of, pod_netns=invocation.netns)
-    except KernelRefusedError as refused:
-        raise _why_no_veth(invocation, refused) from None
 
 
 def _why_no_veth(invocation: Invocation, refused: KernelRefusedError) -> Exception:

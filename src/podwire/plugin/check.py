@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from podwire.bandwidth import steps as bandwidth
-from podwire.cni.errors import DIFFERENT, INVALID_CONFIGURATION, KERNEL_REFUSED, CniError
+from podwire.cni.errors import DIFFERENT, KERNEL_REFUSED, CniError, invalid
 from podwire.cni.result import Result, ResultAddress
-from podwire.hostports import steps as hostports
+from podwire.hostports import table as hostports
 from podwire.netlink import read
 from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.plugin.context import Invocation
@@ -15,13 +15,10 @@ HINT = "delete the pod so that it is wired anew"
 
 
 def check(invocation: Invocation) -> None:
-    """Compare the kernel with prevResult; raises CniError 104 that says what is missing or different.
-
-    What later plugins of a chain added is not compared: other interfaces, more addresses, more routes.
-    """
+    """Compare the kernel with prevResult; raises CniError 104. What later plugins of a chain added is not compared."""
     previous = invocation.config.prev_result
     if previous is None:
-        raise CniError(INVALID_CONFIGURATION, "CHECK needs prevResult, the result of ADD: the runtime must pass it on")
+        raise invalid("CHECK needs prevResult, the result of ADD: the runtime must pass it on")
     check_sandbox(invocation.request, invocation.netns, invocation.host)
     if plugin := invocation.ipam_plugin:
         plugin.run("CHECK")
@@ -41,17 +38,13 @@ def _differs(difference: str) -> CniError:
 def _own_addresses(invocation: Invocation, previous: Result) -> list[ResultAddress]:
     """The addresses of prevResult that are on this call's interface."""
     request = invocation.request
-    own = [
-        index
-        for index, interface in enumerate(previous.interfaces)
-        if interface.name == request.ifname and interface.sandbox == request.netns
-    ]
+    ours = request.ifname, request.netns
+    own = [place for place, found in enumerate(previous.interfaces) if (found.name, found.sandbox) == ours]
     return [address for address in previous.addresses if address.interface in own]
 
 
 def _check_host(invocation: Invocation, own_addresses: list[ResultAddress]) -> None:
     host, config, device = invocation.host, invocation.config, invocation.attachment.device
-    firewall = invocation.state.firewall
     addresses = [address.address.ip for address in own_addresses]
     link = read.link(host.socket, device)
     if link is None:
@@ -63,9 +56,8 @@ def _check_host(invocation: Invocation, own_addresses: list[ResultAddress]) -> N
     for address in addresses:
         if not config.ipam_type and str(address) not in link.altnames:
             raise _differs(f"the lease of {address} (an altname of {device}) is missing")
-    difference = ""
     if config.port_mappings:
-        difference = hostports.difference(host, firewall, link, config.port_mappings, addresses)
+        difference = hostports.difference(host, invocation.state.firewall, link, config.port_mappings, addresses)
     if config.bandwidth and not difference:
         difference = bandwidth.difference(host, link, config.bandwidth)
     if difference:

@@ -15,14 +15,13 @@ from podwire.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from podwire.plugin.template.cache import AddTemplates
+    from podwire.plugin.template.add import AddTemplates
 
 
 class PluginState:
-    """What the calls of one process share. All of it is a cache: a new process starts without.
+    """What the calls of one process share, all of it caches.
 
-    The agent's state is `reconciled`: a reconciler keeps the networks in place. A process for one call has no
-    reconciler, no threads and no ADD templates.
+    In the agent a reconciler keeps the networks in place (`reconciled`); one call has no threads and no ADD templates.
     """
 
     def __init__(self, *, reconciled: bool = False) -> None:
@@ -32,16 +31,13 @@ class PluginState:
         self.firewall = Firewall()
         self.templates: AddTemplates | None = None
         if reconciled:
-            from podwire.plugin.template.cache import AddTemplates  # noqa: PLC0415  1.5 ms, and one call has no use for it
+            from podwire.plugin.template.add import AddTemplates  # noqa: PLC0415  1.5 ms, and one call has no use for it
 
             self.templates = AddTemplates(self.networks, self.allocator)
 
 
 class Invocation(Record):
-    """One call: its request, its network with the configuration, and its standard input unchanged.
-
-    `netns` is an open descriptor of CNI_NETNS; -1 if the runtime named none or it could not be opened.
-    """
+    """One call. `netns` is an open descriptor of CNI_NETNS; -1 if there is none or it could not be opened."""
 
     request: Request
     network: PodNetwork

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from podwire.bandwidth import egress
 from podwire.cni.errors import refusal_of_kernel
-from podwire.hostports import steps as hostports
+from podwire.hostports import table as hostports
 from podwire.plugin.context import Invocation
 
 
 def delete(invocation: Invocation) -> None:
-    """Remove the attachment; success if it does not exist. Raises CniError.
-
-    The device's name follows from (network, container ID, interface name), so neither the namespace nor a previous
-    result is needed.
-    """
+    """Remove the attachment; success if it does not exist. Raises CniError."""
     host, timings, device = invocation.host, invocation.timings, invocation.attachment.device
     try:
         had_ports = hostports.may_have_ports(host, device, invocation.config.port_mappings)

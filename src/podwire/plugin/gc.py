@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from podwire.attachments.identity import Attachment, alias_network, network_prefix, parse_alias
+from podwire.attachments.identity import Attachment, alias_field, network_prefix, parse_alias
 from podwire.bandwidth import egress
-from podwire.cni.errors import INVALID_CONFIGURATION, KERNEL_REFUSED, CniError
+from podwire.cni.errors import KERNEL_REFUSED, CniError, invalid
 from podwire.hostports import table as hostports
 from podwire.netlink import read
 from podwire.netlink.host import Host
 from podwire.netlink.link_deleter import delete_group
-from podwire.nft.apply import Firewall
 from podwire.nft.library import NftablesError
 from podwire.plugin.context import Invocation
 
+# Link groups of mass deletes begin here. If two networks share a group, no harm is done: all in it is deleted.
 GROUP = 0x70770000
-"""Link groups of mass deletes begin here. If two networks share a group, no harm is done: all in it is deleted."""
 
 
 def collect(invocation: Invocation) -> None:
-    """Remove what is not in `cni.dev/valid-attachments`; continues after errors and raises one CniError for all.
-
-    An absent list is an error, and nothing is removed: it would mean everything.
-    """
-    host = invocation.host
-    valid = invocation.config.attachments.valid
+    """Remove what is not in `cni.dev/valid-attachments`; continues after errors and raises one CniError for all."""
+    host, valid = invocation.host, invocation.config.valid_attachments
     if valid is None:
-        raise CniError(
-            INVALID_CONFIGURATION,
-            "GC needs cni.dev/valid-attachments, the list of attachments to keep: nothing was removed",
-        )
+        raise invalid("GC needs cni.dev/valid-attachments, the list of attachments to keep: nothing was removed")
     network = invocation.config.name
     keep = {Attachment(network, container_id, ifname).device for container_id, ifname in valid}
     failures = []
@@ -38,7 +30,8 @@ def collect(invocation: Invocation) -> None:
     except OSError as refused:
         failures.append(f"the kernel refused to delete stale devices of network {network}: {refused.strerror}")
     try:
-        delete_orphans(host, invocation.state.firewall)
+        egress.delete_orphans(host)
+        hostports.sync(host, invocation.state.firewall)
     except (NftablesError, OSError) as refused:
         failures.append(f"what attachments left behind cannot be removed: {refused}")
     if plugin := invocation.ipam_plugin:
@@ -50,25 +43,13 @@ def collect(invocation: Invocation) -> None:
         raise CniError(KERNEL_REFUSED, "; ".join(failures))
 
 
-def delete_orphans(host: Host, firewall: Firewall) -> tuple[list[str], frozenset[str]]:
-    """Remove egress devices and host ports of attachments that no longer exist; restore the ports of the others.
-
-    Returns what was done, one line each, and the devices that have host ports. Raises NftablesError, OSError.
-    """
-    deleted = egress.delete_orphans(host)
-    synced = hostports.sync(host, firewall)
-    lines = [*(f"ip link delete {name}" for name in deleted), *(f"nft {change}" for change in synced.changes)]
-    return lines, synced.devices
-
-
 def attached(host: Host, network: str) -> list[str]:
     """The devices of a network's attachments, by alias; a device without alias (its ADD ended early) by its name."""
     prefix = network_prefix(network)
     found = []
     for link in read.links(host.socket):
-        if not link.name.startswith(prefix) or link.kind != "veth":
-            continue
-        owner = parse_alias(link.alias)
-        if not link.alias or (owner and owner.network == alias_network(network)):
-            found.append(link.name)
+        if link.name.startswith(prefix) and link.kind == "veth":
+            owner = parse_alias(link.alias)
+            if not link.alias or (owner and owner.network == alias_field(network)):
+                found.append(link.name)
     return found

@@ -19,7 +19,7 @@ from podwire.record import Record
 class PodNetwork(Record):
     """A configuration and what it means for the host; the same for every pod whose addresses podwire leases.
 
-    `forwarded` are the ranges whose packets no firewall of the host may drop; empty if podwire is no gateway.
+    No firewall of the host may drop packets of the ranges `forwarded`; empty if podwire is no gateway.
     """
 
     config: Configuration
@@ -46,8 +46,8 @@ def pod_network(config: Configuration, addresses: Sequence[PodAddress] = ()) -> 
 class Networks:
     """The pod networks that this process knows, and the gateway devices that are in place.
 
-    With `reconciled=True` a reconciler keeps them in place, so calls rely on it. Else (a process for one call) every
-    call looks for itself. `generation` grows whenever something that was derived from the networks may be wrong.
+    With `reconciled` a reconciler keeps them in place, so calls rely on it; else every call looks for itself.
+    `generation` grows whenever something that was derived from the networks may be wrong.
     """
 
     def __init__(self, *, reconciled: bool = False) -> None:
@@ -74,7 +74,6 @@ class Networks:
             raise CniError(TRY_AGAIN, f"{reason}: try again, the runtime's configuration has been written anew")
 
     def all(self) -> list[PodNetwork]:
-        """The known networks."""
         return list(self._known.values())
 
     def gateway_device(self, host: Host, firewall: Firewall, network: PodNetwork) -> Link:
@@ -83,7 +82,7 @@ class Networks:
         ready = self._ready.get(key)
         if ready is not None and (ready[0] is network or _on_host(ready[0]) == _on_host(network)):
             return ready[1]
-        device, _ = ensure(host, firewall, network)
+        device = ensure(host, firewall, network)
         self._known[key] = network
         if self.reconciled:
             self._ready[key] = network, device
@@ -95,15 +94,12 @@ class Networks:
         self.generation += 1
 
 
-def ensure(host: Host, firewall: Firewall, network: PodNetwork) -> tuple[Link, list[str]]:
-    """Put the host's part of a network in place; its gateway device, and what was changed, one line each.
-
-    Raises KernelRefusedError, NftablesError, OSError.
-    """
-    device, changes = ensure_gateway(host.socket, network.gateway)
+def ensure(host: Host, firewall: Firewall, network: PodNetwork) -> Link:
+    """Put a network in place; its gateway device. Raises KernelRefusedError, NftablesError, OSError."""
+    device = ensure_gateway(host.socket, network.gateway)
     if network.masquerade or network.forwarded:
-        changes += firewall.ensure(host.netfilter, network.config.name, network.masquerade, network.forwarded)
-    return device, changes
+        firewall.ensure(host.netfilter, network.config.name, network.masquerade, network.forwarded)
+    return device
 
 
 def _on_host(network: PodNetwork) -> object:

@@ -1,4 +1,4 @@
-"""STATUS: can ADD requests be served? An answer at all means that podwire can; another IPAM plugin is asked."""
+"""STATUS: can ADD requests be served? podwire can if it answers at all; another IPAM plugin is asked."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class HostPorts(Reconciler):
 
     def _sync(self) -> Sequence[str]:
         """All in one transaction, as calls do it; what a call has written in the meantime is not written twice."""
-        return [f"nft {line}" for line in table.sync(self._desired.host, self._desired.firewall).changes]
+        return [f"nft {line}" for line in table.sync(self._desired.host, self._desired.firewall)]
 
 
 def _set(path: str, value: str) -> Sequence[str]:

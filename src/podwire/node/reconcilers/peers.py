@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from podwire.datapath.peer import LocalNode, UnderlayAddress
-from podwire.datapath.peers import changes, desired_routes, exchange
-from podwire.datapath.peers_read import is_up, read_peer_routes, read_underlay
+from podwire.datapath.peers import changes, desired_routes, exchange, is_up, read_peer_routes, read_underlay
 from podwire.ip import Network
 from podwire.netlink.constants import RTM_DELADDR, RTM_DELLINK, RTM_DELNEIGH, RTM_DELROUTE, RTM_NEWADDR
 from podwire.netlink.monitor import index_of_key

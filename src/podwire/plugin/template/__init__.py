@@ -1,6 +1,5 @@
-"""ADD templates (ADR 11).
+"""ADD templates (ADR 11). Pods of one network differ in a few values: addresses, names, MACs, indexes.
 
-Pods of one network differ in a few values only: addresses, names, MACs, indexes. From the second pod on, the agent
-does not compute the messages to the kernel and the answer again: it fills these values into templates that were
-derived from two sample pods. `AddTemplates` in `cache.py` is the only entry.
+From the second pod on, the agent fills these values into templates of the messages and of the answer, which were
+derived from two sample pods. `AddTemplates` in `add.py` is the only entry.
 """

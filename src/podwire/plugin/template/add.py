@@ -1,12 +1,13 @@
-"""The ADD template of one network: ADD for a pod that is like the others, with messages that are encoded beforehand.
+"""ADD for a pod that is like the others of its network, with messages that are encoded beforehand.
 
-It either wires the pod or leaves nothing behind; then the general ADD (`plugin/add.py`) starts from the beginning. The
-general ADD knows every special case and says what is wrong, so nothing is explained or repaired here.
+It either wires the pod or leaves nothing behind. Then the general ADD (`plugin/add.py`), which knows every special
+case and says what is wrong, starts from the beginning.
 """
 
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntop
+from contextlib import suppress
 
 from podwire.attachments.altnames import leased_addresses
 from podwire.attachments.identity import FIELD_BYTES, alias_of, current_time, mac_of_address, names
@@ -18,21 +19,23 @@ from podwire.netlink import read
 from podwire.netlink.host import Host
 from podwire.netlink.message import padded
 from podwire.netlink.namespaces import netlink_inside
-from podwire.netlink.read import Link
 from podwire.netlink.rtnl import ALIAS_LENGTHS
+from podwire.nft.apply import Firewall
 from podwire.plugin.config import Configuration
+from podwire.plugin.network import Networks, PodNetwork
 from podwire.plugin.sandbox import check_sandbox
 from podwire.plugin.template import samples
+from podwire.plugin.template.derive import TemplateError
 from podwire.plugin.template.samples import PodTemplates, Shape
 from podwire.plugin.timings import Timings
 
+# By IP version: the family for inet_ntop(3), and the bytes of an address.
 FAMILIES = {4: (AF_INET, 4), 6: (AF_INET6, 16)}
-"""By IP version: the family for inet_ntop(3), and the bytes of an address."""
-
 MOST_SKIPPED_BITS = 10
 USUAL_LENGTHS = (ALIAS_LENGTHS[1], ALIAS_LENGTHS[0])
-EMBEDDED_IPV4_END = 1 << 48
-"""Some libraries write IPv6 addresses below it with an IPv4 address at the end."""
+EMBEDDED_IPV4_END = 1 << 48  # some libraries write IPv6 addresses below it with an IPv4 address at the end
+# The runtime chooses interface names, so their number must not decide how much memory the agent uses.
+MOST_TEMPLATES = 32
 
 
 def is_common(config: Configuration) -> bool:
@@ -49,8 +52,10 @@ def _is_plain(range_set: RangeSet) -> bool:
 class AddTemplate:
     """The template for one configuration and one name of the pods' interface. Any thread may use it."""
 
-    def __init__(self, config: Configuration, ifname: str, gateway: Link, allocator: Allocator, *, ipv6: bool) -> None:
-        """`ipv6`: the kernel has IPv6. Raises TemplateError and ValueError if no template can be derived."""
+    def __init__(
+        self, config: Configuration, ifname: str, gateway: read.Link, allocator: Allocator, *, ipv6: bool
+    ) -> None:
+        """Raises TemplateError and ValueError if no template can be derived."""
         self.config = config
         self._ifname = ifname
         self._gateway = gateway
@@ -66,14 +71,10 @@ class AddTemplate:
         self._failures = self._skip = 0
 
     def forget_taken(self) -> None:
-        """Read again which addresses are in use before the next lease."""
         self._knows_taken = False
 
     def add(self, request: Request, netns: int, host: Host, timings: Timings) -> bytes | None:
-        """The answer of a successful ADD; None, with nothing left behind, if the general ADD must run.
-
-        Raises CniError as the general ADD does for a wrong CNI_NETNS.
-        """
+        """The answer of an ADD; None, with nothing left behind, if the general ADD must run. Raises CniError."""
         if self._skip:
             self._skip -= 1
             return None
@@ -155,7 +156,7 @@ class AddTemplate:
                     cursor.last = value - 1
 
     def _read_taken(self, host: Host) -> None:
-        """Read which addresses are in use: each attempt with a taken address costs the creation of a device."""
+        """Each attempt with a taken address would cost the creation of a device."""
         taken = leased_addresses(name for link in read.links(host.socket) for name in link.altnames)
         self._knows_taken = True
         for (cursor, *_), range_set in zip(self._ranges, self.config.range_sets, strict=True):
@@ -171,3 +172,35 @@ class AddTemplate:
         shape = Shape(self.config, self._ifname, ranges, alias_bytes, note_bytes, self._addrgenmode_none)
         templates = self._templates[alias_bytes, note_bytes] = samples.templates(shape)
         return templates
+
+
+class AddTemplates:
+    """The templates of the networks' current generation. Any thread may use them."""
+
+    def __init__(self, networks: Networks, allocator: Allocator) -> None:
+        self._networks = networks
+        self._allocator = allocator
+        self._known: dict[tuple[int, bytes, str], AddTemplate] = {}
+
+    def add(self, request: Request, stdin: bytes, netns: int, host: Host, timings: Timings) -> bytes | None:
+        """The answer of an ADD by a template; None if the general ADD must run. Raises CniError."""
+        template = self._known.get((self._networks.generation, stdin, request.ifname))
+        if template is None:
+            return None
+        self._networks.check_current(template.config)
+        return template.add(request, netns, host, timings)
+
+    def learn(self, stdin: bytes, ifname: str, network: PodNetwork, host: Host, firewall: Firewall) -> None:
+        """A general ADD succeeded: the next one may use a template. Raises as `Networks.gateway_device`."""
+        generation = self._networks.generation
+        known = self._known.get((generation, stdin, ifname))
+        if known is not None:
+            known.forget_taken()
+        elif is_common(network.config):
+            gateway = self._networks.gateway_device(host, firewall, network)
+            with suppress(TemplateError, ValueError):
+                ipv6 = host.namespace.ipv6
+                template = AddTemplate(network.config, ifname, gateway, self._allocator, ipv6=ipv6)
+                current = {key: known for key, known in self._known.items() if key[0] == generation}
+                room = len(current) < MOST_TEMPLATES
+                self._known = (current if room else {}) | {(generation, stdin, ifname): template}

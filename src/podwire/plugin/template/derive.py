@@ -1,8 +1,7 @@
-"""Templates: bytes with fields, derived by comparing the bytes of two sample pods.
+"""Templates: bytes with fields, derived by comparing the bytes of two sample pods; batches of messages made of them.
 
-To compute and encode the messages of a pod is most of the work in Python. So it is done once for two sample pods that
-differ in every value. Where their two texts differ, the values in which the pods differ must stand, and these places
-become fields. No knowledge of the text's format is needed; a difference that no value explains is an error.
+The sample pods differ in every value. Where their two texts differ, the values in which the pods differ must stand, and
+these places become fields. No knowledge of the text's format is needed.
 """
 
 from __future__ import annotations
@@ -10,8 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import itemgetter
 
-Values = Sequence[bytes]
-"""The values in which pods differ, in an order that the user of a template knows."""
+from podwire.netlink import message as nl
+from podwire.netlink.constants import NLM_F_ACK
+from podwire.netlink.socket import Netlink, NetlinkError
+
+Values = Sequence[bytes]  # the values in which pods differ, in an order that the user of a template knows
+BATCHES = (b"\xb1\xa7\xc4", b"\xb2\xa8\xc5")
+BATCH_SIZE = 256  # a message's sequence number is its batch's number and, in the lowest byte, its index in the batch
 
 
 class TemplateError(Exception):
@@ -34,10 +38,7 @@ class Template:
 
 
 def derive_template(first: bytes, second: bytes, values: tuple[Values, Values]) -> Template:
-    """A template with fields where `first` has a value of one pod and `second` that of the other.
-
-    A value has the same length in both. Raises TemplateError.
-    """
+    """A template with fields where the texts have a value of their pods. Raises TemplateError."""
     if len(first) != len(second):
         raise TemplateError(f"{len(first)} bytes and {len(second)} bytes")
     pairs = [(index, *pair) for index, pair in enumerate(zip(*values, strict=True)) if pair[0]]
@@ -59,3 +60,32 @@ def derive_template(first: bytes, second: bytes, values: tuple[Values, Values]) 
             fixed.append(first[at])
             at += 1
     return Template([*pieces, bytes(fixed)], len(values[0]))
+
+
+class MessageTemplate:
+    """Messages with fields. The first value that `template` needs is the batch's number, in three bytes."""
+
+    def __init__(self, messages: tuple[Sequence[bytes], Sequence[bytes]], values: tuple[Values, Values]) -> None:
+        """`messages` are those of two sample pods that have `values`. Raises TemplateError."""
+        first, second = (_joined(each, batch) for each, batch in zip(messages, BATCHES, strict=True))
+        left, right = ((batch, *each) for batch, each in zip(BATCHES, values, strict=True))
+        self.template = derive_template(first, second, (left, right))
+        self._last = len(messages[0]) - 1
+
+    def send(self, socket: Netlink, values: Values) -> list[NetlinkError]:
+        """Send the messages of a pod that has `values`; the refusals, as `Netlink.batch` returns them."""
+        batch = (socket.sequence // BATCH_SIZE + 1) & 0xFFFFFF
+        first = batch * BATCH_SIZE
+        last = socket.sequence = first + self._last
+        return socket.exchange(self.template.fill((batch.to_bytes(3, "little"), *values)), first, last)
+
+
+def _joined(messages: Sequence[bytes], batch: bytes) -> bytes:
+    """Messages as they are sent together: numbered, the last one with a request for acknowledgement."""
+    out = bytearray()
+    for index, message in enumerate(messages):
+        start = len(out)
+        out += message + nl.PADDING[len(message) & 3]
+        out[start + 8 : start + 12] = bytes([index]) + batch
+    out[start + 6] |= NLM_F_ACK
+    return bytes(out)

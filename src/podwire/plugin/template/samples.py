@@ -14,10 +14,8 @@ from podwire.netlink.message import mac_bytes, padded
 from podwire.netlink.operations import Operation
 from podwire.netlink.read import Link
 from podwire.netlink.rtnl import ADDRESS_TEXT_BYTES, ALIAS_LENGTHS, encode
-from podwire.plugin.answer import add_answer
 from podwire.plugin.config import Configuration
-from podwire.plugin.template.derive import Template, Values, derive_template
-from podwire.plugin.template.messages import MessageTemplate
+from podwire.plugin.template.derive import MessageTemplate, Template, Values, derive_template
 from podwire.record import Record
 
 Plan = Callable[[Wiring], list[Operation]]
@@ -33,8 +31,7 @@ CANDIDATES = 8
 class Shape(Record):
     """What pods of one network have in common if they share templates.
 
-    `ranges` holds for each address of a pod its range's first address, prefix and gateway; `alias_bytes` and
-    `note_bytes` are the lengths of the two aliases.
+    `ranges`: the first address, prefix and gateway of the range of each address. `alias_bytes`, `note_bytes`: lengths.
     """
 
     config: Configuration
@@ -65,10 +62,7 @@ def values(
     sandbox: str,
     addresses: Sequence[tuple[str, bytes]],
 ) -> list[bytes]:
-    """The values of a pod for the fields of its templates.
-
-    `addresses` are (text, packed); `alias` and `note` are padded to their lengths.
-    """
+    """The values of a pod for the fields of its templates; `addresses` are (text, packed), the aliases padded."""
     found = [
         device.encode(),
         host_mac,
@@ -91,7 +85,6 @@ def values(
 
 
 def values_of(wiring: Wiring, gateway: Link, netns: int) -> list[bytes]:
-    """The values of a pod that has this wiring."""
     return values(
         wiring.device,
         mac_bytes(wiring.attachment.host_mac),
@@ -110,7 +103,8 @@ def templates(shape: Shape) -> PodTemplates:
     """The templates of all pods of a shape. Raises TemplateError, ValueError."""
     left, right = pods = _sample_pods(shape)
     known = values_of(left, GATEWAYS[0], DESCRIPTORS[0]), values_of(right, GATEWAYS[1], DESCRIPTORS[1])
-    answers = [add_answer(shape.config, pod, gateway.mac) for pod, gateway in zip(pods, GATEWAYS, strict=True)]
+    results = [wire.result(pod, gateway.mac, shape.config.dns) for pod, gateway in zip(pods, GATEWAYS, strict=True)]
+    answers = [shape.config.answer(result) for result in results]
     return PodTemplates(
         _message_template(wire.all_host_operations, pods, known),
         _message_template(wire.pod_operations, pods, known),
@@ -133,15 +127,13 @@ def _index_of(pod: Wiring, gateway: Link) -> Callable[[str], int]:
 
 
 def _sample_pods(shape: Shape) -> tuple[Wiring, Wiring]:
-    """Two pods that differ in everything in which pods of this shape can differ."""
     config = shape.config
     pairs = [sample_addresses(address) for address in shape.ranges]
     pods = []
     for which, letter in enumerate("ab"):
         attachment = Attachment("sample", letter, shape.ifname)
-        addresses = [
-            PodAddress(pair[which], like.prefix, like.gateway) for pair, like in zip(pairs, shape.ranges, strict=True)
-        ]
+        both = zip(pairs, shape.ranges, strict=True)
+        addresses = [PodAddress(pair[which], like.prefix, like.gateway) for pair, like in both]
         pods.append(
             Wiring(
                 attachment,
