@@ -58,7 +58,7 @@ class _Node(Struct):
     networks: tuple[Network, ...]
     claims: tuple[Claim, ...]
     problems: tuple[Problem, ...]
-    address_claim: Claim | None = None
+    address_claims: tuple[Claim, ...] = ()
 
 
 class NodeTable:
@@ -75,8 +75,7 @@ class NodeTable:
         self._nodes: dict[str, _Node] = {}
         self._cidrs = CidrIndex()
         self._addresses = ClaimIndex()
-        missing = f"there is no Node {own_name}: is --node-name right?"
-        self._missing = (Problem(own_name, NODE_MISSING, missing),)
+        self._missing = (Problem(own_name, NODE_MISSING, f"there is no Node {own_name}: is --node-name right?"),)
         self.own: NodeSettings | None = None
         """This node's settings; None until its Node is good for the first time. A bad Node does not change them."""
 
@@ -96,7 +95,7 @@ class NodeTable:
         node = self._parse(info) if info else None
         affected = {name}
         if before:
-            affected |= self._addresses.change([before.address_claim] if before.address_claim else (), ())
+            affected |= self._addresses.change(before.address_claims, ())
         if node:
             self._nodes[name] = node
         affected |= self._cidrs.change(before.claims if before else (), node.claims if node else ())
@@ -155,15 +154,11 @@ class NodeTable:
         node = self._nodes.get(name)
         if node is None or name == self._own_name:
             return set()
-        usable = node.peer is not None and any(claim.holds for claim in node.claims)
-        if usable == (node.address_claim is not None):
+        before, wanted = node.address_claims, any(claim.holds for claim in node.claims) and node.peer
+        if bool(wanted) == bool(before):
             return set()
-        removed = [node.address_claim] if node.address_claim else ()
-        node.address_claim = None
-        if usable:
-            assert node.peer is not None
-            node.address_claim = Claim((node.info.created, name, 0), node.peer.addresses)
-        return self._addresses.change(removed, [node.address_claim] if node.address_claim else ())
+        node.address_claims = (Claim((node.info.created, name, 0), wanted.addresses),) if wanted else ()
+        return self._addresses.change(before, node.address_claims)
 
     def _update_own(self, delta: Delta) -> set[str]:
         """This node's settings after a change of its Node; the peers that these conflict with, before and after."""
@@ -244,11 +239,10 @@ class NodeTable:
         for address in node.peer.addresses:
             if self.own and address in self.own.addresses and node.info.name != self._own_name:
                 return _shared(address, self._own_name)
-        lost_to = node.address_claim and node.address_claim.lost_to
-        if not lost_to:
-            return ""
-        address = next(address for address in node.peer.addresses if address in lost_to.keys)
-        return _shared(address, f"the older Node {lost_to.node}")
+        for lost_to in (claim.lost_to for claim in node.address_claims if claim.lost_to):
+            address = next(address for address in node.peer.addresses if address in lost_to.keys)
+            return _shared(address, f"the older Node {lost_to.node}")
+        return ""
 
 
 def _shared(address: Address, owner: str) -> str:

@@ -62,9 +62,9 @@ class KubernetesSource(Source):
         self._lock = threading.Lock()
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.epoll()
-        for descriptor in (self._woken, self._file.descriptor if self._file else -1):
-            if descriptor >= 0:
-                self._poll.register(descriptor, select.EPOLLIN)
+        self._poll.register(self._woken, select.EPOLLIN)
+        if self._file:
+            self._poll.register(self._file.descriptor, select.EPOLLIN)
         self.descriptor = self._poll.fileno()
 
     def start(self) -> None:
@@ -169,15 +169,13 @@ class KubernetesSource(Source):
         if own is None and settings is not None:  # its Node is gone: what it goes on with
             addresses, cidrs = tuple(map(str, settings.addresses)), tuple(map(str, settings.pod_cidrs))
             own = NodeInfo(self.own_name, "", addresses, cidrs)
-        known = [self._known(own or NodeInfo(self.own_name, "", (), ()), __version__)]
-        return known + [self._known(info, info.version) for info in infos.values()]
+        known = self._known(own or NodeInfo(self.own_name, "", (), ()), __version__)
+        return [known, *(self._known(info, info.version) for info in infos.values())]
 
     def _known(self, info: NodeInfo, version: str) -> KnownNode:
         found = self._table.problems.get(info.name, ()) if self._reported else ()
         problem = "; ".join(f"{each.reason}: {each.message}" for each in found)
-        return KnownNode(
-            info.name, info.addresses, info.pod_cidrs, version, problem, last_change=self._moves.get(info.name, "")
-        )
+        return KnownNode(info.name, info.addresses, info.pod_cidrs, version, problem, self._moves.get(info.name, ""))
 
     def silent_seconds(self) -> float:
         """Since the API server last sent something, or since the start if it never did."""
