@@ -37,8 +37,6 @@ GATHER_SECONDS = 0.005
 MAX_LINES = 20
 """The lines about what one reconciler restored at once; the rest is one line with their number."""
 
-SETTINGS = "settings"
-
 
 class Loop:
     """Keeps the host in its desired state, in a thread of its own after `start`."""
@@ -55,8 +53,9 @@ class Loop:
         self._log = log
         self._source = source
         self._watch = Watch()
-        self._settings = Task(_SettingsTaker())
+        self._settings = Task(_Settings(desired))
         self._settings.due = False
+        self._all_tasks = (self._settings, *self._tasks)
         self._new_settings: NodeSettings | None = None
         self._unconfirmed = False
         self._last_tick = self._last_full = time.monotonic()
@@ -87,17 +86,13 @@ class Loop:
 
     def readiness_error(self) -> str:
         """Why pods cannot be started now, "" if they can."""
-        for task in (self._settings, *self._tasks):
-            if task.error and task.reconciler.needed_by_pods:
-                return f"{task.reconciler.name}: {task.error}"
-        return ""
+        return next((task.problem for task in self._all_tasks if task.problem and task.reconciler.needed_by_pods), "")
 
     def problems(self) -> list[str]:
         """Everything that cannot be kept in its desired state now, one line each."""
         found = []
-        for task in (self._settings, *self._tasks):
-            if task.error:
-                found.append(f"{task.reconciler.name}: {task.error}")
+        for task in self._all_tasks:
+            found += [task.problem] if task.problem else []
             try:
                 found += task.reconciler.problems()
             except Exception as failed:  # noqa: BLE001  the others' problems are reported all the same
@@ -136,7 +131,7 @@ class Loop:
             self._source.start()
         self._step(self._take_changes)
         self._step(self._look)
-        for task in (self._settings, *self._tasks):
+        for task in self._all_tasks:
             if task.reconciler.needed_by_pods and isinstance(task.exception, KNOWN_ERRORS):
                 raise task.exception
         self._step(self._confirm)
@@ -183,11 +178,8 @@ class Loop:
         change = self._source.changes() if self._source else None
         if change is not None:
             self._desired.take_peers(change)
-            if change.settings is not None:
-                self._new_settings = change.settings
-                self._settings.due = True
-                self._settings.expedite()
-        elif not (self._settings.due and self._settings.ready()):
+            self._new_settings = change.settings or self._new_settings
+        elif not self._settings.ready():
             return
         began = (change.began if change else 0.0) or time.perf_counter()
         if self._new_settings is not None:
@@ -212,7 +204,6 @@ class Loop:
                 task.failed(failed)
                 continue
             if concerned:
-                task.expedite()
                 applied = self._apply(task).applied
                 changes += len(applied)
                 for note in (made.note for made in applied if made.note):
@@ -300,16 +291,13 @@ class Loop:
         for problem in sorted(self._logged - current):
             self._log.note(f"resolved: {problem}")
         if current != self._logged and self._source:
-            failing = [task for task in (self._settings, *self._tasks) if task.error]
-            name = self._source.own_name
-            self._source.set_problems(
-                [Problem(name, "ReconcileFailed", f"{task.reconciler.name}: {task.error}") for task in failing]
-            )
+            failed = [task.problem for task in self._all_tasks if task.problem]
+            self._source.set_problems([Problem(self._source.own_name, "ReconcileFailed", words) for words in failed])
         self._logged = current
 
 
-class _SettingsTaker(Reconciler):
-    """Represents the change to new settings in the list of problems."""
+class _Settings(Reconciler):
+    """Stands for taking over new settings in the list of problems."""
 
-    name = SETTINGS
+    name = "settings"
     needed_by_pods = True

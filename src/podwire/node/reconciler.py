@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from msgspec import Struct
 
 from podwire.netlink import operations as op
 from podwire.netlink.operations import Operation, describe
+from podwire.node.desired import DesiredState
 from podwire.node.settings import SettingsChange
 
 TICK, NFTABLES_CHANGED, RESTORED = -1, -2, -3
@@ -61,36 +62,39 @@ KINDS: dict[type, str] = {
 """All other operations are about links."""
 
 
-def kind_of(operation: Operation) -> str:
-    """The kind of an operation's object."""
-    return KINDS.get(type(operation), "link")
-
-
-def change_of(operation: Operation) -> Change:
-    """A change that is one netlink operation."""
-    return Change(kind_of(operation), operation=operation)
+def change_of(operation: Operation, effect: Effect | None = None) -> Change:
+    """A change that is one netlink operation; `effect` applies it, without one it is applied in a batch."""
+    kind = KINDS.get(type(operation), "link")
+    return Change(kind, describe(operation), effect) if effect else Change(kind, operation=operation)
 
 
 class Reconciler:
     """Keeps one kind of thing. The loop's thread calls all methods; whatever they raise, the loop goes on.
 
     A new kind of kept thing is a subclass in a module of `reconcilers/` and its entry in `RECONCILERS` there. It
-    neither applies, logs nor counts anything: the loop does.
+    neither applies, logs nor counts anything: the loop does. `name` is for the log, the metrics and `podwire status`.
     """
 
     name = ""
-    """For the log, the metrics and `podwire status`."""
-
     needed_by_pods = False
     """No pod can be started while it fails: the agent is not ready then."""
 
+    events: Collection[int] = ()
+    """The kinds of events after which `differences` is called."""
+
+    follows_settings = False
+    """Does what is desired here follow from the settings of this node?"""
+
+    def __init__(self, desired: DesiredState) -> None:
+        self._desired = desired
+
     def concerned_by(self, event: Event) -> bool:
         """Should `differences` be called because of this event?"""
-        return False
+        return event.kind in self.events
 
     def desired_changed(self, change: SettingsChange) -> bool:
         """Does a change of the settings change what is desired here? The new desired state is in force already."""
-        return False
+        return self.follows_settings and change.settings is not None
 
     def differences(self, *, full: bool) -> Sequence[Change]:
         """The changes from the actual to the desired state, in the order in which they are to be applied.

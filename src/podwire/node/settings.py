@@ -22,6 +22,9 @@ Mode = Literal["routed", "bridge"]
 Span = tuple[int, int, int]
 """A network as (IP version, first address, last address): what thousands of networks are compared by."""
 
+Placed = tuple[int, int, int, int]
+"""A span with the place of its peer; -1 for this node."""
+
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 DEFAULT_VNI = 4096
 DEFAULT_PORT = 4789
@@ -119,10 +122,10 @@ class NodeSettings(Struct, frozen=True):
         whose family the peer has no address of, where no tunnel may be used.
         """
         if peer.name == self.name:
-            raise PeerError(peer.name, "name", _own_name(peer.name))
+            raise PeerError(peer.name, "name", f"{peer.name} is this node's own name: remove it from the peers")
         for address in peer.addresses:
             if address in self.addresses:
-                raise PeerError(peer.name, "addresses", _shared_address(address, f"this node ({self.name})"))
+                raise PeerError(peer.name, "addresses", _shared_address(address, self._shown_name))
         if outside := _outside(peer.pod_cidrs, self.cluster_cidrs):
             raise PeerError(peer.name, "pod_cidrs", outside)
         self._check_families(peer)
@@ -134,21 +137,21 @@ class NodeSettings(Struct, frozen=True):
     def check_peers(self, peers: Sequence[Peer]) -> None:
         """Compare peers with each other, with this node and with the cluster. Raises PeerError.
 
-        As `check_peer` for each of them, but all at once: thousands pass at every change of a file.
+        All at once, by numbers: thousands pass at every change of a file. `check_peer` words what is wrong.
         """
-        names = {peer.name for peer in peers}
-        nodes = [packed for peer in peers for packed in peer.packed] + [address.packed for address in self.addresses]
-        if len(names) < len(peers) or self.name in names or len(set(nodes)) < len(nodes):
-            self._refuse_shared(peers)
-        spans = [(*span, place) for place, peer in enumerate(peers) for span in peer.spans]
-        outside = spans
+        spans = outside = [(*span, place) for place, peer in enumerate(peers) for span in peer.spans]
         for version, low, high in map(span_of, self.cluster_cidrs):
             outside = [span for span in outside if not (low <= span[1] and span[2] <= high and version == span[0])]
-        if outside:
-            self.check_peer(peers[outside[0][3]])
-        for peer in peers:
-            if (peer.tunnel or self.tunnel.when) == "never":
-                self._check_families(peer)
+        suspects = {span[3] for span in outside}
+        names, addresses = {self.name: -1}, {address.packed: self._shown_name for address in self.addresses}
+        for place, peer in enumerate(peers):
+            if peer.name == self.name or place in suspects or (peer.tunnel or self.tunnel.when) == "never":
+                self.check_peer(peer)
+            if names.setdefault(peer.name, place) != place:
+                raise PeerError(peer.name, "name", f"{peer.name} is the name of peers[{names[peer.name]}] as well")
+            for packed in peer.packed:
+                if addresses.setdefault(packed, peer.name) != peer.name:
+                    raise PeerError(peer.name, "addresses", _shared_address(ip_address(packed), addresses[packed]))
         spans += [(*span_of(network), -1) for network in self.pod_cidrs]
         spans.sort()
         for before, after in pairwise(spans):
@@ -166,38 +169,22 @@ class NodeSettings(Struct, frozen=True):
         families = {address.version for address in peer.addresses}
         for network in peer.pod_cidrs:
             if network.version not in families:
-                words = (
-                    f"{network} needs an IPv{network.version} address of the peer, or a tunnel: add one to addresses"
-                )
-                raise PeerError(peer.name, "pod_cidrs", words)
+                words = f"{network} needs an IPv{network.version} address of the peer, or a tunnel"
+                raise PeerError(peer.name, "pod_cidrs", f"{words}: add one to addresses")
 
-    def _refuse_shared(self, peers: Sequence[Peer]) -> None:
-        """Find the name or the address that two nodes have."""
-        names: dict[str, int] = {}
-        nodes = {address.packed: self._shown_name for address in self.addresses}
-        for place, peer in enumerate(peers):
-            if peer.name == self.name:
-                raise PeerError(peer.name, "name", _own_name(peer.name))
-            if names.setdefault(peer.name, place) != place:
-                raise PeerError(peer.name, "name", f"{peer.name} is the name of peers[{names[peer.name]}] as well")
-            for packed in peer.packed:
-                if nodes.setdefault(packed, peer.name) != peer.name:
-                    raise PeerError(peer.name, "addresses", _shared_address(ip_address(packed), nodes[packed]))
-
-    def _refuse_overlap(
-        self, before: tuple[int, int, int, int], after: tuple[int, int, int, int], peers: Sequence[Peer]
-    ) -> NoReturn:
+    def _refuse_overlap(self, before: Placed, after: Placed, peers: Sequence[Peer]) -> NoReturn:
+        """Word the overlap of two networks: the second is wrong."""
         if after[3] < 0:
             before, after = after, before
         found = []
-        for version, low, high, place in (after, before):
-            networks = peers[place].pod_cidrs if place >= 0 else self.pod_cidrs
-            network = next(network for network in networks if span_of(network) == (version, low, high))
-            found.append((network, peers[place].name if place >= 0 else self._shown_name))
+        for *span, place in (after, before):
+            owner = peers[place] if place >= 0 else self
+            network = next(network for network in owner.pod_cidrs if span_of(network) == tuple(span))
+            found.append((network, owner.name if place >= 0 else self._shown_name))
         message = _overlap(*found[0], *found[1])
         if after[3] < 0:
             raise SettingsError("pod_cidrs", message)
-        raise PeerError(found[0][1], "pod_cidrs", message)
+        raise PeerError(peers[after[3]].name, "pod_cidrs", message)
 
 
 class Peer(Struct, frozen=True):
@@ -290,10 +277,6 @@ def _outside(networks: Sequence[Network], cluster: Sequence[Network]) -> str:
             listed = ", ".join(map(str, cluster)) or "(cluster_cidrs is empty)"
             return f"{network} lies outside the cluster CIDRs {listed}: correct one of the two"
     return ""
-
-
-def _own_name(name: str) -> str:
-    return f"{name} is this node's own name: remove it from the peers"
 
 
 def _shared_address(address: Address, owner: str) -> str:

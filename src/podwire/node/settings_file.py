@@ -77,15 +77,6 @@ class LoadedFile(Struct):
     tables: dict[str, Peer]
 
 
-class _PlaceError(Exception):
-    """A SettingsError with its place in the file, as `peers[3].pod_cidrs`."""
-
-    def __init__(self, where: str, message: str) -> None:
-        super().__init__(message)
-        self.where = where
-        self.message = message
-
-
 class _EntangledError(Exception):
     """Tables of peers whose limits in the text are unclear."""
 
@@ -97,7 +88,7 @@ def load(path: Path, known: Tables | None = None, warn: Warn | None = None) -> L
     loaded = None
     if known:
         # An error is reported after the whole file was read, with the right line.
-        with contextlib.suppress(rtoml.TomlParsingError, msgspec.ValidationError, _PlaceError, _EntangledError):
+        with contextlib.suppress(rtoml.TomlParsingError, msgspec.ValidationError, SettingsError, _EntangledError):
             loaded = _parsed(text, known, old)
     if loaded is None:
         loaded = _explained(path, text, lambda: _parsed(text, {}, old))
@@ -109,7 +100,7 @@ def _parsed(text: str, known: Tables, old: set[str]) -> LoadedFile:
     """The settings in a text. Only the tables of peers that are not `known` are parsed.
 
     That a table is always the same peer is sure only for plain tables: no other table within, no string over lines.
-    Old names of keys are added to `old`. Raises what the parsers raise, _PlaceError, and _EntangledError if some
+    Old names of keys are added to `old`. Raises what the parsers raise, SettingsError, and _EntangledError if some
     tables are known but not all are plain.
     """
     head, *tables = text.split(PEER_TABLE)
@@ -134,31 +125,20 @@ def _parse_peers(tables: Sequence[PeerTable]) -> list[Peer]:
         try:
             peers.append(Peer.parse(table.name, table.addresses, table.pod_cidrs, table.tunnel))
         except PeerError as wrong:
-            raise _PlaceError(f"peers[{place}].{wrong.field}", wrong.message) from None
+            raise SettingsError(f"peers[{place}].{wrong.field}", wrong.message) from None
     return peers
 
 
 def _checked(raw: SettingsTable, peers: Sequence[Peer]) -> NodeSettings:
+    keys = msgspec.structs.asdict(raw) | {"name": raw.name or socket.gethostname()}
+    del keys["peers"]
+    settings = NodeSettings.parse(**keys)
     try:
-        settings = NodeSettings.parse(
-            name=raw.name or socket.gethostname(),
-            addresses=raw.addresses,
-            pod_cidrs=raw.pod_cidrs,
-            cluster_cidrs=raw.cluster_cidrs,
-            mode=raw.mode,
-            mtu=raw.mtu,
-            masquerade=raw.masquerade,
-            masquerade_exceptions=raw.masquerade_exceptions,
-            tunnel=raw.tunnel,
-            cni=raw.cni,
-        )
         settings.check_peers(peers)
     except PeerError as wrong:
         # Of two peers with one name, the second is wrong.
         place = max(place for place, peer in enumerate(peers) if peer.name == wrong.peer)
-        raise _PlaceError(f"peers[{place}].{wrong.field}", wrong.message) from None
-    except SettingsError as wrong:
-        raise _PlaceError(wrong.field, wrong.message) from None
+        raise SettingsError(f"peers[{place}].{wrong.field}", wrong.message) from None
     return settings
 
 
@@ -167,16 +147,8 @@ def read(path: Path, convert: Callable[[dict[str, Any]], Read], warn: Warn | Non
 
     Keys have their new names. `warn` is called for each old name.
     """
-    text = _text(path)
-    old: set[str] = set()
-
-    def parse() -> Read:
-        try:
-            return convert(_with_new_keys(rtoml.loads(text), old))
-        except SettingsError as wrong:
-            raise _PlaceError(wrong.field, wrong.message) from None
-
-    found = _explained(path, text, parse)
+    text, old = _text(path), set[str]()
+    found = _explained(path, text, lambda: convert(_with_new_keys(rtoml.loads(text), old)))
     _warn_of(path, old, warn)
     return found
 
@@ -195,7 +167,7 @@ def _rename(table: dict[str, Any], where: str, old: set[str]) -> None:
     for name in RENAMED.keys() & table.keys():
         new = RENAMED[name]
         if new in table:
-            raise _PlaceError(where + name, f"is the old name of {new}, which is there as well: remove {name}")
+            raise SettingsError(where + name, f"is the old name of {new}, which is there as well: remove {name}")
         table[new] = table.pop(name)
         old.add(name)
 
@@ -229,8 +201,8 @@ def _explained(path: Path, text: str, parse: Callable[[], Read]) -> Read:
         where = place[1] if place else ""
         words = _plainly(PATH.sub("", str(wrong)))
         raise SettingsFileError(f"{path}:{line_of(text, where, words)}: {where or 'the file'}: {words}") from None
-    except _PlaceError as wrong:
-        raise SettingsFileError(f"{path}:{line_of(text, wrong.where)}: {wrong.where}: {wrong.message}") from None
+    except SettingsError as wrong:
+        raise SettingsFileError(f"{path}:{line_of(text, wrong.field)}: {wrong}") from None
 
 
 def _plainly(words: str) -> str:

@@ -15,13 +15,13 @@ KNOWN_ERRORS = (KernelRefusedError, NftablesError, InstallationError, OSError)
 
 
 class Task:
-    """What the loop knows about one reconciler. `error` is "" unless it failed the last time."""
+    """What the loop knows about one reconciler. `error` and `problem` (with its name) are "" unless it failed last."""
 
     def __init__(self, reconciler: Reconciler) -> None:
         self.reconciler = reconciler
         self.due = self.full = True
         self.succeeded = False
-        self.error = ""
+        self.error = self.problem = ""
         self.exception: Exception | None = None
         self._failures = 0
         self._retry_at = 0.0
@@ -34,20 +34,18 @@ class Task:
         """It succeeded."""
         self.due = self.full = False
         self.succeeded = True
-        self.error, self.exception, self._failures, self._retry_at = "", None, 0, 0.0
+        self.error = self.problem = ""
+        self.exception, self._failures, self._retry_at = None, 0, 0.0
 
     def failed(self, exception: Exception, more: str = "") -> None:
         """It failed: it is due again after a time that doubles with each failure."""
         self.due = self.full = True
         self.exception = exception
         self.error = error_message(exception) + more
+        self.problem = f"{self.reconciler.name}: {self.error}"
         wait = min(FIRST_RETRY_SECONDS * 2**self._failures, MAX_RETRY_SECONDS)
         self._failures = min(self._failures + 1, 10)
         self._retry_at = time.monotonic() + wait
-
-    def expedite(self) -> None:
-        """The desired state has changed: end the back-off."""
-        self._retry_at = 0.0
 
 
 def error_message(error: Exception) -> str:

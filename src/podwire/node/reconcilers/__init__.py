@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from podwire.node.desired import DesiredState
 from podwire.node.reconciler import Reconciler
 from podwire.node.reconcilers.cni_config import CniConfigFile
-from podwire.node.reconcilers.forward import ForwardAccept
+from podwire.node.reconcilers.firewall import ForwardAccept, MasqueradeTables
 from podwire.node.reconcilers.gateway import GatewayDevices
 from podwire.node.reconcilers.host_ports import HostPorts
-from podwire.node.reconcilers.masquerade import MasqueradeTables
 from podwire.node.reconcilers.orphans import Orphans
 from podwire.node.reconcilers.peers import Peers
 from podwire.node.reconcilers.sysctls import Sysctls

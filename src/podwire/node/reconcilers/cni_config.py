@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from podwire.install.errors import InstallationError
-from podwire.install.files import write_atomically
+from podwire.install.files import file_state, write_atomically
 from podwire.node.desired import DesiredState
-from podwire.node.reconciler import TICK, Change, Event, Reconciler
-from podwire.node.settings import SettingsChange
+from podwire.node.reconciler import TICK, Change, Reconciler
 
 
 class CniConfigFile(Reconciler):
@@ -19,27 +17,20 @@ class CniConfigFile(Reconciler):
     """
 
     name = "cni-config"
-    needed_by_pods = True
+    needed_by_pods = follows_settings = True
+    events = (TICK,)  # one stat(2) each second
 
     def __init__(self, desired: DesiredState) -> None:
-        self._desired = desired
+        super().__init__(desired)
         self._checked: object = None
         self._written = b""
-
-    def concerned_by(self, event: Event) -> bool:
-        """The clock: one stat(2) each second."""
-        return event.kind == TICK
-
-    def desired_changed(self, change: SettingsChange) -> bool:
-        """The settings say what is in it."""
-        return change.settings is not None
 
     def differences(self, *, full: bool) -> Sequence[Change]:
         """The file, if it is not there or not as desired."""
         if not self._desired.serving or self._desired.cni_file is None:
             return ()
         path, text = self._desired.cni_file
-        state = (text, _state_of(path))
+        state = (text, file_state(path))
         if not full and state == self._checked:
             return ()
         if state[1] and path.read_bytes() == text:
@@ -58,11 +49,3 @@ class CniConfigFile(Reconciler):
             words = f"{path}: {refused.strerror}: pods cannot be started until it can be written"
             raise InstallationError(words) from None
         self._written = text
-
-
-def _state_of(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -20,7 +20,7 @@ class HostPorts(Reconciler):
     name = "host-ports"
 
     def __init__(self, desired: DesiredState) -> None:
-        self._desired = desired
+        super().__init__(desired)
         self._devices: frozenset[str] = frozenset()
 
     def concerned_by(self, event: Event) -> bool:
@@ -36,9 +36,9 @@ class HostPorts(Reconciler):
             return ()
         missing = table.missing(host, self._desired.firewall)
         self._devices = missing.devices
+        settings = missing.settings
         changes = [
-            Change("sysctl", f"sysctl -w {path}={value}", partial(_set, path, value))
-            for path, value in missing.settings
+            Change("sysctl", f"sysctl -w {path}={value}", partial(_set, path, value)) for path, value in settings
         ]
         if missing.changes:
             changes.append(Change("nft", f"nft {missing.changes[0]}", self._sync))

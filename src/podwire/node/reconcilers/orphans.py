@@ -18,7 +18,7 @@ class Orphans(Reconciler):
     name = "orphans"
 
     def __init__(self, desired: DesiredState) -> None:
-        self._host = desired.host
+        super().__init__(desired)
         self._deleted: set[str] = set()
 
     def concerned_by(self, event: Event) -> bool:
@@ -30,7 +30,7 @@ class Orphans(Reconciler):
 
     def differences(self, *, full: bool) -> Sequence[Change]:
         """The egress devices of deleted devices; with `full`, all egress devices without a pod's device."""
-        socket = self._host.socket
+        socket = self._desired.host.socket
         if full:
             names = egress.orphans(socket)
         else:
@@ -40,4 +40,4 @@ class Orphans(Reconciler):
         return [Change("link", f"ip link delete {name}", partial(self._delete, name)) for name in names]
 
     def _delete(self, name: str) -> Sequence[str]:
-        return [f"ip link delete {name}"] if self._host.delete(name) else []
+        return [f"ip link delete {name}"] if self._desired.host.delete(name) else []

@@ -28,7 +28,7 @@ class Peers(Reconciler):
     name = "peers"
 
     def __init__(self, desired: DesiredState) -> None:
-        self._desired = desired
+        super().__init__(desired)
         self._underlay: list[UnderlayAddress] = []
         self._changed: set[str] = set()
         self._all_changed = True

@@ -8,27 +8,15 @@ from functools import partial
 from podwire import sysctl
 from podwire.datapath.gateway import FORWARDING
 from podwire.netlink.constants import RTM_NEWNETCONF
-from podwire.node.desired import DesiredState
-from podwire.node.reconciler import TICK, Change, Event, Reconciler
-from podwire.node.settings import SettingsChange
+from podwire.node.reconciler import TICK, Change, Reconciler
 
 
 class Sysctls(Reconciler):
     """net.ipv4.ip_forward and net.ipv6.conf.all.forwarding."""
 
     name = "sysctls"
-    needed_by_pods = True
-
-    def __init__(self, desired: DesiredState) -> None:
-        self._desired = desired
-
-    def concerned_by(self, event: Event) -> bool:
-        """Changed forwarding, the clock."""
-        return event.kind in (RTM_NEWNETCONF, TICK)
-
-    def desired_changed(self, change: SettingsChange) -> bool:
-        """The settings say which families there are."""
-        return change.settings is not None
+    needed_by_pods = follows_settings = True
+    events = (RTM_NEWNETCONF, TICK)
 
     def differences(self, *, full: bool) -> Sequence[Change]:
         """Settings that are not 1. A kernel without IPv6 has none for it."""
