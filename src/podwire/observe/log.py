@@ -197,6 +197,11 @@ class _Writer(logging.Handler):
         """No lock: a write that is stuck would hold it, and `logging.shutdown` would wait for it for ever."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write without the lock, which the base class takes as if it were there (Python 3.13)."""
+        self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write; where nobody reads any more, the agent goes on."""
         text = self.format(record)
