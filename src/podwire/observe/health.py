@@ -10,41 +10,29 @@ Ping = Callable[[], str]
 
 
 class Loop(Protocol):
-    """What health asks the loop that keeps the host in its desired state; "" where all is well."""
+    """What health asks the loop that keeps the host in its desired state (`node/loop.py`); "" where all is well."""
 
     @property
-    def in_place(self) -> bool:
-        """Has everything that pods need been set up once?"""
-
-    def liveness_error(self) -> str:
-        """Why the loop does not work any more."""
-
-    def readiness_error(self) -> str:
-        """Why pods cannot be started."""
+    def in_place(self) -> bool: ...
+    def liveness_error(self) -> str: ...
+    def readiness_error(self) -> str: ...
 
 
 class Settings(Protocol):
-    """What health asks the source of the settings."""
+    """What health asks the source of the settings (`node/source.py`)."""
 
-    def unknown_reason(self) -> str:
-        """Why there are no settings for this node."""
+    def unknown_reason(self) -> str: ...
 
 
 class Health:
     """Looks when it is asked, from any thread. Both answers are "" where all is well, else one line."""
 
     def __init__(self, ping: Ping, loop: Loop, source: Settings | None = None) -> None:
-        self._ping = ping
-        self._loop = loop
-        self._source = source
-        self.serving = False
-        """Set once CNI calls are served."""
+        self._ping, self._loop, self._source = ping, loop, source
+        self.serving = False  # set once CNI calls are served
 
     def liveness_error(self) -> str:
-        """Why only a restart of the agent can help: the loop is stuck or has ended, or the socket does not answer.
-
-        The socket is used as by a CNI call, so that whatever keeps calls from being answered is noticed.
-        """
+        """Why only a restart of the agent can help: the loop is stuck or has ended, or the socket does not answer."""
         if not self.serving:
             return ""  # it starts; what prevents that ends it
         return self._loop.liveness_error() or self._ping()

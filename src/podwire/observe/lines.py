@@ -72,20 +72,15 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line; an internal error in making it must not end the thread that writes all others."""
         try:
-            return self._line(record)
-        except Exception as unforeseen:  # noqa: BLE001  see above
-            words = f"a line could not be written ({type(unforeseen).__name__}: {unforeseen}): please report it"
-            return self._line(logging.LogRecord("podwire", logging.ERROR, "", 0, words, None, None))
+            return self._line(record, getattr(record, "call", None))
+        except Exception as bug:  # noqa: BLE001  see above
+            words = f"a line could not be written ({type(bug).__name__}: {bug}): please report it"
+            return self._line(logging.LogRecord("podwire", logging.ERROR, "", 0, words, None, None), None)
 
 
-def _call_of(record: logging.LogRecord) -> AnsweredCall | None:
-    return getattr(record, "call", None)
-
-
-def _text_line(record: logging.LogRecord) -> str:
-    call = _call_of(record)
-    words = str(record.msg) if call is None else " ".join([str(record.msg), *_call_words(call)])
-    return f"podwire: {words if call else one_line(words, LINE_BYTES)}\n"
+def _text_line(record: logging.LogRecord, call: AnsweredCall | None) -> str:
+    words = str(record.msg)
+    return f"podwire: {' '.join([words, *_call_words(call)]) if call else one_line(words, LINE_BYTES)}\n"
 
 
 def _call_words(call: AnsweredCall) -> list[str]:
@@ -106,20 +101,17 @@ def _word(value: str) -> str:
     return value if PLAIN_WORD.fullmatch(value) else repr(value) if value else "-"
 
 
-def _json_line(record: logging.LogRecord) -> str:
+def _json_line(record: logging.LogRecord, call: AnsweredCall | None) -> str:
     found: dict[str, Any] = {
         "time": rfc3339(record.created),
         "level": record.levelname.lower(),
         "msg": one_line(str(record.msg), LINE_BYTES),
     }
-    if (call := _call_of(record)) is not None:
-        found |= _call_fields(call)
-    return msgspec.json.encode(found).decode() + "\n"
+    return msgspec.json.encode(found | _call_fields(call) if call else found).decode() + "\n"
 
 
 def _call_fields(call: AnsweredCall) -> dict[str, Any]:
-    environment = call.environment
-    namespace, name = call.pod()
+    environment, (namespace, name) = call.environment, call.pod()
     fields: dict[str, Any] = {
         "verb": shown(environment.get("CNI_COMMAND", "")),
         "container": shown(environment.get("CNI_CONTAINERID", ""), 64),

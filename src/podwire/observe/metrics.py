@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import disable_created_metrics
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily as _Count
+from prometheus_client.metrics_core import GaugeMetricFamily as _Gauge
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from podwire import __version__
@@ -62,26 +64,14 @@ class Metrics(Collector):
     """Records CNI calls; everything else is collected for each request."""
 
     def __init__(self, log: AgentLog, loop: Loop, source: Source | None, networks: Networks) -> None:
-        self._log = log
-        self._loop = loop
-        self._source = source
-        self._networks = networks
+        self._log, self._loop, self._source, self._networks = log, loop, source, networks
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._calls = Histogram(
-            "podwire_cni_request_duration_seconds",
-            "Time from a CNI request's arrival to its answer.",
-            ["verb"],
-            registry=self._registry,
-            buckets=BUCKETS,
-        )
-        self._steps = Histogram(
-            "podwire_cni_step_duration_seconds",
-            "Time of one step of a CNI request.",
-            ["verb", "step"],
-            registry=self._registry,
-            buckets=BUCKETS,
-        )
+        options: dict[str, Any] = {"registry": self._registry, "buckets": BUCKETS}
+        words = "Time from a CNI request's arrival to its answer."
+        self._calls = Histogram("podwire_cni_request_duration_seconds", words, ["verb"], **options)
+        words = "Time of one step of a CNI request."
+        self._steps = Histogram("podwire_cni_step_duration_seconds", words, ["verb", "step"], **options)
         self._failures = Counter(
             "podwire_cni_failures", "CNI requests that were refused.", ["verb", "code"], registry=self._registry
         )
@@ -117,75 +107,58 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is counted elsewhere or read from the kernel."""
-        build = GaugeMetricFamily("podwire_build_info", "The agent's version; the value is 1.", labels=["version"])
-        build.add_metric([__version__], 1)
-        yield build
+        yield _family(
+            _Gauge, "podwire_build_info", "The agent's version; the value is 1.", ["version"], {(__version__,): 1}
+        )
         yield from self._leases()
         yield self._peers()
-        restored = CounterMetricFamily(
-            "podwire_restored_objects",
-            "Objects that the agent restored to their desired state.",
-            labels=["kind", "reconciler"],
-        )
-        for labels, number in dict(self._loop.restored).items():
-            restored.add_metric(labels, number)
-        yield restored
-        failing = GaugeMetricFamily(
-            "podwire_reconciler_failing", "1 while what a reconciler keeps cannot be restored.", labels=["reconciler"]
-        )
-        for name, fails in self._loop.failing.items():
-            failing.add_metric([name], fails)
-        yield failing
-        yield CounterMetricFamily(
-            "podwire_log_lines_dropped",
-            "Log lines that were dropped because the reader was too slow.",
-            value=self._log.dropped,
-        )
+        words, restored = "Objects that the agent restored to their desired state.", dict(self._loop.restored)
+        yield _family(_Count, "podwire_restored_objects", words, ["kind", "reconciler"], restored)
+        words = "1 while what a reconciler keeps cannot be restored."
+        failing = {(name,): fails for name, fails in self._loop.failing.items()}
+        yield _family(_Gauge, "podwire_reconciler_failing", words, ["reconciler"], failing)
+        words = "Log lines that were dropped because the reader was too slow."
+        yield _family(_Count, "podwire_log_lines_dropped", words, (), {(): self._log.dropped})
         if self._source is not None and (silent := self._source.silent_seconds()) is not None:
-            yield GaugeMetricFamily(
-                "podwire_kubernetes_watch_lag_seconds", "Time since the API server was last heard.", value=silent
-            )
-            yield GaugeMetricFamily(
-                "podwire_kubernetes_bad_nodes", "Nodes that something is wrong with.", value=self._source.bad_nodes()
-            )
-            asked = CounterMetricFamily(
-                "podwire_kubernetes_requests", "Requests to the API server.", labels=["method", "code"]
-            )
-            for labels, number in self._source.requests().items():
-                asked.add_metric(labels, number)
-            yield asked
+            words = "Time since the API server was last heard."
+            yield _family(_Gauge, "podwire_kubernetes_watch_lag_seconds", words, (), {(): silent})
+            words = "Nodes that something is wrong with."
+            yield _family(_Gauge, "podwire_kubernetes_bad_nodes", words, (), {(): self._source.bad_nodes()})
+            words, requests = "Requests to the API server.", self._source.requests()
+            yield _family(_Count, "podwire_kubernetes_requests", words, ["method", "code"], requests)
 
     def _leases(self) -> Iterator[Metric]:
-        """Yield the numbers of pods and addresses, from the kernel."""
+        """Pods and addresses, from the kernel."""
         with Netlink() as socket:
             pods, taken = read_leases(socket, lambda: time.sleep(0))
-        yield GaugeMetricFamily("podwire_pods", "Attachments of pods on this node.", value=pods)
-        total = GaugeMetricFamily("podwire_addresses_total", "Addresses that can be leased.", labels=["range"])
-        free = GaugeMetricFamily("podwire_addresses_free", "Addresses that are not leased.", labels=["range"])
-        known = {
-            range_ for network in self._networks.all() for group in network.config.range_sets for range_ in group.ranges
-        }
-        size: Tally[str] = Tally()
-        used: Tally[str] = Tally()
-        for range_ in known:
-            size[str(range_.subnet)] += range_.size
-            used[str(range_.subnet)] += sum(address in range_ for address in taken)
-        for name, number in sorted(size.items()):
-            total.add_metric([name], number)
-            free.add_metric([name], max(number - used[name], 0))
-        yield total
-        yield free
+        yield _family(_Gauge, "podwire_pods", "Attachments of pods on this node.", (), {(): pods})
+        sets = [group for network in self._networks.all() for group in network.config.range_sets]
+        size: Tally[tuple[str]] = Tally()
+        used: Tally[tuple[str]] = Tally()
+        for range_ in {range_ for group in sets for range_ in group.ranges}:
+            size[str(range_.subnet),] += range_.size
+            used[str(range_.subnet),] += sum(address in range_ for address in taken)
+        total = dict(sorted(size.items()))
+        free = {name: max(number - used[name], 0) for name, number in total.items()}
+        yield _family(_Gauge, "podwire_addresses_total", "Addresses that can be leased.", ["range"], total)
+        yield _family(_Gauge, "podwire_addresses_free", "Addresses that are not leased.", ["range"], free)
 
     def _peers(self) -> Metric:
         """Peers by the path to them; a peer with both kinds of path counts as VXLAN."""
-        peers = GaugeMetricFamily("podwire_peers", "Other nodes, by the path to their pods.", labels=["path"])
-        tunnels = set(VXLAN_DEVICE.values())
-        routes = self._loop.peer_routes
+        tunnels, routes = set(VXLAN_DEVICE.values()), self._loop.peer_routes
         kinds: Tally[bool] = Tally()
         for destinations in list(routes.destinations.values()):
             found = [route for route in map(routes.routes.get, destinations) if route]  # the loop may remove some now
             kinds[any(route.device in tunnels for route in found)] += 1
-        peers.add_metric(["direct"], kinds[False])
-        peers.add_metric(["vxlan"], kinds[True])
-        peers.add_metric(["none"], max(self._loop.peers - kinds.total(), 0))
-        return peers
+        none = max(self._loop.peers - kinds.total(), 0)
+        paths = {("direct",): kinds[False], ("vxlan",): kinds[True], ("none",): none}
+        return _family(_Gauge, "podwire_peers", "Other nodes, by the path to their pods.", ["path"], paths)
+
+
+def _family(
+    kind: type[_Gauge | _Count], name: str, words: str, labels: Sequence[str], values: Mapping[Any, float]
+) -> Metric:
+    family = kind(name, words, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
