@@ -109,15 +109,12 @@ def send_reply(connection: Connection, status: int, body: bytes, *, to_stderr: b
     if len(body) <= INLINE_BYTES:
         connection.send(HEADER.pack(REPLY_MAGIC, flags, status, len(body)) + body, socket.MSG_NOSIGNAL)
         return
-    descriptor = os.memfd_create("podwire-reply")
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(body)
+    with os.fdopen(os.memfd_create("podwire-reply"), "wb") as file:
+        file.write(body)
+        file.flush()
         message = HEADER.pack(REPLY_MAGIC, flags | LARGE, status, len(body))
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file.fileno()]))
         connection.sendmsg([message], [rights], socket.MSG_NOSIGNAL)
-    finally:
-        os.close(descriptor)
 
 
 def query(path: Path, word: str, timeout_seconds: float) -> bytes:

@@ -94,11 +94,8 @@ class Server:
         queries: QueryService,
         observer: CallObserver | None = None,
     ) -> None:
-        self._listener = listener
-        self._state = state
-        self._log = log
-        self._queries = queries
-        self._observer = observer
+        self._listener, self._state, self._log = listener, state, log
+        self._queries, self._observer = queries, observer
         self._lock = threading.Lock()
         self._accepting = self._threads = self._done = 0
         self._alarm = threading.Semaphore(0)
@@ -228,5 +225,4 @@ class Server:
 
 def _uid_of_peer(connection: Connection) -> int:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
-    uid: int = PEER_CREDENTIALS.unpack(raw)[1]
-    return uid
+    return int(PEER_CREDENTIALS.unpack(raw)[1])

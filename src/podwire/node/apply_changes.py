@@ -7,25 +7,16 @@ from collections.abc import Sequence
 
 from msgspec import Struct, field
 
+from podwire.netlink import operations as op
 from podwire.netlink.apply import KernelRefusedError, apply
-from podwire.netlink.operations import (
-    AddVxlan,
-    DeleteForwarding,
-    DeleteLink,
-    DeleteNeighbour,
-    DeleteRoute,
-    Operation,
-    SetAlias,
-    SetUp,
-)
 from podwire.netlink.socket import Netlink, NetlinkError
 from podwire.node.reconciler import Change
 
 BATCH_OPERATIONS = 200
-ON_DEVICES = (AddVxlan, DeleteLink, SetAlias, SetUp)
+ON_DEVICES = (op.AddVxlan, op.DeleteLink, op.SetAlias, op.SetUp)
 """Operations that others in the same batch may depend on, so each is a batch of its own."""
 
-DELETIONS = (DeleteLink, DeleteRoute, DeleteNeighbour, DeleteForwarding)
+DELETIONS = (op.DeleteLink, op.DeleteRoute, op.DeleteNeighbour, op.DeleteForwarding)
 GONE = (errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL)
 
 
@@ -59,7 +50,7 @@ def _apply_batch(socket: Netlink, changes: Sequence[Change], outcome: Outcome) -
     operations = [change.operation for change in changes if change.operation is not None]
     refused: dict[int, KernelRefusedError] = {}
 
-    def note(operation: Operation, refusal: NetlinkError) -> bool:
+    def note(operation: op.Operation, refusal: NetlinkError) -> bool:
         refused[id(operation)] = KernelRefusedError(operation, refusal)
         return True
 
@@ -85,8 +76,5 @@ def _apply_effect(change: Change, outcome: Outcome) -> None:
         commands = change.effect()
     except Exception as failed:  # noqa: BLE001  one change that fails must not stop the others
         outcome.errors.append(failed)
-        return
-    if commands is None:
-        outcome.applied.append(change)
     else:
-        outcome.applied += [Change(change.kind, command) for command in commands]
+        outcome.applied += [change] if commands is None else [Change(change.kind, command) for command in commands]

@@ -39,6 +39,16 @@ OLD_NAMES = {new: old for old, new in RENAMED.items()}
 INDEXED = re.compile(r"(\w+)\[(\d+)\]")
 SYNTAX_LINE = re.compile(r"line (\d+)")
 PATH = re.compile(r" - at `\$\.?([^`]*)`")
+PLAIN = {
+    "Object contains unknown field": "unknown key",
+    "Object missing required field": "missing key",
+    "`object`": "a table",
+    "`array`": "a list",
+    "`str`": "a string",
+    "`int`": "a whole number",
+    "`bool`": "true or false",
+    "Expected": "must be",
+}
 Read = TypeVar("Read")
 Warn = Callable[[str], None]
 """Takes a warning for people, in one line."""
@@ -173,9 +183,9 @@ def _rename(table: dict[str, Any], where: str, old: set[str]) -> None:
 
 
 def _warn_of(path: Path, old: set[str], warn: Warn | None) -> None:
-    for name in sorted(old) if warn else ():
-        assert warn is not None
-        warn(f"{path}: the key {name} is deprecated: its new name is {RENAMED[name]}")
+    for name in sorted(old):
+        if warn:
+            warn(f"{path}: the key {name} is deprecated: its new name is {RENAMED[name]}")
 
 
 def _text(path: Path) -> str:
@@ -207,16 +217,7 @@ def _explained(path: Path, text: str, parse: Callable[[], Read]) -> Read:
 
 def _plainly(words: str) -> str:
     """msgspec's message in the words of a TOML file."""
-    for theirs, plain in (
-        ("Object contains unknown field", "unknown key"),
-        ("Object missing required field", "missing key"),
-        ("`object`", "a table"),
-        ("`array`", "a list"),
-        ("`str`", "a string"),
-        ("`int`", "a whole number"),
-        ("`bool`", "true or false"),
-        ("Expected", "must be"),
-    ):
+    for theirs, plain in PLAIN.items():
         words = words.replace(theirs, plain)
     return words
 

@@ -7,6 +7,7 @@ counted. The last error of each subject is kept for `podwire status`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -88,10 +89,7 @@ class AgentLog:
     def failed(self, about: Subject, words: str, *, once: bool = False) -> None:
         """Log an error and keep it as the last one of its subject."""
         self.remember(about, words)
-        if once:
-            self.once(words, "error")
-        else:
-            self.note(words, "error")
+        (self.once if once else self.note)(words, "error")
 
     def call(
         self,
@@ -108,9 +106,8 @@ class AgentLog:
         record = _record(logging.ERROR if answer.status else logging.INFO, shown(verb))
         record.call = AnsweredCall(environment, answer, took, kernel, phases)
         if answer.status:
-            container = shown(environment.get("CNI_CONTAINERID", ""), 64)
-            words = f"{shown(verb)} of container {container or '-'}: {error(answer)[1]}"
-            self.failures["call"] = Failure(record.created, words)
+            container = shown(environment.get("CNI_CONTAINERID", ""), 64) or "-"
+            self.remember("call", f"{shown(verb)} of container {container}: {error(answer)[1]}")
         self._logger.handle(record)
 
 
@@ -144,27 +141,19 @@ class _Listener(QueueListener):
 
     def __init__(self, source: _CountingQueueHandler, target: logging.Handler) -> None:
         super().__init__(source.records, target)
-        self._source = source
-        self._records = source.records
-        self._target = target
-        self._told = 0
-        self._waited = False
+        self._source, self._records, self._target = source, source.records, target
+        self._told, self._waited = 0, False
 
     def dequeue(self, block: bool) -> logging.LogRecord:
         """The next record; before the first of several, wait until no more come for a moment."""
         record = self._records.get(block)
-        if record is not None and not self._waited:  # None is the sentinel of `finish`
-            self._wait_for_quiet()
-        self._waited = not self._records.empty()
-        return record
-
-    def _wait_for_quiet(self) -> None:
-        until = time.monotonic() + MAX_WAIT_SECONDS
-        while time.monotonic() < until:
+        before, until = -1, time.monotonic() + MAX_WAIT_SECONDS
+        # None is the sentinel of `finish`.
+        while record and not self._waited and self._records.qsize() != before and time.monotonic() < until:
             before = self._records.qsize()
             time.sleep(QUIET_SECONDS)
-            if self._records.qsize() == before:
-                return
+        self._waited = not self._records.empty()
+        return record
 
     def handle(self, record: logging.LogRecord) -> None:
         """Write the record; after the last one of several, the number of dropped ones."""
@@ -205,7 +194,7 @@ class _Writer(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write; where nobody reads any more, the agent goes on."""
         text = self.format(record)
-        try:
+        with contextlib.suppress(OSError, ValueError):
             if self._stream is not None:
                 self._stream.write(text)
                 self._stream.flush()
@@ -216,5 +205,3 @@ class _Writer(logging.Handler):
                     data = data[os.write(STANDARD_ERROR, data) :]
                 except BlockingIOError:
                     select.select([], [STANDARD_ERROR], [])
-        except (OSError, ValueError):
-            return

@@ -17,8 +17,6 @@ from podwire.observe.log import AgentLog
 from podwire.text import shown
 
 WORDS_LETTERS = 400
-
-
 STATUS = "status"
 """The query for an AgentState; any other is answered with `{}`, to show that the agent answers."""
 
@@ -92,10 +90,7 @@ class StatusService:
     """Answers queries about the agent, from any thread."""
 
     def __init__(self, health: Health, log: AgentLog, loop: Loop, source: Source | None) -> None:
-        self._health = health
-        self._log = log
-        self._loop = loop
-        self._source = source
+        self._health, self._log, self._loop, self._source = health, log, loop, source
         self._since = rfc3339(time.time())
 
     def answer(self, query: str) -> bytes:
@@ -104,24 +99,24 @@ class StatusService:
 
     def state(self) -> AgentState:
         """The agent's state now."""
-        reason = self._health.readiness_error()
-        settings = self._loop.settings
+        reason, settings, source = self._health.readiness_error(), self._loop.settings, self._source
+        failures = sorted(dict(self._log.failures).items(), key=lambda pair: pair[1].at)
         return AgentState(
             version=__version__,
             pid=os.getpid(),
             since=self._since,
-            node=self._source.own_name if self._source else "",
-            source=self._source.name if self._source else "",
+            node=source.own_name if source else "",
+            source=source.name if source else "",
             ready=not reason,
             reason=reason,
-            silent_seconds=self._source.silent_seconds() if self._source else None,
+            silent_seconds=source.silent_seconds() if source else None,
             mode=settings.mode if settings else "",
             cluster_cidrs=[*map(str, settings.cluster_cidrs)] if settings else [],
-            nodes=self._source.nodes() if self._source else [],
+            nodes=source.nodes() if source else [],
             problems=[shown(problem, WORDS_LETTERS) for problem in self._loop.problems()],
             failures=[
                 ShownFailure(about, rfc3339(failure.at), shown(failure.words, WORDS_LETTERS))
-                for about, failure in sorted(dict(self._log.failures).items(), key=lambda pair: pair[1].at)
+                for about, failure in failures
             ],
             dropped_lines=self._log.dropped,
         )
