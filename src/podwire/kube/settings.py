@@ -6,29 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import asdict
 
-from podwire.node.settings import CniSettings, Mode, NodeSettings, TunnelSettings
+from podwire.node.settings import CommonSettings, NodeSettings
 from podwire.node.settings_file import Warn, read
 
 
-class ClusterSettings(Struct, frozen=True, forbid_unknown_fields=True):
+class ClusterSettings(CommonSettings, frozen=True, kw_only=True):
     """The keys of the file. The API server knows the others of a node: name, addresses, pod CIDRs, peers."""
 
     cluster_cidrs: tuple[str, ...] = ("10.244.0.0/16",)
-    mode: Mode = "routed"
-    mtu: int = 0
-    masquerade: bool = True
-    masquerade_exceptions: tuple[str, ...] = ()
-    tunnel: TunnelSettings = TunnelSettings()
-    cni: CniSettings = CniSettings()
 
     def parse(self) -> NodeSettings:
         """These settings, checked, for a sample node that has all of the cluster's CIDRs. Raises SettingsError."""
-        return NodeSettings.parse(
-            name="node", addresses=("192.0.2.1", "2001:db8::1"), pod_cidrs=self.cluster_cidrs, **asdict(self)
-        )
+        addresses, keys = ("192.0.2.1", "2001:db8::1"), asdict(self)
+        return NodeSettings.parse(name="node", addresses=addresses, pod_cidrs=self.cluster_cidrs, **keys)
 
 
 def load_cluster_settings(path: Path | None, warn: Warn | None = None) -> NodeSettings:

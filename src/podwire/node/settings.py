@@ -68,6 +68,17 @@ class CniSettings(Struct, frozen=True, forbid_unknown_fields=True):
     write: bool = True
 
 
+class CommonSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The keys that are alike on all nodes, as a file has them. `mtu` is in bytes (0: the underlay's)."""
+
+    mode: Mode = "routed"
+    mtu: int = 0
+    masquerade: bool = True
+    masquerade_exceptions: tuple[str, ...] = ()
+    tunnel: TunnelSettings = TunnelSettings()
+    cni: CniSettings = CniSettings()
+
+
 class NodeSettings(Struct, frozen=True):
     """The settings of this node. `mtu` is in bytes (0: the underlay's)."""
 

@@ -14,15 +14,13 @@ import rtoml
 from msgspec import Struct
 
 from podwire.node.settings import (
-    CniSettings,
-    Mode,
+    CommonSettings,
     NodeSettings,
     Peer,
     PeerError,
     SettingsError,
     SettingsFileError,
     Tunnel,
-    TunnelSettings,
 )
 from podwire.text import one_line
 
@@ -63,19 +61,13 @@ class PeerTable(Struct, frozen=True, forbid_unknown_fields=True):
     tunnel: Tunnel | None = None
 
 
-class SettingsTable(Struct, frozen=True, forbid_unknown_fields=True):
+class SettingsTable(CommonSettings, frozen=True, kw_only=True):
     """The whole file."""
 
+    name: str = ""
     addresses: tuple[str, ...]
     pod_cidrs: tuple[str, ...]
     cluster_cidrs: tuple[str, ...]
-    name: str = ""
-    mode: Mode = "routed"
-    mtu: int = 0
-    masquerade: bool = True
-    masquerade_exceptions: tuple[str, ...] = ()
-    tunnel: TunnelSettings = TunnelSettings()
-    cni: CniSettings = CniSettings()
     peers: tuple[PeerTable, ...] = ()
 
 
