@@ -13,8 +13,7 @@ from typing import Any, cast
 
 import podwire
 from podwire.diagnose import probe_methods, probe_runner
-from podwire.diagnose.causes import explain
-from podwire.diagnose.causes_source import explain_source
+from podwire.diagnose.causes import explain, explain_source
 from podwire.diagnose.drop_point import DropPoint
 from podwire.diagnose.endpoints import Endpoint
 from podwire.diagnose.namespaces import NamespaceThreadPool

@@ -58,13 +58,11 @@ class Namespaces:
 
     def distinct(self, names: Iterable[str]) -> dict[str, list[str]]:
         """The names of endpoints with a namespace, grouped by the first name that has the same namespace."""
-        firsts: dict[tuple[int, int], str] = {}
-        found: dict[str, list[str]] = {}
+        groups: dict[tuple[int, int], list[str]] = {}
         for name in names:
-            if name in self._descriptors:
-                first = firsts.setdefault(namespace.identity(self._descriptors[name]), name)
-                found.setdefault(first, []).append(name)
-        return found
+            if name in self:
+                groups.setdefault(namespace.identity(self._descriptors[name]), []).append(name)
+        return {group[0]: group for group in groups.values()}
 
     def prefix(self, name: str) -> list[str]:
         """The words before a command that run it in an endpoint's namespace; none for the process' own namespace."""
@@ -101,8 +99,8 @@ def completed(namespaces: Namespaces) -> list[Endpoint]:
         found = list(pool.map(complete, namespaces.endpoints.values()))
     for endpoint in found:
         if not endpoint.addresses:
-            label = f"{endpoint.kind} {endpoint.name}"
-            raise EndpointError(f"{label}: its namespace has no address: check that a CNI plugin configured it")
+            reason = "its namespace has no address: check that a CNI plugin configured it"
+            raise EndpointError(f"{endpoint.kind} {endpoint.name}: {reason}")
     return found
 
 

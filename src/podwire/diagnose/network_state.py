@@ -27,7 +27,7 @@ SYSCTLS = {
 
 
 class Device(Record):
-    """A device, as `ip -d link` and `ip address` show it."""
+    """A device, as `ip -d link show` shows it."""
 
     name: str
     up: bool
@@ -105,16 +105,19 @@ def read_network_state(namespaces: Namespaces, query: StateQuery) -> NetworkStat
         destination, source = (str(address) for address in query.received)
         input_error = ip("route", "get", destination, "from", source, "iif", query.input_device)[1]
         reply_device = _route(ip, source).device
-    neighbour, mac = _neighbour(ip, route, query.destination)
+    neighbour = _neighbour(ip, route, query.destination)
     rows = ip(f"-{family}", "address", "show")[0]
-    keys = [*SYSCTLS[family], *_device_sysctls(family, query.input_device)]
-    values, legacy = namespaces.run(query.endpoint, lambda: (_read_sysctls(keys), _legacy()))
+    keys = list(SYSCTLS[family])
+    if query.input_device and "/" not in query.input_device:
+        keys.append(f"net/ipv{family}/conf/{query.input_device}/forwarding")
+        keys += [f"net/ipv4/conf/{name}/rp_filter" for name in ("all", query.input_device)] if family == 4 else []
+    values, legacy = namespaces.run(query.endpoint, lambda: _read_inside(keys))
     return NetworkState(
         *(query.endpoint, family, namespaces.endpoints[query.endpoint].kind, tuple(prefix), route),
         input_error=input_error,
         reply_device=reply_device,
-        neighbour=neighbour,
-        neighbour_mac=mac,
+        neighbour=" ".join(neighbour.get("state", ())),
+        neighbour_mac=str(neighbour.get("lladdr", "")),
         devices={row["ifname"]: _device(row) for row in ip("-d", "link", "show")[0]},
         addresses=tuple(str(each.get("local", "")) for row in rows for each in row.get("addr_info", ())),
         sysctls=values,
@@ -138,14 +141,12 @@ def _route(ip: Any, destination: str) -> Route:
     )
 
 
-def _neighbour(ip: Any, route: Route, destination: Address) -> tuple[str, str]:
-    """(state, MAC) of the next hop: `ip neighbour show to ADDRESS dev DEVICE`; both are empty if there is no entry."""
+def _neighbour(ip: Any, route: Route, destination: Address) -> Row:
+    """The neighbour entry of the next hop, `ip neighbour show to ADDRESS dev DEVICE`; empty if there is none."""
     if not route.device or route.device == "lo":
-        return "", ""
+        return {}
     found, _ = ip("neighbour", "show", "to", route.gateway or str(destination), "dev", route.device)
-    if not found:
-        return "", ""
-    return " ".join(found[0].get("state", ())), str(found[0].get("lladdr", ""))
+    return found[0] if found else {}
 
 
 def _device(row: Row) -> Device:
@@ -158,24 +159,14 @@ def _device(row: Row) -> Device:
     )
 
 
-def _device_sysctls(family: int, device: str) -> list[str]:
-    if not device or "/" in device:
-        return []
-    filters = ["net/ipv4/conf/all/rp_filter", f"net/ipv4/conf/{device}/rp_filter"] if family == 4 else []
-    return [f"net/ipv{family}/conf/{device}/forwarding", *filters]
-
-
-def _read_sysctls(keys: Sequence[str]) -> dict[str, str]:
-    return {key: value for key in keys if (value := sysctl.read(key)) is not None}
-
-
-def _legacy() -> bool:
-    """Whether iptables-legacy has tables in this namespace."""
-    found = False
+def _read_inside(keys: Sequence[str]) -> tuple[dict[str, str], bool]:
+    """The sysctls of this namespace, and whether iptables-legacy has tables in it."""
+    values = {key: value for key in keys if (value := sysctl.read(key)) is not None}
+    legacy = False
     for name in ("ip_tables_names", "ip6_tables_names"):
         with suppress(OSError):
-            found |= bool(Path(f"/proc/thread-self/net/{name}").read_text().strip())
-    return found
+            legacy |= bool(Path(f"/proc/thread-self/net/{name}").read_text().strip())
+    return values, legacy
 
 
 def _json(argv: Sequence[str], default: Any) -> tuple[Any, str]:

@@ -47,8 +47,8 @@ class PacketDrop(Record):
 
     @property
     def words(self) -> str:
-        words = f"chain {self.family} {self.table} {self.chain}"
-        words = f"rule {self.handle} of {words}: {self.verdict}" if self.handle else f"{words}: policy drop"
+        chain = f"chain {self.family} {self.table} {self.chain}"
+        words = f"rule {self.handle} of {chain}: {self.verdict}" if self.handle else f"{chain}: policy drop"
         return words if self.certain else f"{words} (perhaps)"
 
     @property
@@ -133,10 +133,8 @@ class _Evaluation:
 
     def match(self, rule: Row, match: Row) -> bool | None:
         have = self.left(match["left"])
-        if have is None:
-            return None
-        if have == ():
-            return False  # the packet has no such header
+        if not have:
+            return None if have is None else False  # (): the packet has no such header
         wanted = self.right(rule, match["right"])
         results = [_equal(value, wanted_value) for value in have for wanted_value in wanted]
         positive: bool | None = True if True in results else (None if None in results else False)

@@ -31,10 +31,7 @@ MAX_ERRORS = 2
 
 
 class Reply:
-    """The answer to a request, filled in while packets arrive: `body` after `rtt_seconds`, or errors.
-
-    `path_mtu` is the MTU in bytes that the kernel or a router reported for a packet of `sent_bytes`.
-    """
+    """The answer to a request, filled in while packets arrive; `path_mtu` was reported for a packet of `sent_bytes`."""
 
     def __init__(self, sent_bytes: int = 0, words: str = "") -> None:
         self.sent_bytes = sent_bytes
@@ -106,12 +103,10 @@ def mtu(probe: Probe, device_mtu: int, timeout_seconds: float) -> Outcome:
 
 def _largest(address: Address, size: int, timeout_seconds: float) -> int:
     """The largest packet that is answered, in steps of `STEP_BYTES`; all sizes are sent at once; 0: none."""
-    best = 0
-    token = _new_token()
+    best, token = 0, _new_token()
     with _raw(address) as client:
         client.setsockopt(socket.SOL_SOCKET, c.SO_RCVBUFFORCE, BURST_BYTES)
-        smallest = SMALLEST_MTU[address.version]
-        for length in range(smallest, size, STEP_BYTES):
+        for length in range(SMALLEST_MTU[address.version], size, STEP_BYTES):
             with suppress(OSError):
                 client.send(packets.echo_request(address.version, token, 1, length))
         until = time.monotonic() + timeout_seconds
@@ -241,12 +236,10 @@ def _errors(client: socket.socket, family: int) -> list[tuple[str, int]]:
             if len(data) < EXTENDED_ERROR.size:
                 continue
             number, origin, kind, code, _, info, _ = EXTENDED_ERROR.unpack_from(data)
-            path_mtu = info if number == errno.EMSGSIZE else 0
+            words = os.strerror(number)
             if origin in ICMP_ORIGINS:
-                address = _offender(data[EXTENDED_ERROR.size :], family)
-                found.append((f"{address}: {packets.icmp_text(family, kind, code)}", path_mtu))
-            else:
-                found.append((os.strerror(number), path_mtu))
+                words = f"{_offender(data[EXTENDED_ERROR.size :], family)}: {packets.icmp_text(family, kind, code)}"
+            found.append((words, info if number == errno.EMSGSIZE else 0))
 
 
 def _offender(data: bytes, family: int) -> str:

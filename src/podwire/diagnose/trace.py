@@ -8,8 +8,7 @@ from functools import cache, partial
 
 from podwire.diagnose import drop_point, probe_methods
 from podwire.diagnose.capture import Capture
-from podwire.diagnose.causes import explain
-from podwire.diagnose.causes_source import explain_source
+from podwire.diagnose.causes import explain, explain_source
 from podwire.diagnose.drop_point import CapturedPacket, DropPoint, Trace, describe_captured, direction_of
 from podwire.diagnose.endpoints import Endpoint, host_of
 from podwire.diagnose.namespaces import Namespaces, NamespaceThreadPool
@@ -19,13 +18,10 @@ from podwire.diagnose.packets import token
 from podwire.diagnose.plan import Outcome, spread
 from podwire.diagnose.report import Failure, group_outcomes
 from podwire.diagnose.servers import Servers
-from podwire.ip import Address
 from podwire.netlink import read
 from podwire.netlink.socket import Netlink
 
-MAX_TRACED = 32
-"""How many failures are traced: a broken node causes hundreds of failures with the same cause."""
-
+MAX_TRACED = 32  # a broken node causes hundreds of failures with the same cause
 TRACE_SECONDS = 1.0
 NOT_TRACED = f"not traced: {MAX_TRACED} other failures are traced; repair them and run the check again"
 
@@ -114,8 +110,7 @@ class Tracer:
             return Failure.of(outcomes, hop_text(drop), cause, describe_captured(trace, own))
         path = trace.path if drop.direction == "request" else trace.path[::-1]
         position = path.index(drop.at)
-        packet = drop.packet
-        destination = packet.destination if packet is not None else trace.probe.address
+        destination = drop.packet.destination if drop.packet is not None else trace.probe.address
         loss = PacketLoss(
             trace.probe,
             drop,
@@ -127,9 +122,8 @@ class Tracer:
             not_masqueraded_by=self._not_masqueraded_by(trace, own),
             icmp_errors=drop_point.icmp_errors(trace, own),
         )
-        return Failure.of(
-            outcomes, hop_text(drop), explain(loss), describe_captured(trace, own), drop_point.last_seen(drop)
-        )
+        seen, last = describe_captured(trace, own), drop_point.last_seen(drop)
+        return Failure.of(outcomes, hop_text(drop), explain(loss), seen, last)
 
     def _sender_state(self, trace: Trace, drop: DropPoint) -> NetworkState | None:
         """For a request without a reply: the state of the endpoint that sent the request to the target."""
@@ -153,14 +147,12 @@ class Tracer:
         if name not in self._namespaces:
             return None
         packet = drop.packet
-        if packet is None or name != drop.at:
-            destination = packet.destination if packet is not None else trace.probe.address
+        if packet is None:
+            return self._read(StateQuery(name, trace.probe.address))
+        destination = packet.source if drop.kind == "unanswered" and name == drop.at else packet.destination
+        if name != drop.at or drop.kind not in ("inside", "unanswered") or packet.tunnel_to is not None:
             return self._read(StateQuery(name, destination))
-        destination = packet.source if drop.kind == "unanswered" else packet.destination
-        if drop.kind not in ("inside", "unanswered") or packet.tunnel_to is not None:
-            return self._read(StateQuery(name, destination))
-        received: tuple[Address, Address] = (packet.destination, packet.source)
-        return self._read(StateQuery(name, destination, received, drop.device))
+        return self._read(StateQuery(name, destination, (packet.destination, packet.source), drop.device))
 
 
 def _run_again(trace: Trace, timeout_seconds: float) -> None:
