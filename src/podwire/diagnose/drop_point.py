@@ -97,13 +97,12 @@ def find_drop_point(
     if request_drop is not None:
         return request_drop
     reply_drop = _follow(trace.path[::-1], trace.watched, seen["reply"], tunnels, "reply")
-    if reply_drop is None:
-        received = [packet for packet in seen["reply"].get(trace.path[0], ()) if not packet.outgoing]
-        return _drop_point("not received", trace.path[0], received[-1] if received else None, "reply")
-    if reply_drop.kind == "unanswered":
-        requests = [packet for packet in seen["request"].get(reply_drop.at, ()) if not packet.outgoing]
-        return _drop_point("unanswered", reply_drop.at, requests[-1] if requests else None, "reply")
-    return reply_drop
+    if reply_drop is not None and reply_drop.kind != "unanswered":
+        return reply_drop
+    kind: DropKind = "unanswered" if reply_drop else "not received"
+    at, direction = (reply_drop.at, "request") if reply_drop else (trace.path[0], "reply")
+    received = [packet for packet in seen[direction].get(at, ()) if not packet.outgoing]
+    return _drop_point(kind, at, received[-1] if received else None, "reply")
 
 
 def _follow(

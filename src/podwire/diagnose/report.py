@@ -15,8 +15,7 @@ class Failure(Record):
     """A failure between two endpoints: the hop, the cause and the next step.
 
     `hop` is a text ("between node-1 and node-2"); `at` is the endpoint to repair; `command` shows the cause; `seen` are
-    the captured packets in order, `last` is the last packet before the loss; `sure` is False if the cause is only
-    likely.
+    the captured packets in order, `last` is the last packet before the loss.
     """
 
     source: str

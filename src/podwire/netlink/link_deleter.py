@@ -90,11 +90,9 @@ class LinkDeleter:
                 return True
         error = deletion.error
         del deletion  # see `run`
-        if error is None:
-            return True
-        if isinstance(error, NetlinkError) and error.errno == errno.ENODEV:
-            return False
-        raise error
+        if error is not None and not (isinstance(error, NetlinkError) and error.errno == errno.ENODEV):
+            raise error
+        return error is None
 
 
 def _wait_until_gone(notifications: Netlink, deletion: _Deletion, name: str) -> bool:
@@ -116,9 +114,9 @@ def _wait_until_gone(notifications: Netlink, deletion: _Deletion, name: str) -> 
         except OSError as lost:
             if lost.errno != errno.ENOBUFS:
                 raise
-            if not deletion.done.wait(WAIT_SECONDS):  # notifications were lost, but the send returns
-                raise _timeout(name) from None
-            return False
+            if deletion.done.wait(WAIT_SECONDS):  # notifications were lost, but the send returns
+                return False
+            raise _timeout(name) from None
         for kind, _, _, payload in nl.messages(data):
             if kind == RTM_DELLINK and string(nl.attributes(payload, 16).get(IFLA_IFNAME)) == name:
                 return True

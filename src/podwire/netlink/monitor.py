@@ -59,17 +59,14 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self.route = Netlink()
+        self.route, self.nftables = Netlink(), Netlink(c.NETLINK_NETFILTER)
         self.route.socket.setsockopt(socket.SOL_SOCKET, c.SO_ATTACH_FILTER, type_filter(*WATCHED, netconf_of_all=True))
         self.route.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        # An unbound socket receives nothing. It is bound before it joins: a later bind ends memberships.
-        self.route.socket.bind((0, 0))
-        for group in GROUPS:
-            self.route.socket.setsockopt(c.SOL_NETLINK, c.NETLINK_ADD_MEMBERSHIP, group)
-        self.nftables = Netlink(c.NETLINK_NETFILTER)
-        self.nftables.socket.bind((0, 0))
-        self.nftables.socket.setsockopt(c.SOL_NETLINK, c.NETLINK_ADD_MEMBERSHIP, c.NFNLGRP_NFTABLES)
-        for netlink in (self.route, self.nftables):
+        for netlink, groups in ((self.route, GROUPS), (self.nftables, (c.NFNLGRP_NFTABLES,))):
+            # An unbound socket receives nothing. It is bound before it joins: a later bind ends memberships.
+            netlink.socket.bind((0, 0))
+            for group in groups:
+                netlink.socket.setsockopt(c.SOL_NETLINK, c.NETLINK_ADD_MEMBERSHIP, group)
             netlink.socket.setblocking(False)
 
     def route_events(self) -> Iterator[tuple[int, bytes]]:

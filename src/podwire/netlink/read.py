@@ -58,7 +58,7 @@ def number(raw: bytes | None) -> int:
 
 
 def altnames(raw: bytes | None) -> tuple[str, ...]:
-    """The alternative names in an IFLA_PROP_LIST."""
+    """The altnames in an IFLA_PROP_LIST."""
     found, offset = [], 0
     while raw and offset + 4 <= len(raw):
         length, kind = nl.ATTRIBUTE.unpack_from(raw, offset)
@@ -146,12 +146,11 @@ def route_payloads(socket: Netlink, version: int) -> Iterator[memoryview]:
 
 def routes(socket: Netlink, version: int) -> list[Route]:
     """The unicast routes of the main table (`ip -4 route show type unicast`). Raises NetlinkError."""
-    found = []
+    found, default = [], bytes(4 if version == 4 else 16)
     for payload in route_payloads(socket, version):
         _, prefix, _, _, _, protocol, _, _, _ = nl.RTMSG.unpack_from(payload)
         values = nl.attributes(payload, 12)
-        to = ip_network((values.get(c.RTA_DST, bytes(4 if version == 4 else 16)), prefix))
         gateway = values.get(c.RTA_GATEWAY)
-        via = ip_address(gateway) if gateway else None
+        to, via = ip_network((values.get(c.RTA_DST, default), prefix)), ip_address(gateway) if gateway else None
         found.append(Route(to, via, number(values.get(c.RTA_OIF)), protocol))
     return found
