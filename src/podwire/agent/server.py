@@ -184,8 +184,7 @@ class Server:
         try:
             self._answer(connection, host)
         except Exception as bug:  # noqa: BLE001  see above
-            words = f"a call was not finished ({type(bug).__name__}: {bug}): please report it"
-            self._log.failed("node", words)
+            self._log.failed("node", f"a call was not finished ({type(bug).__name__}: {bug}): please report it")
 
     def _answer(self, connection: Connection, host: Host) -> None:
         try:

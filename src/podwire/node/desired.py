@@ -38,7 +38,7 @@ class DesiredState:
         """Put changed peers in, removed peers out."""
         if change.complete:
             self.peers.clear()
-        self.peers.update(change.upserted)
+        self.peers |= change.upserted
         for name in change.removed:
             self.peers.pop(name, None)
 

@@ -48,10 +48,8 @@ class Loop:
         log: AgentLog,
         source: Source | None = None,
     ) -> None:
-        self._desired = desired
+        self._desired, self._log, self._source = desired, log, source
         self._tasks = [Task(make(desired)) for make in reconcilers]
-        self._log = log
-        self._source = source
         self._watch = Watch()
         self._settings = Task(_Settings(desired))
         self._settings.due = False
@@ -203,18 +201,16 @@ class Loop:
             except Exception as failed:  # noqa: BLE001  the other reconcilers are called
                 task.failed(failed)
                 continue
-            if concerned:
-                applied = self._apply(task).applied
-                changes += len(applied)
-                for note in (made.note for made in applied if made.note):
-                    self._log.note(note)
+            for made in self._apply(task).applied if concerned else ():
+                changes += 1
+                if made.note:
+                    self._log.note(made.note)
         settings = self._desired.settings
         assert settings is not None
-        cidrs = ",".join(map(str, settings.pod_cidrs))
-        took = (time.perf_counter() - began) * 1000
+        cidrs, took = ",".join(map(str, settings.pod_cidrs)), (time.perf_counter() - began) * 1000
+        words = f"node {settings.name}: pod_cidrs={cidrs} peers={self.peers} changes={changes} ms={took:.1f}"
         problems = len(self.problems())
-        words = f"node {settings.name}: pod_cidrs={cidrs} peers={len(self._desired.peers)} changes={changes}"
-        self._log.note(f"{words} ms={took:.1f}{f' problems={problems}' if problems else ''}")
+        self._log.note(f"{words} problems={problems}" if problems else words)
         self._unconfirmed = True
 
     def _confirm(self) -> None:
@@ -282,8 +278,6 @@ class Loop:
     def _report(self) -> None:
         """Log each problem when it begins and when it ends; pass all to the source, for Events."""
         problems = self.problems()
-        if not problems and not self._logged:
-            return
         current = set(problems)
         for problem in problems:
             if problem not in self._logged:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Literal, NoReturn
 
 from msgspec import Struct
@@ -140,10 +140,9 @@ class NodeSettings(Struct, frozen=True):
         if outside := _outside(peer.pod_cidrs, self.cluster_cidrs):
             raise PeerError(peer.name, "pod_cidrs", outside)
         self._check_families(peer)
-        for network in peer.pod_cidrs:
-            for own in self.pod_cidrs:
-                if network.overlaps(own):
-                    raise PeerError(peer.name, "pod_cidrs", _overlap(network, peer.name, own, self._shown_name))
+        for network, own in product(peer.pod_cidrs, self.pod_cidrs):
+            if network.overlaps(own):
+                raise PeerError(peer.name, "pod_cidrs", _overlap(network, peer.name, own, self._shown_name))
 
     def check_peers(self, peers: Sequence[Peer]) -> None:
         """Compare peers with each other, with this node and with the cluster. Raises PeerError.

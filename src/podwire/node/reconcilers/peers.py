@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address, ip_network
 
 from podwire.datapath.peer import LocalNode, UnderlayAddress
 from podwire.datapath.peers import changes, desired_routes, exchange, is_up, read_peer_routes, read_underlay
@@ -15,7 +15,7 @@ from podwire.netlink.operations import Operation
 from podwire.netlink.socket import NetlinkError
 from podwire.node.desired import DesiredState
 from podwire.node.reconciler import RESTORED, TICK, Change, Event, Reconciler, change_of
-from podwire.node.settings import SettingsChange
+from podwire.node.settings import NodeSettings, SettingsChange
 
 INDEX_BYTES = 4
 MAC_BYTES = 6
@@ -73,44 +73,35 @@ class Peers(Reconciler):
 
     def desired_changed(self, change: SettingsChange) -> bool:
         """Other peers, or anything else in the settings."""
-        if change.settings is not None or change.complete:
-            self._all_changed = True
-        self._changed.update(change.upserted)
-        self._changed.update(change.removed)
+        self._all_changed = self._all_changed or change.settings is not None or change.complete
+        self._changed.update(change.upserted, change.removed)
         return self._all_changed or bool(self._changed)
 
     def differences(self, *, full: bool) -> Sequence[Change]:
-        """After changed settings the changes between two desired states, else those from the actual state.
-
-        Raises NetlinkError.
-        """
-        if self._desired.settings is None:
+        """After changed settings the changes between two desired states, else those from the actual state."""
+        settings = self._desired.settings
+        if settings is None:
             return ()
-        operations = self._take(read=full or self._touched)
+        operations = self._operations(settings, read=full or self._touched)
         self._touched = False
-        return [change_of(operation) for operation in operations]
+        return [*map(change_of, operations)]
 
-    def _take(self, *, read: bool) -> Sequence[Operation]:
+    def _operations(self, settings: NodeSettings, *, read: bool) -> Sequence[Operation]:
         desired, socket = self._desired, self._desired.host.socket
-        settings = desired.settings
-        assert settings is not None
         if read or self._all_changed:
             underlay = read_underlay(socket)
             self._all_changed = self._all_changed or underlay != self._underlay
             self._underlay = underlay
-        node = LocalNode(
-            settings.addresses, settings.pod_cidrs, settings.tunnel.vni, settings.tunnel.port, self._underlay
-        )
-        before = desired.peer_routes
+        tunnel, before = settings.tunnel, desired.peer_routes
+        node = LocalNode(settings.addresses, settings.pod_cidrs, tunnel.vni, tunnel.port, self._underlay)
         operations: Sequence[Operation] = ()
         if self._all_changed:
-            desired.peer_routes = desired_routes(node, settings.tunnel.when, desired.peers.values())
+            desired.peer_routes = desired_routes(node, tunnel.when, desired.peers.values())
             operations = () if read else changes(before, desired.peer_routes)
         elif self._changed:
             peers = [desired.peers[name] for name in self._changed if name in desired.peers]
-            operations = exchange(before, self._changed, desired_routes(node, settings.tunnel.when, peers))
-        self._all_changed = False
-        self._changed = set()
+            operations = exchange(before, self._changed, desired_routes(node, tunnel.when, peers))
+        self._all_changed, self._changed = False, set()
         return changes(read_peer_routes(socket), desired.peer_routes) if read else operations
 
     def problems(self) -> Sequence[str]:
@@ -120,7 +111,4 @@ class Peers(Reconciler):
 
 def _network(key: bytes) -> Network | None:
     """The destination in a route's key: the packed address, and the prefix length in the last byte."""
-    packed, prefix = key[:-1], key[-1]
-    if len(packed) == ADDRESS_BYTES[0]:
-        return IPv4Network((packed, prefix))
-    return IPv6Network((packed, prefix)) if len(packed) == ADDRESS_BYTES[1] else None
+    return ip_network((key[:-1], key[-1])) if len(key) - 1 in ADDRESS_BYTES else None
