@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # podwire: all targets install what they need, on Debian 12 or newer, as root.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

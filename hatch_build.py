@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The build hook: compiles the native shim, static, into the package."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures CNI plugins as a runtime executes them, side by side: `python -m bench`."""

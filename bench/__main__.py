@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m bench` (as root): podwire, the reference plugins and the floor, alternating; traffic; many peers."""
 
 from __future__ import annotations

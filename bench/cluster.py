@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Part `cluster`: a hundred pods start on one node of a real Kubernetes cluster, with podwire and with `bridge`.
 
 Both plugins alternate on the same node, with the same kubelet and containerd: for `bridge`, a configuration that sorts

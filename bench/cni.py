@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Part `cni`: podwire, the reference plugins and the floor (a lower bound), executed as a runtime does, alternating."""
 
 from __future__ import annotations

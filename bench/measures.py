@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The measurements: single calls, bursts, a full node, memory, and the parts of podwire's own time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Network namespaces without names, for nodes and pods.
 
 Only descriptors keep them (`/proc/PID/fd/N` is their path), so they end with the benchmark, also after SIGKILL. The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Part `nodes`: the agent watches a real API server with thousands of Node objects.
 
 It measures the time until each Node has its route, and the agent's memory and CPU time while ten Nodes per second

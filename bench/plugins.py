@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plugins that are measured: each has a /16 of its own for eth0, without masquerade."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results of all parts: tables with the targets, and JSON to compare runs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Part `scale`: thousands of peers in a node's settings file; first start, one peer more or less, memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Executes plugins as a runtime does, and measures the time with little overhead.
 
 The pipe with standard input and the file for standard output are made before the clock starts. The measured time has

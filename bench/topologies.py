@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The topologies that connect two pods: a veth pair, the reference `bridge`, podwire; on one node or two.
 
 Each topology has its own namespaces. Agents end when their pods are connected: a dozen agents that read the host once

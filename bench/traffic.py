@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Part `traffic`: what a TCP connection between two pods carries, alternating over all topologies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures and options that every layer of tests shares."""
 
 from __future__ import annotations

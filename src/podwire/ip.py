@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The types of IP addresses, interfaces (an address with a prefix length) and networks, of both IP versions."""
 
 from __future__ import annotations

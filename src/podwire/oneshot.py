@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process for one call: the shim runs it if no agent answers. It runs the same code as the agent.
 
 Started as `python -I -S oneshot.py SITE-PACKAGES`: without `site`, Python starts in half the time.

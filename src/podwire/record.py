@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The value class of the code base: immutable, with named fields, compared by value.
 
 It generates no code: for a one-shot process, `dataclasses` or msgspec would take a fifth of its time (ADR 8).

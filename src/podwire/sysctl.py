@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernel settings in /proc/sys, in the namespaces of the calling thread (sysctl(8))."""
 
 from __future__ import annotations

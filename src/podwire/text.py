@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text from outside made safe to print: one line, printable, of limited length."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent with Kubernetes, against an API server with fake Nodes: a scripted one, and the real one with etcd."""

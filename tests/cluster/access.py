@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How tests talk to an API server inside a namespace: HTTP from a thread that has gone in."""
 
 from __future__ import annotations

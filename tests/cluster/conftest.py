@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of this layer: an API server, scripted or real, and a node that follows it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real kubeadm cluster, as a user has it: built, asked and removed by `podwire lab`."""
 
 from __future__ import annotations

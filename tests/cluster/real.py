@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The real API server with its etcd, on the loopback of a namespace. Built when it is missing (see tests/tools)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An API server of a few lines that does what a test asks for: Nodes and Events, list in pages, watch, compaction.
 
 It is quick, and can do what a real one cannot be told to: forget old versions, or refuse a token. That real servers

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent follows the API server: routes come and go with Nodes, and nothing breaks while the server is away."""
 
 from __future__ import annotations

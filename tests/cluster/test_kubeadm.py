@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole thing: kubeadm init and join, podwire's manifest, pods, Services, and what happens to clusters."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is in deploy/ is understood by a real API server, to the last field."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an operator sees of an agent that follows the API server: status, health, metrics, the common file's changes."""
 
 from __future__ import annotations

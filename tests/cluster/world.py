@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node that follows an API server: its underlay, the agent, the plugin that it answers."""
 
 from __future__ import annotations

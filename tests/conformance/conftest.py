@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the conformance suite: which cells a test runs in, and the node it runs on."""
 
 from __future__ import annotations

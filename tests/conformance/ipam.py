@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A delegated IPAM plugin made of ten lines of shell: it notes what it was asked and answers as told."""
 
 from __future__ import annotations

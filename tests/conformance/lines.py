@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lines of docs/conformance.md: what a CNI plugin must do, the source of each demand, and the tests that show it.
 
 `python -m tests.conformance.lines --write` writes the document; a pure test fails when it is stale.

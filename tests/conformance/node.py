@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node under test: the host, the plugin, its pods, and the checks that nearly every test makes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network outside the node: one more namespace on a wire to the host."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the specification allows a plugin to print: complaints about a result, an error, a silent success."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is tested: a plugin with a configuration, in one cell of the matrix (agent, datapath, families)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines 16 to 20: what ADD makes, what it refuses, what it undoes."""
 
 from __future__ import annotations

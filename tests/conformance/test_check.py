@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Line 24: CHECK notices what is missing or different, and says which; it minds nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines 21 to 23: DEL succeeds whenever there is nothing left to do, and removes just what is its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines 1 to 10: the command, the variables of the environment, CNI_ARGS."""
 
 from __future__ import annotations

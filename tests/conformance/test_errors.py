@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines 28 to 30 and trap 4: an error is one plain line for a person, with the code for the runtime."""
 
 from __future__ import annotations

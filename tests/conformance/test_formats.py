@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines 17 and 31 to 34: the shape of a result in every version of the specification."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fuzzing: whatever stdin, CNI_ARGS and environment hold, the answer is conformant and a refusal changes nothing.
 
 PODWIRE_FUZZ_EXAMPLES sets how many inputs each test tries (default 60, about a minute in all).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines 25 and 26: GC removes the attachments of its network that are not listed, and nothing else."""
 
 from __future__ import annotations

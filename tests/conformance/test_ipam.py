@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines 19, 35 and 36: an IPAM plugin that ADD, CHECK, DEL, GC and STATUS delegate to."""
 
 from __future__ import annotations

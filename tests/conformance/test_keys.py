@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration keys: the reference plugins' own, and the document's that this project began from."""
 
 from __future__ import annotations

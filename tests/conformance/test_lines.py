@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pure: every line of docs/conformance.md is shown by a test, and every test of the suite names its lines."""
 
 from __future__ import annotations

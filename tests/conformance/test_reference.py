@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The suite itself on trial: the reference bridge with host-local passes it, but for the deviations it is known for.
 
 The same by hand, for any plugin:

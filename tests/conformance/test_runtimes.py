@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What runtimes do to a plugin, call for call: containerd, nerdctl, CRI-O, podman, the kubelet."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Line 27: STATUS says whether an ADD could work, quickly, and never because addresses ran out."""
 
 from __future__ import annotations

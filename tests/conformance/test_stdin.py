@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines 11 to 14: what is read from standard input, what is refused, what is tolerated."""
 
 from __future__ import annotations

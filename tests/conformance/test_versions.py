@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Line 15 and the table of versions: which command exists since when, what may ride with it."""
 
 from __future__ import annotations

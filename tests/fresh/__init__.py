@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the README's two commands on a fresh machine: a bare Debian that has nothing but make, git and ca-certificates.
 
 `python -m tests.fresh [RELEASE ...]` makes the root file system of each release with mmdebstrap, clones this

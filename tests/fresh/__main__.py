@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m tests.fresh [RELEASE ...]`: both commands in a bare Debian of each release; bookworm unless named."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes a bare Debian root file system with this machine's package settings and a clone of the checkout."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Enters a root file system in namespaces of its own, and removes all of it however the run ends.
 
 The network stays the machine's, since packages come over it. All else is new: mounts, processes, names, IPC and

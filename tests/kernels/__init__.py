@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the namespace tests on other kernels than the machine's own, under qemu without KVM."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fetches what a guest is made of from the machine's own Debian mirror: kernels and a small root of bookworm.
 
 Everything happens in an apt configuration of its own, so that /etc/apt and /var/lib/apt stay as they are and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boots a kernel under qemu without KVM, runs pytest inside, and tells what came of it.
 
 Times inside mean nothing (a guest is some 10 to 20 times slower than the machine); behaviour does.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pieces that a guest boots from: a kernel with its modules, a root, Python packages, and the checkout.
 
 The first three are made once and kept in `${PODWIRE_CACHE:-~/.cache/podwire}/kernels/<name>-<key>/`; the key

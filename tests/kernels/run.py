@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs tests on another kernel by hand: `.venv/bin/python -m tests.kernels.run 6.1 [pytest's arguments]`."""
 
 from __future__ import annotations

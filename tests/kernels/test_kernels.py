@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The namespace tests pass on Debian's other kernels too."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of the tests themselves, as a part of `make lint`.
 
 A test that cannot fail claims something that nothing checks. `assertions` reads every file of tests/ as a syntax tree

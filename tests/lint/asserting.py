@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The functions that assert for a test, and what is never empty. One list for all tests.
 
 Functions of a test's own file need no entry: the checker reads them. It checks this list as well: each name of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refuse tests that cannot fail: `python -m tests.lint.assertions [FOLDER]`, a part of `make lint`.
 
 What a syntax tree cannot tell (whether a value is the right one) is left to the reader. There is no comment that

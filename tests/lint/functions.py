@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the checks see of a test file: its functions, what their names are bound to, and which of them assert."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether an iterable has at least one item, as far as the source shows it."""
 
 from __future__ import annotations

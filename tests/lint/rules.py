@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The forms that a test takes when it cannot fail. Each function finds one, in one function of a file."""
 
 from __future__ import annotations

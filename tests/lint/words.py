@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refuse words that a network engineer does not know: `python -m tests.lint.words`, a part of `make lint`.
 
 `TERMS` has words and phrases that podwire once used in a meaning of its own, each with the standard term. Identifiers

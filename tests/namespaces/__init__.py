@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """What podwire does to the kernel, read back from real network namespaces with other tools."""

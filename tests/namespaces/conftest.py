@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures that several files of this layer share: the plugin both ways, the outside, clusters of nodes."""
 
 from __future__ import annotations

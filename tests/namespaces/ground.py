@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network configurations and the surroundings of a node that the tests of this folder share."""
 
 from __future__ import annotations

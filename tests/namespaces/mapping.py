@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configurations with host ports, and the table of host ports as nft shows it."""
 
 from __future__ import annotations

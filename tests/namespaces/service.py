@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A service in a pod that tells its name and who asked, and one question to it; SCTP where the kernel has it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kills a process before its N-th system call that can have an effect: fault injection by ptrace(2).
 
 Between two system calls a process changes nothing outside itself, so that dying before each of them in turn

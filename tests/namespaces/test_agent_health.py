@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When an agent counts as dead: its loop is stuck or has ended."""
 
 from __future__ import annotations

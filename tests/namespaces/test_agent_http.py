@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics and health of an agent: they tell what is, follow what happens, and never stand in a call's way."""
 
 from __future__ import annotations

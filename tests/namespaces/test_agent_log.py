@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's log as a supervisor reads it, or does not."""
 
 from __future__ import annotations

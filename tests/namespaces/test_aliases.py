@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Aliases at the kernel's limit: a pod starts whatever the lengths of its names are."""
 
 from __future__ import annotations

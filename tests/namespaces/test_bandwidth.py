@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rates: they limit what a pod receives and sends, as tc shows them, and nothing of them outlives the pod."""
 
 from __future__ import annotations

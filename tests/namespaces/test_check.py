@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire check` on several nodes: no failure in a healthy cluster; for each fault the hop, the cause and the node."""
 
 from __future__ import annotations

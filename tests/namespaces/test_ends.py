@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a pod ends: DEL, GC, or its namespace just dies. Nothing of it stays, and nothing else goes."""
 
 from __future__ import annotations

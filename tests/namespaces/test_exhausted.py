@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node that has no descriptor, no task or no memory left for a while: nobody is told a success that is none.
 
 Once there is room again, everything works as before.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other people's nftables, of every shape that the kernel takes: pods start all the same, and so does the agent."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls that are held up keep nobody else waiting: their threads are replaced."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire install` and `uninstall`: whole files or none, other people's left alone, honest words."""
 
 from __future__ import annotations

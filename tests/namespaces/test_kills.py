@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SIGKILL at every step of ADD and of DEL: whatever dies, nothing stays behind and a retry succeeds.
 
 Each test kills the agent, the shim or the one-shot process before its first, second, third … effective system

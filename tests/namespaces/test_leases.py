@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leases: no address leaks, none is leased twice, none is leased again before all others of its range."""
 
 from __future__ import annotations

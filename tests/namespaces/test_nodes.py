@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pods of different nodes: they reach each other with their own addresses, and the outside with the node's."""
 
 from __future__ import annotations

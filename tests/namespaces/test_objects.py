@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one ADD makes on the host and in the pod, object by object, as iproute2 shows it."""
 
 from __future__ import annotations

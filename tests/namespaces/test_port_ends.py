@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Host ports end with their pod: by DEL, by a namespace that dies, by an agent that is killed, by uninstall."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Host ports: who reaches a pod by the node's address, and whose port it is."""
 
 from __future__ import annotations

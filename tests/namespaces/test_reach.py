@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connectivity: pods, their gateway, their host, other nodes and the internet, and with which address."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A new kind of kept thing is one class and one entry of the list; the loop does everything else."""
 
 from __future__ import annotations

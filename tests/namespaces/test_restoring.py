@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was broken by hand is restored by the next ADD."""
 
 from __future__ import annotations

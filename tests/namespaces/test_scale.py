@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hundreds of peers in a node's file: all are reached, one comes, one goes, and all come back after a flush."""
 
 from __future__ import annotations

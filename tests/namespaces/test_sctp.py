@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Host ports of SCTP, with its traffic: on kernels that have it (`make kernels`); the elements alone: test_ports."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A DEL that the native shim carries out alone, read back with iproute2."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The snapshots that other tests compare: a reading that fails is an error, not an empty state."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire status` on one node of a cluster: nodes, paths, pods, errors; with the agent and without it."""
 
 from __future__ import annotations

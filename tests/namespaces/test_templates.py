@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """iproute2 shows no difference between a pod of an ADD template and a pod of the general ADD.
 
 A template that fails leaves nothing.

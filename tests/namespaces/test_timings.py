@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Phase timings: where a call's time went, for the agent's log and metrics."""
 
 from __future__ import annotations

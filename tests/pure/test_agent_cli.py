@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire agent`'s and `podwire status`'s command lines: what is refused, in one line, and what is printed."""
 
 from __future__ import annotations

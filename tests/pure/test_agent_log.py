@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's log: what a line says, that nobody's names can forge one, and that it never holds anybody up."""
 
 from __future__ import annotations

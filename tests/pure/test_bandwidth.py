@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rates as data: what runtimes send, the token buckets made of it, and their messages as pyroute2 reads them."""
 
 from __future__ import annotations

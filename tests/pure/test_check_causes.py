@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a drop point and the state of a namespace to a cause; and which probes run a second time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a ruleset, as `nft -j list ruleset` prints it, drops a packet."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parsing of captured frames, and the drop point that follows from captured packets."""
 
 from __future__ import annotations

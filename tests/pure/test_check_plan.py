@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The probes of a check with their expected source addresses, and the parsing of endpoints."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each number of the kernel's interface is written down once: in netlink/constants.py."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The examples of CONTRIBUTING.md work: each is a module of its own, and fits where the text says that it belongs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documents agree with the code: links, paths, versions, settings, verbs; and their lines are short enough."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON from outside that is nested deeply is refused before it reaches the end of a thread's stack."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every row of docs/failure-modes.md is shown by tests that run, and every test that claims one names a row."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Firewall texts, and what listings of the ruleset mean."""
 
 from __future__ import annotations

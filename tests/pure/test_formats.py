@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A filled template equals, byte for byte, the encoded messages of the pod."""
 
 from __future__ import annotations

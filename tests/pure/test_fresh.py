@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a bare root of `make fresh` takes from the machine: mirrors, settings of package clients, caches, no more."""
 
 from __future__ import annotations

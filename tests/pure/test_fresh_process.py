@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a process for one call loads (ADR 8): whatever it does not need, a pod waits for."""
 
 from __future__ import annotations

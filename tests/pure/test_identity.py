@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names of attachments: the same for the same, different for the different, and always within the kernel's limits."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The packages of podwire, the one direction of imports between them, and no circle of imports between files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From Kubernetes objects to settings: which fields are read, which Nodes count, and the problems of bad ones."""
 
 from __future__ import annotations

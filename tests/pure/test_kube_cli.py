@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire agent --kubernetes`: what it refuses in one line, and that its page tells of it as it is."""
 
 from __future__ import annotations

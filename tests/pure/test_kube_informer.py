@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The informer: what a list, a watch, a bookmark, a refusal, silence and an undecodable object each lead to.
 
 The same tests run with Nodes and with a made-up resource that is namespaced.

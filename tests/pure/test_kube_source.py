@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings source for Kubernetes: what the loop is told of changed Nodes and of a changed file."""
 
 from __future__ import annotations

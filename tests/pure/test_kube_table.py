@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of Nodes against a simple evaluator: same peers, same problems, whatever arrives in whatever order."""
 
 from __future__ import annotations

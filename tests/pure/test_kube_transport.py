@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests to an API server: TLS, connections that are kept, closed or cut, and answers of every shape."""
 
 from __future__ import annotations

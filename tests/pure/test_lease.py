@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which address comes next: every one once, behind the last, and what the alias remembers."""
 
 from __future__ import annotations

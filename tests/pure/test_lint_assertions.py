@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The checker of `make lint` refuses each form of a test that cannot fail, with its line, and accepts good tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The words lint finds what it must, and nothing else."""
 
 from __future__ import annotations

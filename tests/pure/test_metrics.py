@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics: every name is documented, what calls cost, and hostile verbs do not become labels."""
 
 from __future__ import annotations

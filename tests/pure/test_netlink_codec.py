@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages against a second opinion: pyroute2 decodes what we encode, and every operation names its command."""
 
 from __future__ import annotations

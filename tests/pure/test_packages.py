@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two packages podwire and podwire-lab: the content of their wheels, and their declared dependencies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a node reaches its peers: on-link directly, else by VXLAN; and from one picture to the next."""
 
 from __future__ import annotations

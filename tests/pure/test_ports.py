@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Host ports as data: what runtimes send, the altnames that hold them, the table that follows from them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every program that is called by name is installed by the target that needs it: the Makefile's lists have its package.
 
 Found are the words in the place of a program: the first argument of what runs or looks up a program, the first word

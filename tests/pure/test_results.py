@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The result of ADD in every version's shape, read back, and chained."""
 
 from __future__ import annotations

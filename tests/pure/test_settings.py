@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node's file: what is accepted, and with which line and reason it is refused."""
 
 from __future__ import annotations

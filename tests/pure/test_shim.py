@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The native shim against an agent written here: what it hands over, what it prints, how it ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The native shim without an agent that answers: the one-shot path, and what it says without that."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node's settings, mounted elsewhere: a name that the kernel has not is no error, a missing mount is one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node with containerd and a plugin: pods as a kubelet makes them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs `podwire lab` as a command and reads its output."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all tests of runtimes share: no lab of a killed earlier run is left."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One node with a real containerd, and podwire on it as Kubernetes runs it: the image, started as the manifest says.
 
 The API server is the scripted one, behind TLS; the kubelet's part is done by `kubelet.py`.

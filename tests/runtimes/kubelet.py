@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a kubelet makes of a DaemonSet's pod: its volumes on the node, and its containers by the runtime interface.
 
 Only what podwire's manifests use is known here; anything else is an error, so that no line of them goes untested.

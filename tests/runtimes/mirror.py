@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A server somewhere in the lab that tells each caller the address it sees: shows whether a source was masqueraded."""
 
 from __future__ import annotations

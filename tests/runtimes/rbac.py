@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a manifest's roles allow (RBAC), and what an HTTP request asks for, in the same words."""
 
 from __future__ import annotations

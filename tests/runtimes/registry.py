@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A registry of one image, as far as a client that pulls needs one (OCI distribution specification, "Pull")."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chart and the manifests made from it: one source, few rights, every setting used and told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """podwire called by cnitool, a client written elsewhere, with the reference portmap and bandwidth chained to it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real pods on real containerd, 1.6 and 2.4, wired by podwire: they run, reach, and leave nothing behind."""
 
 from __future__ import annotations

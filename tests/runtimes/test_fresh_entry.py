@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A root file system is entered in namespaces of its own, and nothing of it is left, also after a kill."""
 
 from __future__ import annotations

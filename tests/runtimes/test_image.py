@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """podwire's image in a real containerd, started as deploy/podwire.yaml says: it serves pods, and may do no more."""
 
 from __future__ import annotations

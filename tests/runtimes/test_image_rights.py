@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """podwire's image, run as deploy/podwire.yaml says, may do no more than it must: kernel, node and API."""
 
 from __future__ import annotations

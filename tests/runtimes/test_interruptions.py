@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pods on containerd while the agent comes, goes and is killed, and while the runtime itself dies."""
 
 from __future__ import annotations

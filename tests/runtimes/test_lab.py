@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire lab`: building, showing, checking and removing a lab; afterwards the machine is unchanged."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab's pure functions: control group hierarchies, mounts, configurations, images, layouts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire lab status`, `exec` and `check` on a running lab."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab's nodes: isolated from the machine, and removed completely after any end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real containers of Debian's podman with its CNI backend, wired by podwire, in a node of the lab's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the machine shows of labs, and all that a lab could have changed on it: to be compared before and after."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node of the lab with an outside, wired by the plugin under test: what every runtime is tried in."""
 
 from __future__ import annotations

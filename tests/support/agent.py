@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """podwire as tests start it: the installed bin directory and the agent in a host namespace."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A certificate that a test signs itself."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several nodes on one machine, each a namespace with an agent of its own, on an underlay made for the test."""
 
 from __future__ import annotations

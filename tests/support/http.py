@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTP as tests ask for it: one GET from inside a namespace, and Prometheus' text taken apart."""
 
 from __future__ import annotations

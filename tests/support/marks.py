@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests and the names that their marks carry, read from the source: no test has to be imported or run for it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real network namespaces for tests: made in milliseconds, read back with `ip -j`, certain to go away."""
 
 from __future__ import annotations

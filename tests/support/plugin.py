@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A CNI plugin as a runtime sees it: a program that is executed with an environment and standard input."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The native shim as tests drive it: two builds, the one-shot stamp, an agent that the test writes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a namespace's kernel state is at one moment, as comparable lines, and how two moments differ."""
 
 from __future__ import annotations

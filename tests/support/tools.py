@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the programs written elsewhere that tests and benchmarks use, building them at the first question."""
 
 from __future__ import annotations

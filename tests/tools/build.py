@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the programs written elsewhere that tests and benchmarks use, from the Go modules beside this file.
 
 `.venv/bin/python -m tests.tools.build [names]` builds the named programs' modules (without a name: all but

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/failure-modes.md: its rows, and the tests that carry their names.
 
 `python -m tests.tools.failure_modes --write` writes the column of tests anew; a pure test notices when it is stale.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders deploy/podwire.yaml and deploy/uninstall.yaml from the chart in deploy/helm, with the real helm.
 
 `.venv/bin/python -m tests.tools.manifests` (or `make manifests`) writes both. The chart is the source: the tests fail

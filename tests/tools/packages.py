@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which Debian package has each program that podwire, its tests, benchmarks, documents and image call by name.
 
 `tests/pure/test_programs.py` compares this table with what the code calls and with what the Makefile installs.

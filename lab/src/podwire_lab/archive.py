@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds container images as a docker-archive: a tar of configurations, layers and a manifest. Pure.
 
 containerd, podman and docker read it. The same files give the same bytes.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The control groups of a node: creates, joins, mounts, empties and removes them.
 
 With cgroup v1 a node has a group in each hierarchy, below the caller's own group (so that the caller's limits apply

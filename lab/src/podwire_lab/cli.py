@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire lab`: builds a cluster on this machine, shows, checks and removes it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options of `podwire lab up` and `run`, and the lab that they describe."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs programs of the machine; the error of a failed program has the program's own output."""
 
 from __future__ import annotations

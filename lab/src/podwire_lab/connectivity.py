@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The endpoints of a lab's connectivity check, and the nodes, services and pods that do not run."""
 
 from __future__ import annotations

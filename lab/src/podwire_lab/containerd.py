@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """containerd in a node: its configuration for versions 1.6 (Debian) and 2.x, and its service.
 
 Set are only CNI's two folders, the sandbox image and what a machine without CAP_SYS_RESOURCE needs:

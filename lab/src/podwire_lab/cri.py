@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs pods through the container runtime interface, as a kubelet does: by `crictl` on a node's socket."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Command lines that run a command on a host of a lab or in a pod."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the images of the lab's pods from Debian's packages, without a registry.
 
 They are built once and kept under `${PODWIRE_CACHE:-~/.cache/podwire}/images/`; the file name has a hash of everything

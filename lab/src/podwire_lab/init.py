@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first process of a node: creates the namespaces and the root file system, then keeps the services running.
 
 `python -m podwire_lab.init LAB NODE SIZE_BYTES` starts outside of the node and waits for a byte on standard input,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The names of a lab's namespaces, folders and control groups. Pure.
 
 The names of a lab and of its hosts are DNS labels. Dots, which a label cannot have, separate them in the name of a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Computes a lab's layout from its specification: nodes with segments, addresses, pod CIDRs and pods. Pure.
 
 All labs use the same addresses: their networks are separate from each other and from the machine's.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lock of a lab: only one command at a time builds or removes it.
 
 The lock is an flock on the lab's folder. Child processes inherit it: if `podwire lab up` is killed, its last command

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network namespaces of a lab, with names under /run/netns, so that `ip -n` finds them."""
 
 from __future__ import annotations

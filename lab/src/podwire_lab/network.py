@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """podwire on a node of the lab: the plugin, the agent and the agent's settings, as on a real machine."""
 
 from __future__ import annotations

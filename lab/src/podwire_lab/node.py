@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node: creates, enters and removes the namespaces of a process tree, and leaves nothing on the machine."""
 
 from __future__ import annotations

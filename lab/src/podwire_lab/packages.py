@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads files of Debian's packages for images: from installed packages, or from downloaded .deb files."""
 
 from __future__ import annotations

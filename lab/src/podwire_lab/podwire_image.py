@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds podwire's image from this checkout with deploy/Containerfile, and caches it until an input changes.
 
 Debian's packages for its base and the wheels of its Python libraries come from this machine's apt and pip. The build

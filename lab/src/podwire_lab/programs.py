@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the programs that a lab needs, and the folders of the machine that its nodes need."""
 
 from __future__ import annotations

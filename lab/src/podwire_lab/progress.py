@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shows the progress of a build: animated lines on a terminal, otherwise a plain line for each step."""
 
 from __future__ import annotations

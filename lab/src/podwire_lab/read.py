@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the state of a lab: its hosts and pods, from namespaces, containerds and the agents' settings."""
 
 from __future__ import annotations

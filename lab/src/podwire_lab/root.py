@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The root file system of a node: an overlay with the machine's root as the lower layer and a tmpfs above it. Pure.
 
 So a node is a whole Debian with the programs of this machine, and nothing that a runtime, a plugin or a kubelet writes

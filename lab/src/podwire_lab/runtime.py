@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts a node's container runtime, waits until it is ready, and loads images."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The services of a node: files that its first process reads, and starts and restarts the programs in them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prints the state of a lab as tables, and converts it for JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Creates the underlay of a lab: segments with nodes, a router between them, and a host that stands for the internet.
 
 The router is also the switch of each segment. It and the internet have no route to pods: only packets with the address

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds a lab: the underlay, then all nodes in parallel, each with its agent, its containerd and its pods."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the plugin and the agent send each other: one message each way (version 1; `shim/podwire.c` is the other end).
 
 Request: magic, flags, sizes; CNI_* variables as `KEY=VALUE\\0`; standard input, or its descriptor when it is large.

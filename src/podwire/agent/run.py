@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's life: set up the host, serve CNI calls, keep the host in its desired state, end on SIGTERM."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attachments: pods' interfaces on this host, as the kernel knows them. There is no state file.
 
 The host's end of an attachment's veth is the record of it: `identity` computes the device's name, alias and MAC from

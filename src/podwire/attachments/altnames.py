@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the altnames of an attachment's device hold: its leased addresses and its host ports.
 
 An altname is unique in its network namespace: the kernel refuses a second device the same one, and frees it with the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The names of an attachment: its device on the host, the alias that identifies it, its MACs.
 
 All follow from (network, container ID, interface name), so a second attachment with the same three is impossible.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All attachments of this host, read from the kernel: devices, their altnames and their aliases."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rates that a runtime asks for: `bandwidth` of `runtimeConfig`, typed and checked."""
 
 from __future__ import annotations

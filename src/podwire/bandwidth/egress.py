@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Egress devices of attachments (`pi…`, kind ifb). The kernel does not delete them with the veth, so podwire does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ADD and CHECK do about the limits of an attachment's rates. DEL deletes the egress device (`egress.py`).
 
 The host's end of the veth sends the traffic to the pod, so a token bucket limits it there. It receives the traffic from

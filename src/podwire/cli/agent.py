@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire agent`: serve CNI calls until SIGTERM."""
 
 from __future__ import annotations

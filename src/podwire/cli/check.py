@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire check`: checks connectivity from each pod to its host, other pods, other nodes and addresses outside."""
 
 from __future__ import annotations

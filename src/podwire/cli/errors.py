@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors that the command line reports in one line: cause, offending value, next step."""
 
 

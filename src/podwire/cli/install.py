@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire install`: installs the plugin under its names, then its configuration; each file is replaced atomically."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire`: the command line. Each verb is a file beside this one; the lab's verb is in the package podwire_lab."""
 
 from __future__ import annotations

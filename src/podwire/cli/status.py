@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire status`: shows the nodes, the paths to them and this node's pods.
 
 Pods and paths are read from the kernel; the agent adds the names of the nodes and the last errors.

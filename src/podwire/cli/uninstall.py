@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire uninstall`: removes the configuration, the plugin and everything that podwire added to the kernel."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`podwire version`: prints podwire's version and the CNI versions that it supports."""
 
 from __future__ import annotations

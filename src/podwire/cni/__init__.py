@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CNI protocol, and nothing of podwire's own.
 
 `request` validates the environment of a call, `document` and `fields` decode the JSON of a configuration, `result`

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON as Go's runtimes read it: keys match in any case, and of equal keys the last one counts.
 
 It uses the scanner and the encoder of `json` without that module, which loads `re` and `enum` (5 ms).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plugin's errors: a code and one line with cause, value and next step (section 5: Error).
 
 Codes 1 to 99 are the specification's, from 100 on they are podwire's. libcni shows people `msg` alone and drops

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values of a JSON object with the type that they must have; a wrong type is CniError 6 that names the key.
 
 The objects have lower-case keys (`document.folded`); `null` counts as absent everywhere, as in Go.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The request: the environment of a call, validated before anything else is done (section 2: Parameters)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The result of ADD, encoded for every version (section 5: Success), and prevResult decoded."""
 
 from __future__ import annotations

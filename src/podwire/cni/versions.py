@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The versions of the specification, and the verbs of each."""
 
 from __future__ import annotations

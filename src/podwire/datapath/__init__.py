@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Datapaths: how packets get from and to pods. Nothing outside of this package asks for a mode.
 
 Within a node: `protocol` says what a mode must answer, `bridge` and `routed` are the two modes, `modes` is the registry

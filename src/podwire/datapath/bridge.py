@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mode `bridge`: pods are ports of one bridge, which has the gateway addresses with their subnets' prefix lengths."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reaches a peer that is on-link by a route through the peer's own address."""
 
 from __future__ import annotations

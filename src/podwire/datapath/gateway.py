@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gateway device: what a network needs of the host before its pods can communicate, read, compared and applied."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The registry of datapaths by mode name, and the datapath of a network configuration."""
 
 from __future__ import annotations

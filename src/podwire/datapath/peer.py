@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every way to another node's pods works with: this node, and the kernel objects for other nodes' pods."""
 
 from __future__ import annotations

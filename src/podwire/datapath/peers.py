@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How this node reaches the pods of other nodes: the desired state, the actual one, the operations between them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a datapath must answer: how the pods of a network are connected to their node.
 
 A new mode is one file with a subclass of `Datapath` and one entry in `modes.DATAPATHS`. It is no `typing.Protocol`:

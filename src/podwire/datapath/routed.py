@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mode `routed`: every pod has its own host route; the gateway addresses are on a device without ports."""
 
 from __future__ import annotations

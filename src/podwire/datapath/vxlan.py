@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reaches a peer over VXLAN (RFC 7348) without learning: all entries follow from the nodes' addresses."""
 
 from __future__ import annotations

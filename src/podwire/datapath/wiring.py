@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wiring of one attachment: what was decided about it, as operations for the host and for the pod."""
 
 from __future__ import annotations

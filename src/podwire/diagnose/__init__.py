@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The connectivity check: every pod calls hosts, pods and addresses outside, and each lost packet is traced to its hop.
 
 `run.check(endpoints)` is the entry. `plan` turns endpoints into probes, `probe_methods` sends them from the pods'

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Captures the packets of probes on all devices of the namespaces on their path (packet(7))."""
 
 from __future__ import annotations

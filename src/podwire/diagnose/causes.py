@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explains a lost packet: takes a PacketLoss, returns the Cause with a command and the next step. Pure.
 
 `FINDERS` has every known cause, in the order in which the kernel comes across it. A finder yields nothing if its cause

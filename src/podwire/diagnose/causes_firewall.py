@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Causes in firewalls: a chain that drops the packet, or the ICMP error that it needs. Pure."""
 
 from __future__ import annotations

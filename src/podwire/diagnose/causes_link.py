@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Causes on links: devices, neighbour entries and MAC addresses, VXLAN, the network between nodes. Pure."""
 
 from __future__ import annotations

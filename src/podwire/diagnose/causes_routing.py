@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Causes in routing: routes, forwarding, the reverse path filter, masquerade, addresses. Pure."""
 
 from __future__ import annotations

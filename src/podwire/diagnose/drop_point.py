@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the hop where a probe's packet was dropped, from the packets that were captured on its path. Pure."""
 
 from __future__ import annotations

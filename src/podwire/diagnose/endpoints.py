@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The endpoints of a check: pods, hosts and addresses outside; and the file that lists them. Pure.
 
 The file (`--topology FILE`) is JSON:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A report as JUnit XML for continuous integration: a suite for each pod, a case for each probe. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads this node's endpoints from the kernel: the host, and its pods with the files of their namespaces."""
 
 from __future__ import annotations

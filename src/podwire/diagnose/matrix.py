@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prints a report as tables (rich): a matrix of sources and targets, then the failures with their causes."""
 
 from __future__ import annotations

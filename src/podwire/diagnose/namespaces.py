@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network namespaces of a check: opens them, runs code in them by threads, and reads addresses and MTUs."""
 
 from __future__ import annotations

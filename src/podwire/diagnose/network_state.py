@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the state of a network namespace that decides about a packet: route, neighbour, devices, sysctls, firewall.
 
 It is read only where a packet was lost, by the commands that the report shows (iproute2, nft).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides whether an nftables ruleset, as `nft -j list ruleset` prints it, drops a packet. Pure.
 
 Every match of a rule is true, false or unknown; a drop that depends on an unknown match is reported as possible.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lost packet with all that is known about it, and the cause that explains the loss. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packets as bytes: builds echo requests and parses captured frames, with VXLAN decapsulated. Pure.
 
 RFC 792 and 4443 (ICMP), 791 and 8200 (IP), 768 (UDP), 9293 (TCP), 7348 (VXLAN).

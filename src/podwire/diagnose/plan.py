@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plans a check: computes the probes between endpoints and the source address that each target must see. Pure."""
 
 from __future__ import annotations

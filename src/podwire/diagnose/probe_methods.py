@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The probe methods: ping, TCP, UDP and full-size packets. Each runs in a thread in its source's namespace."""
 
 from __future__ import annotations

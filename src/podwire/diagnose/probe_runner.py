@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs all probes of a check in parallel: small packets first, lost probes a second time, then full-size packets."""
 
 from __future__ import annotations

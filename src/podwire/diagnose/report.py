@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of a check: its outcomes, and its failures grouped so that each cause appears once. Pure."""
 
 from __future__ import annotations

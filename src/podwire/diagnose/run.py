@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a connectivity check: takes endpoints, returns a report. Lost packets are traced hop by hop."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Servers in the endpoints' namespaces that answer each client with the source address that they see.
 
 One thread serves all sockets. The sockets belong to this process: the kernel closes them when it ends.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Traces lost packets: runs failed probes again while packets are captured on their path, and explains each loss."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Host ports: ports of the node that lead to a pod (`portMappings`).
 
 A host port is reserved as an altname of the attachment's device (`attachments.altnames`), so the nftables table

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host ports that a runtime asks for: `portMappings` of `runtimeConfig`, checked, and what they mean for a pod."""
 
 from __future__ import annotations

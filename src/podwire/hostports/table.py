@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Host ports: the devices' altnames reserve them, the nftables table follows; what ADD, DEL and CHECK do about them."""
 
 from __future__ import annotations

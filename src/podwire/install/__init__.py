@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What podwire puts on a host outside of the kernel, and the removal of everything.
 
 `files` installs the plugin under its names and the CNI configuration (`cni_config`), each file atomically. `removal`

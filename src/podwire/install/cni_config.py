@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CNI configuration that podwire writes for the container runtime (a conflist): its name and its content."""
 
 from __future__ import annotations

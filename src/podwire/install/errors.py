@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why something could not be installed, written or removed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files on the host: the plugin under its three names, and the CNI configuration, written last."""
 
 from __future__ import annotations

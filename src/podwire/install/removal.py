@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Removes everything that podwire made in the kernel, found by its names, aliases and tags; and proves it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IPAM: where a pod gets its address, and where it is released.
 
 An address is leased when it is an altname of an attachment's device: the kernel refuses it to a second device and

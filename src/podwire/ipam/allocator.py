@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The allocator: which address an attachment gets next, reserved in the kernel as an altname of its device.
 
 The kernel decides whether an address is free. What the allocator keeps saves attempts; a new process starts without.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Address ranges of a configuration: `subnet`, `ranges`, `ipam.*` and `runtimeConfig.ipRanges`, as in host-local."""
 
 from __future__ import annotations

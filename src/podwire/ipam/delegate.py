@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IPAM by another plugin: `ipam.type` is run with this call's environment and standard input (section 4)."""
 
 from __future__ import annotations

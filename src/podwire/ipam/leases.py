@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The number of attachments and their leased addresses, for metrics; it reads less than `attachments.read`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Address ranges, and the order in which their addresses are tried: round-robin. The kernel knows which are taken."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last lease of each range, in the alias of the gateway device (`podwire last-lease 10.244.1.57 …`).
 
 A new process continues after it, so that an address is not leased again at once.

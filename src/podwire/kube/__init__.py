@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """This node as a part of a Kubernetes cluster.
 
 An informer (`informer`) lists and watches one resource of the API server (`client`)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which Node keeps a pod CIDR or an address that several Nodes have: the oldest. No effects.
 
 A claim holds if no older claim that holds conflicts with it. All agents decide the same from the same Nodes, in

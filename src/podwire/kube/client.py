@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests to the API server, with lightkube's kubeconfig and credentials and httpx2's client.
 
 Every request of the agent is a method here with one of the paths below, so this file is the list of what the agent's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An informer: lists and watches one resource of the API server and keeps slim values of its objects in a cache.
 
 A watch that ends is resumed from the last version that it sent; one that is too old begins with a new list; after

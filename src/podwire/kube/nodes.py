@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From Nodes to this node's settings and its peers: which pod CIDRs and addresses count, and what is wrong. No effects.
 
 A changed Node costs the work of one Node: it alone is parsed, and only Nodes with a pod CIDR or an address that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kubernetes objects as they come from the API server, and the slim values that are kept of them. No effects.
 
 The wire types have only the fields that are read here; msgspec skips the others without decoding them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this node reports to the API server: that its network is up, and the problems of Nodes, as Events.
 
 An Event's name follows from its text, so many agents that see one bad Node create one Event. Problems of other Nodes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings of the whole cluster: the agent's file for Kubernetes (TOML), with a default for every key."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's settings from the API server: this node's Node, its peers' Nodes, and a file for the whole cluster."""
 
 from __future__ import annotations

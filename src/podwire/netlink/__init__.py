@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Netlink: everything that podwire reads from and writes to the kernel's network configuration.
 
 A change is an operation: plain data such as `AddRoute`, which can print the `ip`, `bridge` or `tc` command that it

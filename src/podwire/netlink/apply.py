@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Carries out operations in batches; an error names the command that the kernel refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deletes the conntrack entries of UDP flows to a host port, so that its next packet passes the NAT rules again.
 
 An entry from before the port was mapped, or to a pod that is deleted, otherwise lives as long as its sender sends.

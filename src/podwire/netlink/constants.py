@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers of the kernel's interface, by the names that its headers give them; each one stands here and nowhere else.
 
 Those that Python's own modules `socket` and `os` define are taken from them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host's network namespace: what all threads of a process share of it, and one thread's sockets in it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deletes a device and returns as soon as the kernel notifies that it is gone, after about 0.7 ms.
 
 The send of RTM_DELLINK returns only after an RCU barrier of 15 to 25 ms, for which the kernel waits after the device,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The netlink codec: attributes and messages as bytes, and bytes as attributes and messages (netlink(7))."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notifications of the kernel about changes of devices, addresses, routes, neighbours, sysctls and nftables."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Network namespaces: their identity, and sockets and files that are opened inside another namespace.
 
 setns(2) moves the calling thread only. The functions that enter a namespace return to the thread's own before they

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An operation is one change of the kernel's configuration as plain data; `command` is the command that it equals.
 
 Operations refer to devices by name, not by index: they are computed before the devices exist.

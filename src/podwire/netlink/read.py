@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Devices, addresses, routes and neighbours of one network namespace, read by rtnetlink dumps."""
 
 from __future__ import annotations

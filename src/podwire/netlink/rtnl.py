@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operations as rtnetlink messages; `operations.py` has the command that each one equals."""
 
 from __future__ import annotations

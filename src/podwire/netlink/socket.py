@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A netlink socket: sends messages, receives answers, raises the kernel's errors (netlink(7))."""
 
 from __future__ import annotations

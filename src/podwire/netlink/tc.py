@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bandwidth operations as rtnetlink messages (linux/pkt_sched.h, linux/pkt_cls.h); reads a device's rate."""
 
 from __future__ import annotations

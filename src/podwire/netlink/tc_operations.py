@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operations that limit a pod's bandwidth: token buckets, and the ifb device for the packets that the pod sends."""
 
 from __future__ import annotations

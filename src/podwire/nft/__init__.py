@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """nftables: the tables and rules that podwire writes into the host's ruleset, and what it reads of the ruleset.
 
 There is one table for each network (`masquerade`), one for host ports (`hostports`), and accept rules in the forward

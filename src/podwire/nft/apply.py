@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps a network's masquerade table and accept rules in the host's ruleset; reads it only after it changed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Accept rules in forward chains of other programs whose policy is drop, as Docker's is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The nftables table of host ports (destination NAT to pods): its text, compared with a listing. No effects."""
 
 from __future__ import annotations

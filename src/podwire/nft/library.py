@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """nftables through libnftables(3): commands as text in one transaction, listings as JSON."""
 
 from __future__ import annotations

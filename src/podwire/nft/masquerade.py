@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The nftables table that masquerades what pods send out of the cluster: its text, compared with a listing."""
 
 from __future__ import annotations

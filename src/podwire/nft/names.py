@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names of podwire's tables and comments of its rules, which no other module spells; IP networks in nft's grammar."""
 
 from __future__ import annotations

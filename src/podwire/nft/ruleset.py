@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host's ruleset, read by netlink in a tenth of a millisecond: chains, and the comments of rules, as in `nft -j
 list`."""
 

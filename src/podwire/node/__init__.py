@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """This node: its settings, and the loop that keeps the host in the state that they ask for.
 
 A source (a file, or the API server in `kube/`) says what changed in the settings of this node and of its peers.

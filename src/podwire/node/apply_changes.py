@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Applies the changes of a reconciler: netlink operations in batches, everything else one by one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The desired state of this node, which all reconcilers share: its settings, peers, networks, and CNI configuration."""
 
 from __future__ import annotations

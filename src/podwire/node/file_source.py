@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings in a file, read again when it changes (inotify(7))."""
 
 from __future__ import annotations

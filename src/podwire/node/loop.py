@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loop that keeps the host in its desired state: the only place that applies, retries, counts and logs changes.
 
 It wakes up for kernel notifications, for changed settings, and each second for what the kernel does not announce.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What keeps one thing of the host in its desired state: the interface of a reconciler, and the changes it returns."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings of one node and of its peers, typed and checked. No effects.
 
 `NodeSettings.parse` and `Peer.parse` take the texts of a file or of a Node object. What is wrong is an error with the

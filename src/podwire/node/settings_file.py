@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's settings file (TOML): read, checked, and refused with the line and the reason."""
 
 from __future__ import annotations

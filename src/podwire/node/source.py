@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where an agent's settings come from: a file (`file_source.py`), or the API server (`kube/source.py`)."""
 
 from __future__ import annotations

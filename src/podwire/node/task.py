@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of one reconciler in the loop: when it is due, its last error, and its back-off."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What people and machines see of an agent: log, Events, metrics, health and status.
 
 These modules report about all of podwire, but import no later package: what they need of the loop and of the settings'

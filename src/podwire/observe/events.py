@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A problem of a node, and the Kubernetes Event that reports it. No effects."""
 
 from __future__ import annotations

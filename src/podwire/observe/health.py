@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is the agent alive, and can it serve an ADD? The answers of `/healthz`, `/readyz` and `podwire status`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics and health over HTTP: three pages for the kubelet and Prometheus. No request delays a CNI call."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lines of the agent's log: text for people, or one JSON object each for machines."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's log: one line for each CNI call, with the time of its phases, and a line for other events.
 
 Records of the standard library's `logging` go through a bounded queue to one writing thread (QueueHandler and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's metrics for Prometheus. docs/metrics.md lists them, with alerts.
 
 Calls are recorded when they have been answered. What the kernel knows (pods, addresses) is read when it is asked for.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's answer to `podwire status`, over its own socket."""
 
 from __future__ import annotations

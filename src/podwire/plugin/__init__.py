@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CNI plugin: what each verb does.
 
 `dispatch.serve` answers a call, in the agent and in a process for one call: it parses the environment and the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ADD: wire a pod: the gateway device, then the veth, its leases, the host's end, the pod's end.
 
 The kernel deletes with the veth all that belongs to it, so whatever fails, deleting the veth undoes it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CHECK: is the attachment still as ADD answered it? The first difference is the error."""
 
 from __future__ import annotations

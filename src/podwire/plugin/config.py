@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network configuration: the JSON object on standard input, checked and typed (section 1: Configuration)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a verb works with: one call (`Invocation`), and what all calls of one process share (`PluginState`)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DEL: remove an attachment. The kernel removes what belongs to the veth; an egress device and host ports are extra."""
 
 from __future__ import annotations

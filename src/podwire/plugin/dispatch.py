@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a call's bytes to its answer's bytes: parse, check versions, run the verb, answer (sections 2 and 5)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GC: remove the attachments of a network that the runtime no longer has."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loopback plugin (`type: loopback`): brings `lo` up in the pod, as containerd asks for every pod."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A pod network on this host: what a network configuration means for the host, put in place and remembered."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Validation of CNI_NETNS, the sandbox of a call."""
 
 from __future__ import annotations

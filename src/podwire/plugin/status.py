@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """STATUS: can ADD requests be served? podwire can if it answers at all; another IPAM plugin is asked."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Phase timings: where the time of a call went."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One static program that is kube-apiserver, kubelet, kubectl, kubeadm, etcd, coredns and so on by the name it is
 // called by: one link step instead of nine, and a fifth of the size.
 package main

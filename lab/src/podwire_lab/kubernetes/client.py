@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs kubectl on the cluster's first node, as its administrator."""
 
 from __future__ import annotations

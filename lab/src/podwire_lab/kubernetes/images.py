@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the images that kubeadm expects from Kubernetes' programs; they share a layer with all programs.
 
 `kubeadm config images list` gives their names, with a repository name that exists only in the lab.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration files of kubeadm, for the first node and for nodes that join. Pure.
 
 Each file is a stream of documents in JSON, which is YAML too. Besides names and addresses they set what a small

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manifests that the lab applies: podwire's own with the lab's settings, and the lab's pods."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds Kubernetes' programs in a given folder, in the cache or in PATH, else builds them."""
 
 from __future__ import annotations

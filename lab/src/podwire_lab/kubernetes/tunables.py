@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hides the machine's sysctls that a kubelet insists on, because a lab must not change the machine.
 
 A kubelet reads each sysctl and writes it if it differs; if the write fails, it does not start. So files with the wanted

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds a Kubernetes cluster of the lab's nodes: kubeadm init, kubeadm join, kubectl apply.
 
 All nodes start in parallel. The first node becomes the control plane; the others join when it answers and their images

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is kept in its desired state, one module for each thing. To keep another thing: a module, and its entry here.
 
 The order is that in which the loop asks them: addresses come before the routes that need them, and the CNI

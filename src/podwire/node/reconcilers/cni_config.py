@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps the CNI configuration file, which tells the container runtime that pods can be started."""
 
 from __future__ import annotations

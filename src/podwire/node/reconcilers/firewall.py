@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps each network's nftables rules; where the ruleset has not changed, nothing is read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps the gateway device of each network (bridge or podwire0): there, up, with the gateways' addresses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps the nftables table of host ports and route_localnet, which follow from the altnames of the pods' devices."""
 
 from __future__ import annotations

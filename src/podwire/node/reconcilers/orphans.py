@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Removes the egress devices of pods whose own device is gone without a DEL."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps this node's routes to the pods of its peers: direct routes, VXLAN devices, their neighbours and entries."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps IP forwarding on, for the families of the networks' gateways."""
 
 from __future__ import annotations

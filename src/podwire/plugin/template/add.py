@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ADD for a pod that is like the others of its network, with messages that are encoded beforehand.
 
 It either wires the pod or leaves nothing behind. Then the general ADD (`plugin/add.py`), which knows every special

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Templates: bytes with fields, derived by comparing the bytes of two sample pods; batches of messages made of them.
 
 The sample pods differ in every value. Where their two texts differ, the values in which the pods differ must stand, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two sample pods of a network from which its templates are derived, and the values of a real pod."""
 
 from __future__ import annotations
