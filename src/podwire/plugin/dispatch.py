@@ -121,15 +121,15 @@ def _run(invocation: Invocation) -> bytes:
     return answer or b""
 
 
+@lru_cache(maxsize=16)
+def _function(module: str, verb: str) -> Verb:
+    function: Verb = getattr(__import__(f"podwire.plugin.{module}", fromlist=[verb]), verb)
+    return function
+
+
 def _load(module: str, verb: str) -> Verb:
     """A verb's function in a module that its first call loads: a call without agent loads no other verb (ADR 8)."""
-
-    def run(invocation: Invocation) -> bytes | None:
-        loaded = __import__(f"podwire.plugin.{module}", fromlist=[verb])
-        answer: bytes | None = getattr(loaded, verb)(invocation)
-        return answer
-
-    return run
+    return lambda invocation: _function(module, verb)(invocation)
 
 
 def _add(invocation: Invocation) -> bytes:
