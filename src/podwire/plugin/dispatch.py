@@ -129,7 +129,11 @@ def _function(module: str, verb: str) -> Verb:
 
 def _load(module: str, verb: str) -> Verb:
     """A verb's function in a module that its first call loads: a call without agent loads no other verb (ADR 8)."""
-    return lambda invocation: _function(module, verb)(invocation)
+
+    def run(invocation: Invocation) -> bytes | None:
+        return _function(module, verb)(invocation)
+
+    return run
 
 
 def _add(invocation: Invocation) -> bytes:
