@@ -38,6 +38,9 @@ DEBIAN = ("python3", "libnftables1", "dash", "coreutils", "base-files")
 UNUSED = re.compile(
     r"\./(usr/share/(doc|man|locale|i18n|bash-completion|perl)|usr/lib/[^/]+/gconv|var/(lib/(apt|dpkg)|cache|log)|etc/apt)/"
 )
+LOW_LIMITS = ("--ulimit=nofile=1024:4096", "--ulimit=nproc=1024:4096")
+"""For the build: by itself podman 5 raises its own limits, which needs CAP_SYS_RESOURCE."""
+
 KEPT = 3
 """How many builds stay in the cache: another command may be importing an older build."""
 
@@ -187,6 +190,7 @@ def _build(here: Path, base: Path, wheels: Path, target: Path) -> None:
             "--quiet",
             "--isolation=chroot",
             "--layers=false",
+            *LOW_LIMITS,
             "--build-arg=BASE=localhost/podwire-base",
             f"--volume={all_wheels}:/wheels:ro",
             f"--tag={NAME}",
