@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Sends the call to the agent in one SOCK_SEQPACKET message and prints the message that comes back. */
-#include "podwire.h"
+#include "shim.h"
 
 #include <sys/socket.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Writes the answer and ends the program. Only system calls: all of this may run in a signal handler. */
-#include "podwire.h"
+#include "shim.h"
 
 #include <poll.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Collects the environment and standard input of the call. */
-#include "podwire.h"
+#include "shim.h"
 
 #include <poll.h>
 #include <sys/mman.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The deadline of the call, and the answer when it passes. */
-#include "podwire.h"
+#include "shim.h"
 
 #include <sys/time.h>
 

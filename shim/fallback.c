@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Answers without an agent and without the one-shot path, as the CNI specification demands of a plugin that cannot work. */
-#include "podwire.h"
+#include "shim.h"
 
 #include <sys/stat.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Replaces this process by the one-shot path that `podwire install` wrote into the installed copy. */
-#include "podwire.h"
+#include "shim.h"
 
 #define ARGUMENTS_MAX 31
 

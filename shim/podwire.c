@@ -8,7 +8,7 @@
  *
  * It runs for every pod, so it uses neither malloc nor stdio.
  */
-#include "podwire.h"
+#include "shim.h"
 
 #include <fcntl.h>
 

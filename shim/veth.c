@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Deletes the pod's end of a veth by rtnetlink(7). Only system calls: it may run in a signal handler. */
-#include "podwire.h"
+#include "shim.h"
 
 #include <linux/if_link.h>
 #include <linux/netlink.h>
