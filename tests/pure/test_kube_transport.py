@@ -18,6 +18,7 @@ import pytest
 from podwire.kube import client
 from podwire.kube.client import NODES, Api, ApiError
 from tests.support.certificate import certificate
+from tests.support.namespace import wait_until
 
 Answer = Callable[["Handler"], None]
 
@@ -48,12 +49,22 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
+class Server(ThreadingHTTPServer):
+    """Counts the connections that it has closed."""
+
+    closed = 0
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.closed += 1
+
+
 class Serving:
     """A server, and a client of it."""
 
     def __init__(self, folder: Path, *, tls: bool = False) -> None:
         self.handler = type("OneHandler", (Handler,), {"ports": []})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
+        self.server = Server(("127.0.0.1", 0), self.handler)
         authority = ""
         if tls:
             signed, key = certificate(folder)
@@ -124,8 +135,9 @@ def test_a_kept_connection_that_the_server_has_closed_is_not_used_again(serving:
         handler.close_connection = True  # without saying so
 
     serving.answers(once)
-    for _ in range(3):
+    for served in range(1, 4):
         assert serving.api.list_page(NODES) == b"{}"
+        assert wait_until(lambda: serving.server.closed == served)  # noqa: B023  it is called at once
     assert len(set(serving.ports)) == 3 and serving.api.requests["GET", "error"] == 0
 
 
