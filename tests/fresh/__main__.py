@@ -33,11 +33,11 @@ def script(release: str) -> str:
 
 
 def prove(release: str) -> bool:
-    """Whether both commands pass in a bare Debian of that release; raises CommandError, LookupError."""
+    """Whether both commands pass in a bare Debian of that release; raises CommandError, LookupError, OSError."""
     with entry.removed(FOLDER / release, release) as folder:
         root = folder / "root"
         started = time.monotonic()
-        bare.make(release, root)
+        bare.make(release, root, release)
         say(f"{release}: bare root made in {time.monotonic() - started:.0f} s")
         shared = bare.caches(os.environ, Path.home())
         return not entry.run(root, release, script(release), environment=bare.machine_environment(), caches=shared)
@@ -45,11 +45,15 @@ def prove(release: str) -> bool:
 
 @contextmanager
 def only_one() -> Iterator[None]:
-    """Only one run at a time on a machine; raises BlockingIOError."""
+    """Only one run at a time on a machine; a second one waits."""
     FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        flock(descriptor, LOCK_EX | LOCK_NB)
+        try:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for the end of another run, which holds {FOLDER}")
+            flock(descriptor, LOCK_EX)
         yield
     finally:
         os.close(descriptor)
@@ -71,10 +75,7 @@ def main(releases: list[str]) -> int:
     try:
         with only_one():
             failed = [release for release in releases or ["bookworm"] if not prove(release)]
-    except BlockingIOError:
-        say(f"another run holds {FOLDER}: wait until it has ended")
-        return 1
-    except (CommandError, LookupError) as wrong:
+    except (CommandError, LookupError, OSError) as wrong:
         say(str(wrong))
         return 1
     return bool(failed)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from podwire_lab.command import run
+from tests.fresh import entry
 
 PACKAGES = ("ca-certificates", "git", "make")
 """What the README takes for granted, beside the base system."""
@@ -85,14 +86,16 @@ def _read_targets() -> str:
     return known
 
 
-def make(release: str, root: Path) -> None:
-    """Make the root file system of a Debian release in the folder `root`; raises CommandError, LookupError."""
+def make(release: str, root: Path, name: str) -> None:
+    """Make the root file system of a Debian release in the folder `root`; raises CommandError, LookupError, OSError."""
     acquire = _acquire_settings()
     settings = root.with_suffix(".apt.conf")
     settings.write_text(acquire)
     machine = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", f"--aptopt={settings}"]
-    run([*argv, release, str(root), *sources(_read_targets(), machine, release)], timeout_seconds=TIMEOUT_SECONDS)
+    argv += [release, str(root), *sources(_read_targets(), machine, release)]
+    if status := entry.contained(name, argv, "--mount-proc"):
+        raise OSError(f"mmdebstrap exited with {status}")
     (root / "etc/apt/apt.conf.d/90machine").write_text(acquire)
     settings.unlink()
     _copy_settings(root)

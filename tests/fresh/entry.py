@@ -12,7 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,10 +76,15 @@ def run(
     root: Path, name: str, script: str, *, environment: Mapping[str, str], caches: Mapping[Path, Path] | None = None
 ) -> int:
     """Run a bash script as process 1 of the tree at `root`; its exit status. The caller is inside `removed`."""
-    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup", "--"]
     first = ["sh", "-c", _script(root, name, caches or {}, environment, script)]
+    return contained(name, first, "--uts", "--ipc", "--cgroup")
+
+
+def contained(name: str, command: Sequence[str], *namespaces: str) -> int:
+    """Run a command in new mount and PID namespaces and in the control groups that `remove` empties; its status."""
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", *namespaces, "--"]
     # It waits for a line: by then it is in the control groups, which its cgroup namespace begins with.
-    argv = ["sh", "-c", 'read -r go && exec "$@" </dev/null', "sh", *unshare, *first]
+    argv = ["sh", "-c", 'read -r go && exec "$@" </dev/null', "sh", *unshare, *command]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, cwd="/", start_new_session=True) as running:
         try:
             assert running.stdin is not None
